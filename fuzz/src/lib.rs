@@ -1,0 +1,1 @@
+//! Bodies live in zabra-core; see `fuzz_targets/`.
