@@ -1,1 +1,39 @@
+//! Zabra's protocol core: every decision of a ZooKeeper-compatible server, and none of its input and output.
+//!
+//! A [`server::Server`] is a state machine. Whoever runs it tells it what happened ([`server::Input`]) and when
+//! ([`time::Now`]), then does what it asks for ([`server::Action`]), and so on:
+//!
+//! ```text
+//! loop {
+//!     wait for bytes, connections, disk completions, or until server.poll_timeout()
+//!     for each thing that happened { server.handle(now, input) }       // any number of times …
+//!     while let Some(action) = server.poll_action() { carry it out }   // … then drain, always before waiting
+//! }
+//! ```
+//!
+//! It reads no clock, draws no randomness but from the seed it was given, starts no thread and opens no file. Two
+//! runs that are told the same do the same, bit by bit; the simulator rests on that, and the compiler sees to it:
+//! this crate is `no_std`.
+//!
+//! | module | what it knows |
+//! |---|---|
+//! | [`types`] | the vocabulary: zxid, session, ACL, stat, transaction |
+//! | [`time`], [`config`] | time as a value; every limit in one place |
+//! | [`wire`] | every byte on the client port and on disk, and nothing of what they mean |
+//! | [`tree`] | znodes, watches, quotas, the digest; applies transactions |
+//! | [`session`] | who is connected, since when, and until when |
+//! | [`store`] | disk operations, recovery, the log, snapshots |
+//! | [`conn`] | one client connection: handshake, frames in, replies out |
+//! | [`pipeline`] | request to transaction, commit to reply, reads |
+//! | [`server`] | owns the parts and dispatches |
+
 #![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod config;
+pub mod server;
+pub mod store;
+pub mod time;
+pub mod types;

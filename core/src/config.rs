@@ -1,0 +1,255 @@
+//! Every limit, timeout and switch of one server, in one place.
+//!
+//! Names are ZooKeeper's, in Rust's spelling; each field says which key or property it answers to. What happens
+//! at a limit is written beside it.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+/// The configuration of one server. [`Config::default`] is ZooKeeper's default for every key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Number of this server in its ensemble (`myid`); 1 when standalone. At most 254 with extended types.
+    pub server_id: i64,
+    /// `tickTime`: the unit of session expiry.
+    pub tick_time: Duration,
+    /// `minSessionTimeout`: shorter requests are raised to it.
+    pub min_session_timeout: Duration,
+    /// `maxSessionTimeout`: longer requests are cut to it.
+    pub max_session_timeout: Duration,
+    /// `maxClientCnxns`: connections of one address; further ones are closed at once. 0: no limit.
+    pub max_client_cnxns: usize,
+    /// `maxCnxns`: connections in all; further ones are closed at once. 0: no limit.
+    pub max_cnxns: usize,
+    /// `zookeeper.nio.sessionlessCnxnTimeout`: a connection without a session is closed after it.
+    pub sessionless_cnxn_timeout: Duration,
+    /// `jute.maxbuffer`: bytes of a request; a longer one closes the connection.
+    pub jute_max_buffer: usize,
+    /// `zookeeper.jute.maxbuffer.extrasize`: what a stored record may have on top.
+    pub jute_max_buffer_extra: usize,
+    /// `zookeeper.globalOutstandingLimit`: requests in the server; beyond it, connections that have one are not
+    /// read from until theirs drain.
+    pub global_outstanding_limit: usize,
+    /// `zookeeper.largeRequestThreshold`: a request of more bytes is large. `None`: none is.
+    pub large_request_threshold: Option<usize>,
+    /// `zookeeper.largeRequestMaxBytes`: large requests in the server; one beyond closes its connection.
+    pub large_request_max_bytes: usize,
+    /// Reply bytes that may wait for one client that does not read; beyond it the connection is not read from,
+    /// and at [`Config::outbox_close_bytes`] it is closed.
+    pub outbox_pause_bytes: usize,
+    /// Reply and event bytes that may wait for one client before its connection is closed. A single reply may be
+    /// larger.
+    pub outbox_close_bytes: usize,
+    /// `zookeeper.snapCount`: a snapshot is due after between half of this many transactions and all of them.
+    pub snap_count: u64,
+    /// `zookeeper.snapSizeLimitInKb`, in bytes: likewise by bytes of log. `None`: off.
+    pub snap_size_limit: Option<u64>,
+    /// `zookeeper.txnLogSizeLimitInKb`, in bytes: a larger log file is followed by the next. `None`: off.
+    pub txn_log_size_limit: Option<u64>,
+    /// `zookeeper.preAllocSize`, in bytes: the step in which log files grow.
+    pub pre_alloc_size: u64,
+    /// `zookeeper.forceSync`: whether a write waits for the disk. Switching it off gives up durability.
+    pub force_sync: bool,
+    /// Bytes of a snapshot handed to the disk at a time.
+    pub snapshot_chunk_bytes: usize,
+    /// `autopurge.snapRetainCount`: snapshots kept, at least 3.
+    pub snap_retain_count: usize,
+    /// `autopurge.purgeInterval`: `None`: nothing is ever purged.
+    pub purge_interval: Option<Duration>,
+    /// `zookeeper.digest.enabled`: keep a digest of the tree and write it to log and snapshot.
+    pub digest_enabled: bool,
+    /// `zookeeper.serializeLastProcessedZxid.enabled`: whether snapshots end with their zxid.
+    pub serialize_last_processed_zxid: bool,
+    /// `zookeeper.closeSessionTxn.enabled`: whether a closing session's transaction lists its znodes.
+    pub close_session_txn: bool,
+    /// `zookeeper.extendedTypesEnabled`: whether TTL nodes exist.
+    pub extended_types: bool,
+    /// `zookeeper.enforceQuota`: whether hard quotas refuse writes.
+    pub enforce_quota: bool,
+    /// `zookeeper.skipACL`: whether everyone may do everything.
+    pub skip_acl: bool,
+    /// `reconfigEnabled`: decides which error a standalone server answers to reconfig.
+    pub reconfig_enabled: bool,
+    /// `znode.container.checkIntervalMs`: how often emptied containers and expired TTL nodes are looked for.
+    pub container_check_interval: Duration,
+    /// `znode.container.maxPerMinute`: how many of them are deleted in a minute.
+    pub container_max_per_minute: u32,
+    /// `znode.container.maxNeverUsedIntervalMs`: age at which a container that never had a child goes.
+    /// `None`: never.
+    pub container_max_never_used: Option<Duration>,
+    /// `zookeeper.snapshot.trust.empty`: accept a log without any snapshot.
+    pub snapshot_trust_empty: bool,
+    /// `zookeeper.db.autocreate`: whether an empty directory is a new, empty database.
+    pub db_autocreate: bool,
+    /// Go on after corruption in the middle of the log, losing what follows it. For an operator who knows.
+    pub accept_data_loss: bool,
+    /// `zookeeper.DigestAuthenticationProvider.enabled`.
+    pub digest_auth_enabled: bool,
+    /// `zookeeper.DigestAuthenticationProvider.superDigest`: `user:base64(hash)` of the super user.
+    pub super_digest: Option<String>,
+    /// `zookeeper.ensembleAuthName`: names the scheme `ensemble` accepts; empty: any.
+    pub ensemble_auth_names: Vec<String>,
+    /// `zookeeper.enforce.auth.schemes`, where `zookeeper.enforce.auth.enabled`: a connection needs an identity
+    /// of one of these schemes. Empty: not enforced.
+    pub enforce_auth_schemes: Vec<String>,
+    /// `zookeeper.throttled_op_wait_time`: a request that waited longer is refused. `None`: off.
+    pub throttled_op_wait: Option<Duration>,
+    /// `zookeeper.4lw.commands.whitelist`: which four-letter words are answered.
+    pub four_letter_words: FourLetterWords,
+    /// What `conf` and `envi` tell about the process around the core.
+    pub about: About,
+}
+
+/// Which four-letter words a server answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FourLetterWords {
+    /// `*`.
+    All,
+    /// These.
+    Only(Vec<String>),
+}
+
+impl FourLetterWords {
+    /// Whether `word` is to be answered.
+    pub fn allows(&self, word: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(words) => words.iter().any(|allowed| allowed == word),
+        }
+    }
+}
+
+/// Facts about the process around the core, for the four-letter words that tell them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// `zookeeper.version` and the first line of `srvr`: version, revision and build date.
+    pub version: String,
+    /// `clientPort`; -1 if there is none.
+    pub client_port: i32,
+    /// `secureClientPort`; -1 if there is none.
+    pub secure_client_port: i32,
+    /// `dataDir` with its `version-2`.
+    pub data_dir: String,
+    /// `dataLogDir` with its `version-2`.
+    pub data_log_dir: String,
+    /// `clientPortListenBacklog`; -1 for the system's default.
+    pub listen_backlog: i32,
+    /// Lines of `envi` after the version, as key and value.
+    pub environment: Vec<(String, String)>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let tick_time = Duration::from_millis(3000);
+        Self {
+            server_id: 1,
+            tick_time,
+            min_session_timeout: tick_time * 2,
+            max_session_timeout: tick_time * 20,
+            max_client_cnxns: 60,
+            max_cnxns: 0,
+            sessionless_cnxn_timeout: Duration::from_secs(10),
+            jute_max_buffer: 0xfffff,
+            jute_max_buffer_extra: 0xfffff,
+            global_outstanding_limit: 1000,
+            large_request_threshold: None,
+            large_request_max_bytes: 100 << 20,
+            outbox_pause_bytes: 1 << 20,
+            outbox_close_bytes: 16 << 20,
+            snap_count: 100_000,
+            snap_size_limit: Some(4 << 30),
+            txn_log_size_limit: None,
+            pre_alloc_size: 64 << 20,
+            force_sync: true,
+            snapshot_chunk_bytes: 256 << 10,
+            snap_retain_count: 3,
+            purge_interval: None,
+            digest_enabled: true,
+            serialize_last_processed_zxid: true,
+            close_session_txn: true,
+            extended_types: false,
+            enforce_quota: false,
+            skip_acl: false,
+            reconfig_enabled: false,
+            container_check_interval: Duration::from_secs(60),
+            container_max_per_minute: 10_000,
+            container_max_never_used: None,
+            snapshot_trust_empty: false,
+            db_autocreate: true,
+            accept_data_loss: false,
+            digest_auth_enabled: true,
+            super_digest: None,
+            ensemble_auth_names: Vec::new(),
+            enforce_auth_schemes: Vec::new(),
+            throttled_op_wait: None,
+            four_letter_words: FourLetterWords::Only(alloc::vec![String::from("srvr")]),
+            about: About::default(),
+        }
+    }
+}
+
+/// Why a [`Config`] is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConfigError {
+    /// A limit that must be at least one is zero; which.
+    Zero(&'static str),
+    /// The longest session timeout is shorter than the shortest.
+    SessionTimeouts,
+    /// The server's number does not leave the top byte that marks TTL nodes free.
+    ServerIdWithExtendedTypes,
+    /// The server's number does not fit the top byte of a session id.
+    ServerId,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Zero(key) => write!(f, "{key} must be at least 1"),
+            Self::SessionTimeouts => {
+                f.write_str("minSessionTimeout must not be larger than maxSessionTimeout")
+            }
+            Self::ServerIdWithExtendedTypes => {
+                f.write_str("with extendedTypesEnabled the server's id (myid) must be between 0 and 254")
+            }
+            Self::ServerId => f.write_str("the server's id (myid) must be between 0 and 255"),
+        }
+    }
+}
+
+impl Config {
+    /// Checks what the fields demand of each other.
+    ///
+    /// # Errors
+    /// The first rule that does not hold.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.tick_time.as_millis() == 0 {
+            return Err(ConfigError::Zero("tickTime"));
+        }
+        if self.min_session_timeout > self.max_session_timeout {
+            return Err(ConfigError::SessionTimeouts);
+        }
+        if self.jute_max_buffer == 0 {
+            return Err(ConfigError::Zero("jute.maxbuffer"));
+        }
+        if self.global_outstanding_limit == 0 {
+            return Err(ConfigError::Zero("globalOutstandingLimit"));
+        }
+        if self.container_max_per_minute == 0 {
+            return Err(ConfigError::Zero("znode.container.maxPerMinute"));
+        }
+        if !(0..=255).contains(&self.server_id) {
+            return Err(ConfigError::ServerId);
+        }
+        if self.extended_types && self.server_id == 255 {
+            return Err(ConfigError::ServerIdWithExtendedTypes);
+        }
+        Ok(())
+    }
+
+    /// Bytes that one string or buffer of a stored record may have (`jute.limit`).
+    pub fn stored_field_max(&self) -> usize {
+        self.jute_max_buffer.saturating_add(self.jute_max_buffer_extra)
+    }
+}

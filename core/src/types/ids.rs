@@ -1,0 +1,32 @@
+//! Names of things that are only numbers: each its own type, so that one cannot stand in for another.
+
+use core::fmt;
+
+/// A client connection. The adapter numbers connections upward from 1 and never uses a number twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId(pub u64);
+
+/// A client session. The top byte names the server that created it; 0 means "none yet" in a handshake.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub i64);
+
+impl SessionId {
+    /// No session: what a new client sends, and what the server's own transactions carry.
+    pub const NONE: Self = Self(0);
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "0x{:x}", self.0)
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "0x{:x}", self.0)
+    }
+}
+
+/// A disk operation in flight; its completion carries the same number. Numbered upward, never reused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Ticket(pub u64);

@@ -1,0 +1,18 @@
+//! The vocabulary shared by every other module: plain values, no protocol and no bytes.
+
+pub mod acl;
+pub mod error_code;
+pub mod ids;
+pub mod op_code;
+pub mod path;
+pub mod stat;
+pub mod txn;
+pub mod zxid;
+
+pub use acl::{Acl, AclList, Id, Perms};
+pub use error_code::ErrorCode;
+pub use ids::{ConnId, SessionId, Ticket};
+pub use op_code::OpCode;
+pub use stat::{Stat, StatPersisted};
+pub use txn::{CreateTxn, NodeKind, SubTxn, Txn, TxnDigest, TxnHeader};
+pub use zxid::Zxid;
