@@ -32,8 +32,10 @@
 
 extern crate alloc;
 
+pub mod auth;
 pub mod config;
 pub mod server;
+pub mod session;
 pub mod store;
 pub mod time;
 pub mod types;
