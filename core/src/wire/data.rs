@@ -58,7 +58,7 @@ fn decode_entries(reader: &mut Reader<'_>) -> Result<SentAcl, DecodeError> {
         let perms = Perms(reader.int()?);
         match (reader.buffer()?, reader.buffer()?) {
             (Some(scheme), Some(id)) => {
-                entries.push(Acl { perms, id: Id { scheme: known(scheme), id: known(id) } })
+                entries.push(Acl { perms, id: Id { scheme: known(scheme), id: known(id) } });
             }
             (None, _) | (_, None) => null_entry = true,
         }

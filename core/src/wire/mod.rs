@@ -10,6 +10,7 @@ pub mod frame;
 pub mod jute;
 pub mod reply;
 pub mod request;
+pub mod txn;
 
 pub use connect::{ConnectRequest, ConnectResponse};
 pub use frame::{Deframer, FrameError};
