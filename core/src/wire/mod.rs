@@ -8,6 +8,7 @@ pub mod connect;
 pub mod data;
 pub mod frame;
 pub mod jute;
+pub mod record;
 pub mod reply;
 pub mod request;
 pub mod txn;
