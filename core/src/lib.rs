@@ -39,3 +39,4 @@ pub mod session;
 pub mod store;
 pub mod time;
 pub mod types;
+pub mod wire;
