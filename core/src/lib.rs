@@ -36,4 +36,5 @@ pub mod config;
 pub mod server;
 pub mod store;
 pub mod time;
+pub mod tree;
 pub mod types;
