@@ -21,6 +21,8 @@ mod load;
 mod node;
 mod quota;
 mod slab;
+mod watch;
+mod watch_kind;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -31,6 +33,8 @@ pub use self::cursor::{SnapshotMark, SnapshotNode};
 pub use self::digest::{DIGEST_VERSION, node_digest};
 pub use self::load::{LoadError, TreeLoader};
 pub use self::quota::{QuotaVerdict, StatsTrack};
+pub use self::watch::{Notification, WatchSummary, WatchTable};
+pub use self::watch_kind::{EventType, WatcherType};
 
 use self::acl_table::AclTable;
 use self::cursor::Cursor;
