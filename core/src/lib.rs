@@ -38,5 +38,6 @@ pub mod server;
 pub mod session;
 pub mod store;
 pub mod time;
+pub mod tree;
 pub mod types;
 pub mod wire;
