@@ -3,7 +3,9 @@
 //! Nothing here knows a byte of what is stored: records and snapshot chunks come encoded from the caller.
 
 pub mod inventory;
+pub mod log;
 pub mod op;
 
 pub use inventory::{Inventory, LogFile, SnapshotEncoding, SnapshotFile};
+pub use log::LogWriter;
 pub use op::{Dir, DirEntry, DiskAnswer, DiskDone, DiskError, DiskOp, FileName, Stream, Tickets};
