@@ -5,9 +5,11 @@
 pub mod inventory;
 pub mod log;
 pub mod op;
+pub mod purge;
 pub mod snapshotter;
 
 pub use inventory::{Inventory, LogFile, SnapshotEncoding, SnapshotFile};
 pub use log::LogWriter;
 pub use op::{Dir, DirEntry, DiskAnswer, DiskDone, DiskError, DiskOp, FileName, Stream, Tickets};
+pub use purge::Purger;
 pub use snapshotter::{SnapshotOutcome, Snapshotter};
