@@ -2,6 +2,7 @@
 //!
 //! Nothing here knows a byte of what is stored: records and snapshot chunks come encoded from the caller.
 
+pub mod epochs;
 pub mod inventory;
 pub mod log;
 pub mod op;
