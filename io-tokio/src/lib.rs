@@ -1,1 +1,3 @@
-//! x
+//! Runs the core on real sockets, files and clocks.
+
+pub mod disk;
