@@ -11,6 +11,7 @@ pub mod jute;
 pub mod record;
 pub mod reply;
 pub mod request;
+pub mod snapshot;
 pub mod txn;
 
 pub use connect::{ConnectRequest, ConnectResponse};
