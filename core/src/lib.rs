@@ -35,6 +35,8 @@ extern crate alloc;
 pub mod config;
 pub mod server;
 pub mod store;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod time;
 pub mod tree;
 pub mod types;
