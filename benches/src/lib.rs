@@ -26,8 +26,21 @@
 
 #![forbid(unsafe_code)]
 
+pub mod alarm;
+pub mod clock;
+pub mod crowd;
+pub mod generator;
 pub mod jute;
 pub mod limits;
+pub mod load;
 pub mod null;
+pub mod options;
+pub mod outstanding;
+pub mod report;
+pub mod run;
+pub mod session;
+pub mod setup;
 pub mod stream;
+pub mod tally;
 pub mod template;
+pub mod worker;
