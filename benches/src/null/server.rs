@@ -67,6 +67,9 @@ impl Server {
     pub fn bind(address: SocketAddr, replies: Replies, log: Log) -> io::Result<Self> {
         let poll = Poll::new()?;
         let mut listener = TcpListener::bind(address)?;
+        // A second listen only sets the backlog: as long as the system allows, since a connection that finds it full is
+        // tried again after a second at the earliest.
+        rustix::net::listen(&listener, i32::MAX)?;
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         Ok(Self { poll, listener, connections: Vec::new(), replies, log, scratch: Vec::new() })
     }
