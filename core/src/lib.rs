@@ -37,3 +37,4 @@ pub mod server;
 pub mod store;
 pub mod time;
 pub mod types;
+pub mod wire;
