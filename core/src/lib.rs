@@ -36,5 +36,6 @@ pub mod config;
 pub mod server;
 pub mod store;
 pub mod time;
+pub mod tree;
 pub mod types;
 pub mod wire;
