@@ -5,6 +5,7 @@
 //! before anything is allocated for it.
 
 pub mod answer;
+pub mod compression;
 pub mod connect;
 pub mod data;
 pub mod frame;
@@ -13,6 +14,7 @@ pub mod multi;
 pub mod record;
 pub mod reply;
 pub mod request;
+mod snappy;
 pub mod snapshot;
 pub mod txn;
 
