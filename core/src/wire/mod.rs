@@ -4,6 +4,7 @@
 //! here trusts a number that came from outside: a length or a count is compared with the bytes that are there
 //! before anything is allocated for it.
 
+pub mod admin;
 pub mod answer;
 pub mod compression;
 pub mod connect;
