@@ -1,9 +1,9 @@
 //! Bytes that ZooKeeper 3.8.0 wrote: what is decoded from them must encode to the same bytes again.
 //!
-//! `golden/client.capture` is what its Java client and a standalone server said to each other, in the order in
-//! which it passed by: one byte names connection and direction ('C' client and 'S' server of the first connection,
-//! 'D' and 'T' of the second, on which the client resumes its session), four bytes are a length, then that many
-//! bytes. `golden/log.1` and `golden/snapshot.d` are what the server left on disk.
+//! `golden/client.capture` is what its Java client and a standalone server said to each other, in the order
+//! in which it passed by: one byte names connection and direction ('C' client and 'S' server of the first
+//! connection, 'D' and 'T' of the second, on which the client resumes its session), four bytes are a length,
+//! then that many bytes. `golden/log.1` and `golden/snapshot.d` are what the server left on disk.
 
 use bytes::Bytes;
 use zabra_core::types::{ErrorCode, OpCode, Txn, TxnDigest, Zxid};
@@ -108,8 +108,8 @@ fn encode_result(out: &mut Vec<u8>, op: OpCode, answer: &Answer<'_>) {
     reply::multi_result(out, &result);
 }
 
-/// Decodes replies to these requests, checks that they encode to the same bytes, and returns header and answer, or
-/// header and none for errors. Events are returned apart.
+/// Decodes replies to these requests, checks that they encode to the same bytes, and returns header and
+/// answer, or header and none for errors. Events are returned apart.
 type Replies<'a> = (Vec<(ReplyHeader, Option<Answer<'a>>)>, Vec<WatchEvent<'a>>);
 fn replies<'a>(frames: &'a [Bytes], requests: &[(RequestHeader, Request<'_>)]) -> Replies<'a> {
     let (mut replies, mut events) = (vec![], vec![]);
@@ -213,7 +213,8 @@ fn resumption() {
     assert_ne!(watches.0.xid, XID_SET_WATCHES, "this client numbers it like any request");
 }
 
-/// PARITY `disk.log.*`, `disk.txn.types`, `disk.digest.records`: every record, the padding, and the same bytes again.
+/// PARITY `disk.log.*`, `disk.txn.types`, `disk.digest.records`: every record, the padding, and the same
+/// bytes again.
 #[test]
 fn log() {
     let mut reader = Reader::new(LOG);
@@ -326,8 +327,8 @@ fn decompress(compression: Compression, bytes: &[u8], piece: usize) -> Vec<u8> {
     out
 }
 
-/// PARITY `disk.snap.compress`: snapshots as the server wrote them, which still have to have the right seals; and
-/// what Java's streams make of a longer text, in several snappy blocks.
+/// PARITY `disk.snap.compress`: snapshots as the server wrote them, which still have to have the right seals;
+/// and what Java's streams make of a longer text, in several snappy blocks.
 #[test]
 fn compressed() {
     let files: [(_, &[u8], &[u8]); 2] = [

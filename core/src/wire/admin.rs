@@ -21,8 +21,8 @@ macro_rules! words {
             /// Every word that has a text.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// The command that these are the first bytes of, if it is one. No length looks like a word: read as
-            /// one, each is beyond any limit, or negative.
+            /// The command that these are the first bytes of, if it is one. No length looks like a word: read
+            /// as one, each is beyond any limit, or negative.
             pub fn recognise(bytes: [u8; WORD_LEN]) -> Option<Self> {
                 if bytes == TELNET_CLOSE {
                     return Some(Self::TelnetClose);
@@ -92,8 +92,8 @@ impl fmt::Display for Word {
 mod tests {
     use super::*;
 
-    /// PARITY `4lw.*`, `4lw.telnetclose`: each word in the table is recognised, and no frame's length is taken for
-    /// one.
+    /// PARITY `4lw.*`, `4lw.telnetclose`: each word in the table is recognised, and no frame's length is
+    /// taken for one.
     #[test]
     fn words() {
         let table =

@@ -40,8 +40,8 @@ impl Compression {
         }
     }
 
-    /// Whether a compressed file that begins like this is worth reading (PARITY `disk.snap.valid`). For one that is not
-    /// compressed see [`super::snapshot::is_complete`].
+    /// Whether a compressed file that begins like this is worth reading (PARITY `disk.snap.valid`). For one
+    /// that is not compressed see [`super::snapshot::is_complete`].
     pub fn matches(self, first_bytes: &[u8]) -> bool {
         match self {
             Self::Gzip => first_bytes.starts_with(&GZIP_MAGIC),
@@ -352,8 +352,8 @@ mod tests {
         }
     }
 
-    /// Every truncation is an error, and every flipped bit, but for header fields that nobody reads and bits that mean
-    /// nothing.
+    /// Every truncation is an error, and every flipped bit, but for header fields that nobody reads and bits
+    /// that mean nothing.
     #[test]
     fn damage() {
         let text = b"some text, some more text, and some more";

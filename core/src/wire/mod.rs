@@ -1,8 +1,8 @@
 //! Every byte on the client port and on disk, and nothing of what they mean.
 //!
-//! Decoders read from a slice and borrow from it; encoders append to a `Vec<u8>` that the caller keeps. Nothing
-//! here trusts a number that came from outside: a length or a count is compared with the bytes that are there
-//! before anything is allocated for it.
+//! Decoders read from a slice and borrow from it; encoders append to a `Vec<u8>` that the caller keeps.
+//! Nothing here trusts a number that came from outside: a length or a count is compared with the bytes that
+//! are there before anything is allocated for it.
 
 pub mod admin;
 pub mod answer;

@@ -1,4 +1,5 @@
-//! Java's snappy stream (`SnappyOutputStream`): a header, then blocks, each with its compressed length in front.
+//! Java's snappy stream (`SnappyOutputStream`): a header, then blocks, each with its compressed length in
+//! front.
 //!
 //! There is a crate for snappy, but not one without the standard library; what is needed here is small.
 
