@@ -1,2 +1,3 @@
-//! x
+//! The command `zabra`.
+
 fn main() {}
