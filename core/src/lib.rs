@@ -32,8 +32,12 @@
 
 extern crate alloc;
 
+pub mod auth;
 pub mod config;
 pub mod server;
+pub mod session;
 pub mod store;
 pub mod time;
+pub mod tree;
 pub mod types;
+pub mod wire;

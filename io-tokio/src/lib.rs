@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod disk;
 mod environment;
 mod settings;
 pub mod zoo_cfg;

@@ -120,7 +120,8 @@ pub enum DiskOp {
         /// Which; one that does not exist is no error.
         files: Vec<FileName>,
     },
-    /// List both directories: regular files only, in any order.
+    /// List both directories: regular files only, in any order. Where both are one directory each file is listed
+    /// once, those called `log.…` under [`Dir::Log`] and all others under [`Dir::Snapshot`].
     List {
         /// Names the completion.
         ticket: Ticket,
@@ -136,6 +137,20 @@ pub enum DiskOp {
         /// How much.
         len: usize,
     },
+}
+
+/// Hands out tickets, each once.
+#[derive(Debug, Default)]
+pub struct Tickets {
+    issued: u64,
+}
+
+impl Tickets {
+    /// The next ticket, greater than every one before.
+    pub const fn issue(&mut self) -> Ticket {
+        self.issued += 1;
+        Ticket(self.issued)
+    }
 }
 
 /// What is kept in order among itself.

@@ -1,0 +1,6 @@
+//! Who is connected, since when, and until when.
+
+pub mod password;
+pub mod table;
+
+pub use table::{Check, SessionTable};

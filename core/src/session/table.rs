@@ -1,0 +1,311 @@
+//! The sessions of this server: their timeouts, their owners, and when each expires.
+//!
+//! Expiry is in buckets one tick wide, as ZooKeeper's (`ExpiryQueue`): a session's deadline is rounded up to the
+//! next multiple of the tick, so a session may live up to a tick longer than its timeout, never shorter. Touching
+//! a session only moves its deadline; its entry stays in the bucket it is in, and is moved on when that bucket is
+//! due. So a touch costs one look-up however many sessions there are.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::time::{Instant, WallTime};
+use crate::types::{ConnId, ErrorCode, SessionId};
+
+/// What the owner of a request's session turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// The session ended, or never was.
+    Expired,
+    /// The session lives on another connection.
+    Moved,
+    /// The session is this connection's own.
+    Owned,
+}
+
+impl Check {
+    /// The code a request is refused with, if it is.
+    pub const fn error(self) -> Option<ErrorCode> {
+        match self {
+            Self::Expired => Some(ErrorCode::SESSIONEXPIRED),
+            Self::Moved => Some(ErrorCode::SESSIONMOVED),
+            Self::Owned => None,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Session {
+    /// What its createSession transaction says; snapshots keep it.
+    timeout_ms: i32,
+    /// What it is tracked with: the last negotiated one.
+    current_timeout_ms: i32,
+    /// The bucket it is due in. Never before the bucket that lists it.
+    due_ms: u64,
+    /// The connection it is attached to, if any.
+    owner: Option<ConnId>,
+    /// Its closeSession is on the way; nothing more is taken from it.
+    closing: bool,
+}
+
+/// All sessions that this server tracks.
+#[derive(Debug)]
+pub struct SessionTable {
+    /// Ordered, so that whatever walks it is deterministic.
+    sessions: BTreeMap<SessionId, Session>,
+    /// Bucket to the sessions listed in it; each session is listed in exactly one.
+    buckets: BTreeMap<u64, Vec<SessionId>>,
+    tick_ms: u64,
+    next_id: SessionId,
+}
+
+impl SessionTable {
+    /// The table of a server that starts with the sessions `recovered` from disk, each with its full timeout.
+    ///
+    /// New ids begin with `server_id` in the top byte and the wall clock below it (PARITY `sess.id`). ZooKeeper
+    /// takes the time since boot, which repeats itself after a reboot while old sessions may still live; here
+    /// no id is given that a live session of this server has reached.
+    pub fn new(
+        server_id: i64,
+        tick: Duration,
+        recovered: &BTreeMap<SessionId, i32>,
+        mono: Instant,
+        wall: WallTime,
+    ) -> Self {
+        let first = Self::first_id(server_id, wall);
+        let reached = recovered.keys().filter(|id| (id.0 as u64) >> 56 == (first as u64) >> 56).max();
+        let next_id = SessionId(reached.map_or(first, |id| first.max(id.0 + 1)));
+        let tick_ms = u64::try_from(tick.as_millis()).unwrap_or(u64::MAX);
+        let mut table = Self { sessions: BTreeMap::new(), buckets: BTreeMap::new(), tick_ms, next_id };
+        for (&session, &timeout_ms) in recovered {
+            table.track(session, timeout_ms, None, mono);
+        }
+        table
+    }
+
+    fn first_id(server_id: i64, wall: WallTime) -> i64 {
+        let id = ((((wall.0 << 24) as u64) >> 8) as i64) | (server_id << 56);
+        // The owner field of containers must not name a session.
+        if id == i64::MIN { id + 1 } else { id }
+    }
+
+    /// Begins a session on a connection and gives it an id.
+    pub fn create(&mut self, timeout_ms: i32, owner: ConnId, now: Instant) -> SessionId {
+        let session = self.next_id;
+        self.next_id = SessionId(session.0 + 1);
+        self.track(session, timeout_ms, Some(owner), now);
+        session
+    }
+
+    fn track(&mut self, session: SessionId, timeout_ms: i32, owner: Option<ConnId>, now: Instant) {
+        let due_ms = self.bucket(timeout_ms, now);
+        let entry = Session { timeout_ms, current_timeout_ms: timeout_ms, due_ms, owner, closing: false };
+        let before = self.sessions.insert(session, entry);
+        assert!(before.is_none(), "a session id was given twice");
+        self.buckets.entry(due_ms).or_default().push(session);
+    }
+
+    fn bucket(&self, timeout_ms: i32, now: Instant) -> u64 {
+        let timeout_ms = u64::try_from(timeout_ms).unwrap_or(0);
+        ((now.as_millis() + timeout_ms) / self.tick_ms + 1) * self.tick_ms
+    }
+
+    /// Something was heard from the session.
+    pub fn touch(&mut self, session: SessionId, now: Instant) {
+        let tick_ms = self.tick_ms;
+        if let Some(entry) = self.sessions.get_mut(&session)
+            && !entry.closing
+        {
+            let timeout_ms = u64::try_from(entry.current_timeout_ms).unwrap_or(0);
+            let due_ms = ((now.as_millis() + timeout_ms) / tick_ms + 1) * tick_ms;
+            entry.due_ms = entry.due_ms.max(due_ms);
+        }
+    }
+
+    /// Attaches a live session to a connection with a newly negotiated timeout. Returns the connection it was
+    /// attached to before, or an error if the session is not alive.
+    ///
+    /// # Errors
+    /// [`Check::Expired`] if the session ended, is about to, or never was.
+    pub fn reattach(
+        &mut self,
+        session: SessionId,
+        timeout_ms: i32,
+        owner: ConnId,
+        now: Instant,
+    ) -> Result<Option<ConnId>, Check> {
+        let due_ms = self.bucket(timeout_ms, now);
+        let entry = self.sessions.get_mut(&session).filter(|entry| !entry.closing).ok_or(Check::Expired)?;
+        entry.current_timeout_ms = timeout_ms;
+        // A shorter timeout may make it due earlier than the bucket that lists it; list it there, too, and let
+        // the later listing find it gone or not yet due.
+        if due_ms < entry.due_ms {
+            self.buckets.entry(due_ms).or_default().push(session);
+        }
+        entry.due_ms = due_ms;
+        Ok(entry.owner.replace(owner))
+    }
+
+    /// The connection is gone; its session stays.
+    pub fn detach(&mut self, session: SessionId, owner: ConnId) {
+        if let Some(entry) = self.sessions.get_mut(&session)
+            && entry.owner == Some(owner)
+        {
+            entry.owner = None;
+        }
+    }
+
+    /// Whether a request of this connection may be taken for the session.
+    pub fn check(&self, session: SessionId, owner: ConnId) -> Check {
+        match self.sessions.get(&session) {
+            None => Check::Expired,
+            Some(entry) if entry.closing => Check::Expired,
+            Some(entry) if entry.owner == Some(owner) => Check::Owned,
+            Some(_) => Check::Moved,
+        }
+    }
+
+    /// From now on nothing is taken from the session: its end is on the way.
+    pub fn set_closing(&mut self, session: SessionId) {
+        if let Some(entry) = self.sessions.get_mut(&session) {
+            entry.closing = true;
+        }
+    }
+
+    /// The session ended. Returns the connection it was attached to.
+    pub fn remove(&mut self, session: SessionId) -> Option<ConnId> {
+        self.sessions.remove(&session)?.owner
+    }
+
+    /// When the next bucket is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.buckets.keys().next().map(|&due_ms| Instant::from_millis(due_ms))
+    }
+
+    /// Takes the sessions that were not heard from in time and marks them closing.
+    pub fn expire(&mut self, now: Instant) -> Vec<SessionId> {
+        let mut expired = Vec::new();
+        while let Some(bucket) = self.buckets.first_entry() {
+            let bucket_ms = *bucket.key();
+            if bucket_ms > now.as_millis() {
+                break;
+            }
+            for session in bucket.remove() {
+                let Some(entry) = self.sessions.get_mut(&session).filter(|entry| !entry.closing) else {
+                    continue;
+                };
+                if entry.due_ms <= now.as_millis() {
+                    entry.closing = true;
+                    expired.push(session);
+                } else {
+                    self.buckets.entry(entry.due_ms).or_default().push(session);
+                }
+            }
+        }
+        expired
+    }
+
+    /// Every session with the timeout that its transaction gave it, in order of ids, as snapshots keep them.
+    pub fn timeouts(&self) -> impl ExactSizeIterator<Item = (SessionId, i32)> + '_ {
+        self.sessions.iter().map(|(&session, entry)| (session, entry.timeout_ms))
+    }
+
+    /// How many sessions there are.
+    pub fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.sessions.is_empty()
+    }
+
+    /// Buckets with the sessions due in them, earliest first, for the four-letter word `dump`.
+    pub fn due(&self) -> BTreeMap<u64, Vec<SessionId>> {
+        let mut due: BTreeMap<u64, Vec<SessionId>> = BTreeMap::new();
+        for (&session, entry) in &self.sessions {
+            due.entry(entry.due_ms).or_default().push(session);
+        }
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONN: ConnId = ConnId(1);
+
+    fn table() -> SessionTable {
+        let tick = Duration::from_millis(100);
+        SessionTable::new(1, tick, &BTreeMap::new(), Instant::ZERO, WallTime(1_700_000_000_000))
+    }
+
+    fn at(ms: u64) -> Instant {
+        Instant::from_millis(ms)
+    }
+
+    /// PARITY `sess.bucket`: never before the timeout, at most one tick after it.
+    #[test]
+    fn sess_bucket() {
+        for start in 0..250 {
+            for timeout_ms in [1, 99, 100, 101, 250] {
+                let mut table = table();
+                let session = table.create(timeout_ms, CONN, at(start));
+                let due = table.poll_timeout().expect("one session is due some time");
+                let earliest = start + u64::try_from(timeout_ms).expect("positive");
+                assert!(due.as_millis() > earliest);
+                assert!(due.as_millis() <= earliest + 100);
+                assert_eq!(table.expire(at(due.as_millis() - 1)), []);
+                assert_eq!(table.expire(due), [session]);
+                assert_eq!(table.check(session, CONN), Check::Expired);
+                assert_eq!(table.expire(at(10_000)), [], "a session expires once");
+            }
+        }
+    }
+
+    /// PARITY `sess.touch`: a touched session lives on from the touch.
+    #[test]
+    fn sess_touch() {
+        let mut table = table();
+        let session = table.create(500, CONN, at(0));
+        table.touch(session, at(400));
+        assert_eq!(table.expire(at(900)), []);
+        assert_eq!(table.expire(at(1000)), [session]);
+        table.touch(session, at(1000));
+        assert_eq!(table.check(session, CONN), Check::Expired, "no touch revives a closing session");
+    }
+
+    /// PARITY `sess.owner`, `sess.reconnect.timeout`: one connection at a time, with the timeout it negotiated.
+    #[test]
+    fn sess_owner_moves() {
+        let mut table = table();
+        let session = table.create(5000, CONN, at(0));
+        let other = ConnId(2);
+        assert_eq!(table.check(session, other), Check::Moved);
+        assert_eq!(table.reattach(session, 200, other, at(10)), Ok(Some(CONN)));
+        assert_eq!(table.check(session, CONN), Check::Moved);
+        assert_eq!(table.check(session, other), Check::Owned);
+        assert_eq!(
+            table.timeouts().collect::<Vec<_>>(),
+            [(session, 5000)],
+            "the transaction's timeout stays"
+        );
+        assert_eq!(table.expire(at(300)), [session], "the shorter timeout counts");
+        assert_eq!(table.reattach(session, 200, CONN, at(301)), Err(Check::Expired));
+    }
+
+    /// PARITY `sess.id`: the top byte is the server's, and no id is given that a recovered session has.
+    #[test]
+    fn sess_id() {
+        let wall = WallTime(1_700_000_000_000);
+        let tick = Duration::from_millis(100);
+        let mut table = SessionTable::new(0x7f, tick, &BTreeMap::new(), Instant::ZERO, wall);
+        let first = table.create(1000, CONN, at(0));
+        assert_eq!(first.0 >> 56, 0x7f);
+        let recovered = BTreeMap::from([(SessionId(first.0 + 5), 1000)]);
+        // The wall clock went back across the restart.
+        let mut table = SessionTable::new(0x7f, tick, &recovered, Instant::ZERO, WallTime(wall.0 - 1));
+        assert_eq!(table.create(1000, CONN, at(0)), SessionId(first.0 + 6));
+    }
+}

@@ -1,0 +1,156 @@
+//! The log stream: one file open for writing, appended to in order.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
+
+use zabra_core::store::{DiskAnswer, DiskError, DiskOp, FileName};
+
+use super::directories::Directories;
+use super::disk_error;
+
+/// Carries out the operations of the log stream.
+#[derive(Debug)]
+pub(super) struct LogFiles {
+    directories: Arc<Directories>,
+    current: Option<Current>,
+    /// Set by the first failure and never cleared: after a failed sync the kernel may have thrown the bytes away
+    /// and report success the next time, so nothing may be written behind them.
+    failed: Option<DiskError>,
+}
+
+#[derive(Debug)]
+struct Current {
+    file: File,
+    position: u64,
+}
+
+impl LogFiles {
+    pub(super) const fn new(directories: Arc<Directories>) -> Self {
+        Self { directories, current: None, failed: None }
+    }
+
+    /// Carries out one operation; every one after a failed one fails as well.
+    pub(super) fn execute(&mut self, op: DiskOp) -> Result<DiskAnswer, DiskError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        let result = match op {
+            DiskOp::LogCreate { file, .. } => self.create(&file),
+            DiskOp::LogAppend { bytes, grow_to, sync, .. } => self.append(&bytes, grow_to, sync),
+            DiskOp::Truncate { file, size, .. } => self.truncate(&file, size),
+            DiskOp::SnapshotCreate { .. }
+            | DiskOp::SnapshotAppend { .. }
+            | DiskOp::SnapshotFinish { .. }
+            | DiskOp::SnapshotDiscard { .. }
+            | DiskOp::Replace { .. }
+            | DiskOp::Remove { .. }
+            | DiskOp::List { .. }
+            | DiskOp::Read { .. } => unreachable!("an operation of the other stream"),
+        };
+        match result {
+            Ok(()) => Ok(DiskAnswer::Done),
+            Err(error) => {
+                let error = disk_error(&error);
+                self.failed = Some(error);
+                Err(error)
+            }
+        }
+    }
+
+    fn create(&mut self, name: &FileName) -> io::Result<()> {
+        let file = File::options().create_new(true).write(true).open(self.directories.path(name))?;
+        // Synced bytes in a file whose directory entry is lost are lost too.
+        self.directories.sync(name.dir)?;
+        self.current = Some(Current { file, position: 0 });
+        Ok(())
+    }
+
+    fn append(&mut self, bytes: &[u8], grow_to: Option<u64>, sync: bool) -> io::Result<()> {
+        let current = self.current.as_mut().expect("the core creates a log file before it appends");
+        if let Some(size) = grow_to {
+            current.file.set_len(size)?;
+        }
+        current.file.write_all_at(bytes, current.position)?;
+        if sync {
+            current.file.sync_data()?;
+        }
+        current.position += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn truncate(&self, name: &FileName, size: u64) -> io::Result<()> {
+        let file = File::options().write(true).open(self.directories.path(name))?;
+        file.set_len(size)?;
+        file.sync_all()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use zabra_core::store::{Dir, Tickets};
+
+    use super::*;
+
+    fn name(name: &str) -> FileName {
+        FileName { dir: Dir::Log, name: name.to_owned() }
+    }
+
+    fn append(bytes: &'static [u8], grow_to: Option<u64>) -> DiskOp {
+        DiskOp::LogAppend {
+            ticket: Tickets::default().issue(),
+            bytes: Bytes::from_static(bytes),
+            grow_to,
+            sync: true,
+        }
+    }
+
+    fn create(file: &str) -> DiskOp {
+        DiskOp::LogCreate { ticket: Tickets::default().issue(), file: name(file) }
+    }
+
+    #[test]
+    fn disk_log_padding_is_written_into_not_behind() {
+        let root = tempfile::tempdir().expect("a place for tests");
+        let directories = Directories::open(root.path(), root.path(), true).expect("a fresh directory");
+        let mut log = LogFiles::new(Arc::clone(&directories));
+        assert_eq!(log.execute(create("log.1")), Ok(DiskAnswer::Done));
+        assert_eq!(log.execute(append(b"abc", Some(10))), Ok(DiskAnswer::Done));
+        assert_eq!(log.execute(append(b"de", None)), Ok(DiskAnswer::Done));
+        let path = directories.path(&name("log.1"));
+        assert_eq!(std::fs::read(&path).expect("it is there"), b"abcde\0\0\0\0\0");
+        assert_eq!(log.execute(create("log.2")), Ok(DiskAnswer::Done));
+        assert_eq!(log.execute(append(b"f", None)), Ok(DiskAnswer::Done));
+        assert_eq!(std::fs::read(directories.path(&name("log.2"))).expect("it is there"), b"f");
+        let cut = DiskOp::Truncate { ticket: Tickets::default().issue(), file: name("log.1"), size: 4 };
+        assert_eq!(log.execute(cut), Ok(DiskAnswer::Done));
+        assert_eq!(std::fs::read(&path).expect("it is there"), b"abcd");
+    }
+
+    #[test]
+    fn a_failed_log_operation_is_never_followed_by_another() {
+        let root = tempfile::tempdir().expect("a place for tests");
+        let directories = Directories::open(root.path(), root.path(), true).expect("a fresh directory");
+        std::fs::write(directories.path(&name("log.1")), "in the way").expect("written");
+        let mut log = LogFiles::new(Arc::clone(&directories));
+        let exists = Err(DiskError::Failed(17));
+        assert_eq!(log.execute(create("log.1")), exists, "a log file is never overwritten");
+        assert_eq!(log.execute(create("log.2")), exists);
+        assert_eq!(log.execute(append(b"x", None)), exists);
+        assert!(!directories.path(&name("log.2")).exists());
+    }
+
+    /// A device that is always full stands in for a full disk.
+    #[test]
+    fn a_full_disk_is_told_apart() {
+        let root = tempfile::tempdir().expect("a place for tests");
+        let directories = Directories::open(root.path(), root.path(), true).expect("a fresh directory");
+        let mut log = LogFiles::new(Arc::clone(&directories));
+        let file = File::options().write(true).open("/dev/full").expect("Linux has it");
+        log.current = Some(Current { file, position: 0 });
+        assert_eq!(log.execute(append(b"x", None)), Err(DiskError::Full));
+        assert_eq!(log.execute(create("log.2")), Err(DiskError::Full), "and it stays so");
+    }
+}
