@@ -54,7 +54,6 @@ mod listener;
 mod machine;
 mod server;
 mod settings;
-mod standin;
 pub mod zoo_cfg;
 
 pub use server::{Running, Server, StartError};

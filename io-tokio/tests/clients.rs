@@ -13,7 +13,7 @@ use zabra_core::server::HaltReason;
 
 const MIB: usize = 1 << 20;
 
-/// A server within this process, and a client'"'"'s work against it on another thread.
+/// A server within this process, and a client's work against it on another thread.
 fn embedded<T: Send>(
     adjust: impl FnOnce(&mut Settings),
     work: impl FnOnce(std::net::SocketAddr) -> T + Send,

@@ -62,7 +62,7 @@ fn a_taken_port_ends_with_4_and_says_what_to_do() {
     let (code, _, text) = run(&["server", &port.to_string(), dir.path().to_str().unwrap()]);
     let expected = format!(
         "zabra: port {port} is taken: another server listens on it already\n\
-         zabra: stop that one (`ss -ltnp '"'"'sport = :{port}'"'"'` shows which it is), or give this one another clientPort\n"
+         zabra: stop that one (`ss -ltnp 'sport = :{port}'` shows which it is), or give this one another clientPort\n"
     );
     assert_eq!((code, text), (Some(4), expected));
 }

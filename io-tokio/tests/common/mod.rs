@@ -122,12 +122,13 @@ pub fn zabra(arguments: &[&str]) -> Command {
 impl Process {
     /// Starts a server on any free port, with its data in `data`, and waits until it says where it serves.
     pub fn start(data: &std::path::Path) -> Self {
-        let mut child = zabra(&["server", "0", data.to_str().unwrap()]).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child =
+            zabra(&["server", "0", data.to_str().unwrap()]).stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let port = lines
             .by_ref()
             .map_while(Result::ok)
-            .find_map(|line| line.trim().strip_prefix("serving   port ")?.split('"'"' '"'"').next()?.parse().ok())
+            .find_map(|line| line.trim().strip_prefix("serving   port ")?.split(' ').next()?.parse().ok())
             .expect("the banner names the port");
         // Nobody else reads it, and a full pipe would stop the server.
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
