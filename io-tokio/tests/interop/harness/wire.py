@@ -115,7 +115,11 @@ def delete_request(path, version=-1):
 
 
 def multi_request(requests):
-    """A multi of the given requests."""
+    """A multi of the given requests.
+
+    Creations go out as `create`, as clients send them: 3.8 accepts a `create2` in a multi and then cannot apply it.
+    """
+    requests = [(CREATE if code == CREATE2 else code, part) for code, part in requests]
     body = b"".join(struct.pack(">i?i", code, False, -1) + part for code, part in requests)
     return MULTI, body + struct.pack(">i?i", -1, True, -1)
 
