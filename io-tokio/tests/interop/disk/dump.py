@@ -6,6 +6,9 @@ import zlib
 
 from harness import wire
 
+# Nodes asked for at once.
+_BATCH = 100
+
 Node = collections.namedtuple("Node", "data stat acl")
 
 
@@ -15,10 +18,16 @@ def dump(port):
     with wire.Client(port).connect().auth("digest", "super:test") as client:
         waiting = ["/"]
         while waiting:
-            path = waiting.pop()
-            data, stat = client.get(path)
-            nodes[path] = Node(data, stat, client.acl(path))
-            waiting += [f"{path.rstrip('/')}/{name}" for name in client.children(path)]
+            batch, waiting = waiting[:_BATCH], waiting[_BATCH:]
+            for path in batch:
+                client.send(wire.GET, wire.string(path) + b"\0")
+                client.send(wire.GET_ACL, wire.string(path))
+                client.send(wire.CHILDREN, wire.string(path) + b"\0")
+            for path in batch:
+                data, acl, children = (client.receive() for _ in range(3))
+                assert not (data.error or acl.error or children.error), f"{path}: {data}, {acl}, {children}"
+                nodes[path] = Node(data.body.buffer(), data.body.stat(), acl.body.acl())
+                waiting += [f"{path.rstrip('/')}/{name}" for name in children.body.strings()]
         client.close_session()
     return nodes
 
