@@ -13,6 +13,9 @@ const NODES: usize = 1_000_000;
 const SEED: [u64; 4] = [11, 12, 13, 14];
 const OPTIONS: TreeOptions = TreeOptions { extended_types: false, digest_enabled: true };
 
+/// Path, data and the rest.
+type Shown = (Box<str>, Option<Box<[u8]>>, StatPersisted);
+
 fn main() {
     match std::env::args().nth(1).as_deref() {
         Some("watches") => watches(),
@@ -38,7 +41,7 @@ fn znodes() {
             apply(&mut tree, OpCode::CREATE, create(&path(n), Some([7; 100].into())));
         }
     });
-    report_bytes("znode of 100 bytes at a path of 25", resident, NODES);
+    report_bytes("znode of 100 bytes at a path of 24", resident, NODES);
     let random = |n: usize| n.wrapping_mul(0x9e37_79b9) % NODES;
     let txns: Vec<Txn> = (0..NODES)
         .map(|n| Txn::SetData { path: path(random(n)).into(), data: Some([8; 100].into()), version: 1 })
@@ -56,7 +59,7 @@ fn znodes() {
     });
     drop(paths);
 
-    let mut nodes: Vec<(Box<str>, Option<Box<[u8]>>, StatPersisted)> = Vec::new();
+    let mut nodes: Vec<Shown> = Vec::new();
     let mut keep =
         |node: SnapshotNode<'_>| nodes.push((node.path.into(), node.data.map(Box::from), node.stat));
     timed("snapshot, with copies", NODES, || {
@@ -84,7 +87,7 @@ fn watches() {
             table.add_data(&path(n), ConnId(1 + n as u64 % 900));
         }
     });
-    report_bytes("one-shot watch, path of 25 bytes included", resident, NODES);
+    report_bytes("one-shot watch, path of 24 bytes included", resident, NODES);
     let mut told = 0;
     timed("fire a watch", NODES / 2, || {
         for n in 0..NODES / 2 {

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use core::mem;
 
 use super::apply::Change;
-use super::index::PathIndex;
+use super::index::{PathIndex, Slim};
 use super::slab::Slab;
 use super::watch_kind::{EventType, WatcherType};
 use crate::types::{AclList, ConnId, Zxid, path};
@@ -46,7 +46,7 @@ pub struct WatchSummary {
 /// All watches of one server.
 #[derive(Debug)]
 pub struct WatchTable {
-    index: PathIndex,
+    index: PathIndex<Slim>,
     /// Exactly the paths that somebody watches, all of them indexed.
     entries: Slab<Entry>,
     book: Book,
