@@ -1,5 +1,5 @@
-//! Jute, ZooKeeper's encoding: big-endian numbers, length-prefixed strings and buffers, counted vectors, -1 for
-//! null. Records are their fields one after the other, without tags or alignment.
+//! Jute, ZooKeeper's encoding: big-endian numbers, length-prefixed strings and buffers, counted vectors, -1
+//! for null. Records are their fields one after the other, without tags or alignment.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -364,8 +364,9 @@ mod tests {
     proptest! {
         /// What is written is read back, and no strict prefix of it reads as the whole.
         #[test]
-        fn jute_round_trip(number: i32, long: i64, flag: bool, text in proptest::option::of(".*"),
-                           data: Option<Vec<u8>>, texts: Vec<String>) {
+        fn jute_round_trip(number: i32, long: i64, flag: bool, text in proptest::option::of(".{0,20}"),
+                           data: Option<Vec<u8>>,
+                           texts in proptest::collection::vec(".{0,9}", 0..9)) {
             let mut out = Vec::new();
             let mut writer = Writer::new(&mut out);
             writer.int(number);
