@@ -37,6 +37,8 @@ pub mod config;
 pub mod recovery;
 pub mod server;
 pub mod store;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod time;
 pub mod tree;
 pub mod types;
