@@ -1,29 +1,24 @@
 //! A running server, to be embedded in a program or a test.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::thread;
 
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, oneshot};
-use zabra_core::config::Config;
-use zabra_core::recovery::Recovered;
-use zabra_core::server::HaltReason;
-use zabra_core::store::{Dir, DiskDone, Inventory, Tickets};
-use zabra_core::tree::{Tree, TreeOptions};
+use zabra_core::server::{HaltReason, Server as Core};
+use zabra_core::store::DiskDone;
 
 use crate::clock::Clock;
-use crate::disk::{Directories, Disk, OpenError};
+use crate::disk::{self, Directories, Disk, OpenError};
 use crate::driver::{DiskPort, Driver, DriverTask};
 use crate::listener::{self, AcceptTask};
 use crate::machine::Machine;
 use crate::settings::Settings;
-use crate::{entropy, limits};
+use crate::{entropy, events, limits};
 
 /// Tasks run between two looks at the sockets. The runtime's default of 61 would cost a busy server with more
 /// connections than that several looks a turn.
@@ -45,6 +40,8 @@ pub enum StartError {
         /// What the operating system says.
         error: io::Error,
     },
+    /// The data cannot be recovered.
+    Recovery(disk::StartError),
     /// The operating system refused something that every server needs.
     System {
         /// What was being done.
@@ -65,6 +62,7 @@ impl fmt::Display for StartError {
                 address.port(),
                 address.port()
             ),
+            Self::Recovery(error) => error.fmt(f),
             Self::Listen { address, error } => write!(f, "cannot listen on {address}: {error}"),
             Self::System { doing, error } => write!(f, "{doing}: {error}"),
         }
@@ -160,7 +158,7 @@ struct Parts<M> {
     runtime: LocalRuntime,
 }
 
-impl Parts<zabra_core::server::Server> {
+impl Parts<Core> {
     /// Locks and recovers the data, and sets everything up.
     fn prepare(settings: &Settings) -> Result<Self, StartError> {
         let system = |doing| move |error| StartError::System { doing, error };
@@ -169,7 +167,12 @@ impl Parts<zabra_core::server::Server> {
             Directories::open(&settings.data_dir, &settings.data_log_dir, settings.data_dir_autocreate)
                 .map_err(StartError::Directories)?;
         let seed = entropy::seed().map_err(system("asking for random bytes"))?;
-        let recovered = recover(&directories, &settings.core)?;
+        let hash_seed = entropy::hash_seed().map_err(system("asking for random bytes"))?;
+        let recovered =
+            disk::recover(&directories, &settings.core, hash_seed).map_err(StartError::Recovery)?;
+        for notice in &recovered.report {
+            events::log_notice(notice);
+        }
         let (done, completions) = mpsc::unbounded_channel();
         let disk = Disk::start(&directories, move |completion| {
             // After a halt nobody waits for completions any more.
@@ -182,35 +185,10 @@ impl Parts<zabra_core::server::Server> {
             .build_local(LocalOptions::default())
             .map_err(system("setting up the event loop"))?;
         let clock = Clock::start();
-        let machine = zabra_core::server::Server::new(settings.core.clone(), recovered, seed, clock.now());
+        let machine = Core::new(settings.core.clone(), recovered, seed, clock.now());
         let disk = Box::new(move |op| disk.submit(op));
         Ok(Self { machine, clock, disk, completions, conn_max, runtime })
     }
-}
-
-/// Nothing is read from the disk yet: only an empty directory can be served, and any other is refused.
-fn recover(directories: &Arc<Directories>, config: &Config) -> Result<Recovered, StartError> {
-    for dir in [Dir::Log, Dir::Snapshot] {
-        let folder = directories.folder(dir);
-        let system = |error| StartError::System { doing: "listing the data directory", error };
-        for entry in std::fs::read_dir(folder).map_err(system)? {
-            let name = entry.map_err(system)?.file_name();
-            if name != "zabra.lock" {
-                let error = io::Error::other(format!("{} holds {}", folder.display(), name.display()));
-                return Err(StartError::System { doing: "recovering (not in this build)", error });
-            }
-        }
-    }
-    let options =
-        TreeOptions { extended_types: config.extended_types, digest_enabled: config.digest_enabled };
-    Ok(Recovered {
-        tree: Tree::new(options, [1, 2, 3, 4]),
-        sessions: BTreeMap::new(),
-        inventory: Inventory::new(Vec::new()),
-        tickets: Tickets::default(),
-        replayed_txns: 0,
-        replayed_bytes: 0,
-    })
 }
 
 impl<M: Machine> Parts<M> {
