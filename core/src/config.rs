@@ -36,8 +36,10 @@ pub struct Config {
     pub large_request_threshold: Option<usize>,
     /// `zookeeper.largeRequestMaxBytes`: large requests in the server; one beyond closes its connection.
     pub large_request_max_bytes: usize,
-    /// Reply bytes that may wait for one client that does not read; beyond it the connection is not read from,
-    /// and at [`Config::outbox_close_bytes`] it is closed.
+    /// Bytes that may wait to be looked at while a client's requests are not taken; beyond it the connection is
+    /// not read from.
+    pub inbox_pause_bytes: usize,
+    /// Reply bytes that may wait for one client that does not read; beyond it its requests are not taken, and at [`Config::outbox_close_bytes`] it is closed.
     pub outbox_pause_bytes: usize,
     /// Reply and event bytes that may wait for one client before its connection is closed. A single reply may be
     /// larger.
@@ -98,6 +100,9 @@ pub struct Config {
     pub throttled_op_wait: Option<Duration>,
     /// `zookeeper.4lw.commands.whitelist`: which four-letter words are answered.
     pub four_letter_words: FourLetterWords,
+    /// Whether every applied transaction is reported as [`crate::server::Event::Applied`]. Checkers want it; at
+    /// full speed it is noise.
+    pub report_applied: bool,
     /// What `conf` and `envi` tell about the process around the core.
     pub about: About,
 }
@@ -156,6 +161,7 @@ impl Default for Config {
             global_outstanding_limit: 1000,
             large_request_threshold: None,
             large_request_max_bytes: 100 << 20,
+            inbox_pause_bytes: 64 << 10,
             outbox_pause_bytes: 1 << 20,
             outbox_close_bytes: 16 << 20,
             snap_count: 100_000,
@@ -185,6 +191,7 @@ impl Default for Config {
             enforce_auth_schemes: Vec::new(),
             throttled_op_wait: None,
             four_letter_words: FourLetterWords::Only(alloc::vec![String::from("srvr")]),
+            report_applied: false,
             about: About::default(),
         }
     }

@@ -34,9 +34,15 @@ extern crate alloc;
 
 pub mod auth;
 pub mod config;
+pub mod conn;
+pub mod pipeline;
+pub mod recovery;
+pub mod rng;
 pub mod server;
 pub mod session;
 pub mod store;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod time;
 pub mod tree;
 pub mod types;

@@ -222,7 +222,7 @@ mod tests {
         let fixed = |entries: &[(i32, &str, &str)], ids: &[Id]| fix_up(&config, Some(acl(entries)), ids);
         assert_eq!(fix_up(&config, None, &[]), Err(ErrorCode::INVALIDACL));
         assert_eq!(fixed(&[], &[]), Err(ErrorCode::INVALIDACL));
-        assert_eq!(fixed(&[(31, "auth", "")], &[ip.clone()]), Err(ErrorCode::INVALIDACL));
+        assert_eq!(fixed(&[(31, "auth", "")], core::slice::from_ref(&ip)), Err(ErrorCode::INVALIDACL));
         assert_eq!(fixed(&[(31, "auth", "")], &[ip, bob]), Ok(acl(&[(31, "digest", "bob:hash")])));
         assert_eq!(
             fixed(&[(1, "world", "anyone"), (1, "world", "anyone"), (2, "ip", "1.2.3.4")], &[]),

@@ -1,9 +1,250 @@
-//! The server: owns the parts and dispatches.
+//! The server: owns the parts and dispatches. Holds no protocol detail itself.
+//!
+//! | file | what happens there |
+//! |---|---|
+//! | `input`, `action`, `event` | what a server is told, asks for, and tells |
+//! | `clients` | connections come, speak and go |
+//! | `handshake` | sessions are opened and re-attached |
+//! | `requests` | a request is taken: read now, read later, or proposed |
+//! | `commit` | a durable transaction is applied, watched and answered |
+//! | `disk` | completions come in, log batches go out |
+//! | `snapshots` | the tree is encoded while it changes |
+//! | `expiry` | what is due: sessions, silent connections, containers, old files |
+//! | `admin` | four-letter words |
 
 pub mod action;
+mod admin;
+mod clients;
+mod commit;
+mod disk;
 pub mod event;
+mod expiry;
+mod handshake;
 pub mod input;
+mod requests;
+mod snapshots;
 
-pub use action::{Action, CloseReason, HaltReason};
-pub use event::Event;
-pub use input::Input;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use rand_chacha::ChaCha12Rng;
+use rand_core::RngCore;
+
+pub use self::action::{Action, CloseReason, HaltReason};
+pub use self::event::Event;
+pub use self::input::Input;
+use crate::config::Config;
+use crate::conn::ConnTable;
+use crate::conn::stats::ServerStats;
+use crate::pipeline::pending::Pending;
+use crate::recovery::Recovered;
+use crate::rng;
+use crate::session::SessionTable;
+use crate::store::{Inventory, LogWriter, Purger, Snapshotter, Tickets};
+use crate::time::{Instant, Now};
+use crate::tree::{Tree, WatchTable};
+use crate::types::{ConnId, OpCode, Txn, TxnHeader};
+use crate::wire::record::FileHeader;
+
+/// One standalone server.
+///
+/// See the crate's documentation for how it is run. Inputs may come in any number before actions are drained, and
+/// should: everything that is taken before one drain shares one write to the log and one sync.
+#[derive(Debug)]
+pub struct Server {
+    config: Config,
+    now: Now,
+    phase: Phase,
+    /// What is to be done, oldest first.
+    actions: VecDeque<Action>,
+
+    tree: Tree,
+    watches: WatchTable,
+    sessions: SessionTable,
+    conns: ConnTable,
+
+    /// Transactions in the log that are not applied yet, oldest first: what is not known to be durable.
+    proposals: VecDeque<Proposal>,
+    /// What `proposals` will change. Empty when they are.
+    pending: Pending,
+    /// Reads that wait behind a write of their own session.
+    waiting_reads: usize,
+
+    tickets: Tickets,
+    log: LogWriter,
+    snapshotter: Snapshotter,
+    /// Encodes the snapshot under way.
+    snapshot: Option<snapshots::Encoding>,
+    purger: Purger,
+    inventory: Inventory,
+    /// Draws when the next snapshot is due.
+    snapshot_rng: ChaCha12Rng,
+
+    /// Connections with something in their outbox.
+    to_send: Vec<ConnId>,
+    /// Connections whose requests wait for room.
+    throttled: VecDeque<ConnId>,
+    /// Connections without a session, and until when they may be; oldest first.
+    greetings: VecDeque<(Instant, ConnId)>,
+    containers: expiry::Containers,
+    stats: ServerStats,
+    /// What `stmk` set; nothing is traced by it.
+    trace_mask: i64,
+}
+
+/// Whether the server still works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Running,
+    /// No more requests; what was proposed is finished.
+    Stopping,
+    /// It asked to be halted. Nothing that it is told has any effect.
+    Halted,
+}
+
+/// A transaction that is in the log and waits to be durable.
+#[derive(Debug)]
+struct Proposal {
+    header: TxnHeader,
+    txn: Txn,
+    /// The digest of the tree after it, as it was predicted.
+    digest: u64,
+    /// What the client asked for; differs from the header's where the request was refused.
+    op: OpCode,
+    /// Who is to be answered.
+    conn: Option<ConnId>,
+    received: Instant,
+}
+
+impl Server {
+    /// A server that continues from what was found on its disk.
+    ///
+    /// `seed` is all the randomness it will ever have.
+    ///
+    /// # Panics
+    /// If the configuration does not pass [`Config::check`].
+    pub fn new(config: Config, recovered: Recovered, seed: [u8; 32], now: Now) -> Self {
+        config.check().expect("the configuration was checked before anything was recovered under it");
+        let mut hash_rng = rng::stream(seed, rng::Stream::Hash);
+        let mut hash_seed = || core::array::from_fn(|_| hash_rng.next_u64());
+        let mut snapshot_rng = rng::stream(seed, rng::Stream::Snapshot);
+        let Recovered { tree, sessions, inventory, tickets, replayed_txns, replayed_bytes, .. } = recovered;
+        let last_zxid = tree.last_zxid();
+        let draw = snapshot_rng.next_u64();
+        Self {
+            now,
+            phase: Phase::Running,
+            actions: VecDeque::new(),
+            watches: WatchTable::new(hash_seed()),
+            sessions: SessionTable::new(config.server_id, config.tick_time, &sessions, now.mono, now.wall),
+            conns: ConnTable::new(hash_seed()),
+            proposals: VecDeque::new(),
+            pending: Pending::new(&tree, hash_seed()),
+            waiting_reads: 0,
+            tickets,
+            log: LogWriter::new(&config, log_header(), last_zxid),
+            snapshotter: Snapshotter::new(&config, draw, replayed_txns, replayed_bytes),
+            snapshot: None,
+            purger: Purger::new(&config, now.mono),
+            inventory,
+            snapshot_rng,
+            to_send: Vec::new(),
+            throttled: VecDeque::new(),
+            greetings: VecDeque::new(),
+            containers: expiry::Containers::new(&config, now.mono),
+            stats: ServerStats::default(),
+            trace_mask: admin::TRACE_MASK_DEFAULT,
+            tree,
+            config,
+        }
+    }
+
+    /// Something happened. Cannot fail: bad bytes close a connection, a failing disk halts the server.
+    ///
+    /// # Panics
+    /// If the monotonic clock went back, or a disk completion was not asked for: the caller is broken.
+    pub fn handle(&mut self, now: Now, input: Input) {
+        assert!(now.mono >= self.now.mono, "the monotonic clock went back");
+        self.now = now;
+        if self.phase == Phase::Halted {
+            return;
+        }
+        match input {
+            Input::Tick => self.on_tick(),
+            Input::Accepted { conn, from } => self.on_accepted(conn, from),
+            Input::Received { conn, bytes } => self.on_received(conn, bytes),
+            Input::Drained { conn, bytes } => self.on_drained(conn, bytes),
+            Input::Closed { conn } => self.on_closed(conn),
+            Input::Disk(done) => self.on_disk(&done),
+            Input::Shutdown => self.on_shutdown(),
+        }
+        self.check_invariants();
+    }
+
+    /// The next thing to be done. Call it until there is none, always before waiting.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        if self.actions.is_empty() && self.phase != Phase::Halted {
+            self.gather_disk_ops();
+            self.gather_sends();
+            self.halt_if_done();
+        }
+        self.actions.pop_front()
+    }
+
+    /// When [`Input::Tick`] is next worth sending.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.phase == Phase::Halted {
+            return None;
+        }
+        let greeting = self.greetings.front().map(|&(deadline, _)| deadline);
+        let timers =
+            [self.sessions.poll_timeout(), greeting, self.containers.deadline(), self.purger.deadline()];
+        timers.into_iter().flatten().min()
+    }
+
+    fn on_shutdown(&mut self) {
+        if self.phase == Phase::Running {
+            self.phase = Phase::Stopping;
+        }
+    }
+
+    /// A stopping server halts once all it proposed is durable and answered.
+    fn halt_if_done(&mut self) {
+        let done = self.proposals.is_empty() && self.log.is_idle() && !self.snapshotter.is_running();
+        if self.phase == Phase::Stopping && done {
+            self.halt(HaltReason::Shutdown);
+        }
+    }
+
+    fn halt(&mut self, why: HaltReason) {
+        self.phase = Phase::Halted;
+        self.actions.push_back(Action::Halt { why });
+    }
+
+    /// Requests that are in the server: what throttling looks at.
+    fn in_process(&self) -> usize {
+        self.proposals.len() + self.waiting_reads
+    }
+
+    /// What holds between any two inputs, where it can be said at no cost.
+    fn check_invariants(&self) {
+        assert!(self.log.durable() <= self.log.appended(), "durable ahead of appended");
+        assert!(self.tree.last_zxid() <= self.log.durable(), "applied what is not durable");
+        assert!(!self.proposals.is_empty() || self.pending.is_empty(), "pending changes without proposals");
+        debug_assert!(
+            !self.proposals.is_empty() || self.pending.digest() == self.tree.digest(),
+            "the predicted digest is not the tree's"
+        );
+        if let Some(oldest) = self.proposals.front() {
+            assert!(oldest.header.zxid > self.log.durable(), "a durable transaction was not applied");
+        }
+    }
+}
+
+/// What every log file begins with.
+fn log_header() -> Bytes {
+    let mut bytes = Vec::with_capacity(FileHeader::LEN);
+    FileHeader::LOG.encode(&mut bytes);
+    Bytes::from(bytes)
+}

@@ -44,6 +44,8 @@ struct Session {
     due_ms: u64,
     /// The connection it is attached to, if any.
     owner: Option<ConnId>,
+    /// Its createSession was applied: it is part of the state that snapshots keep.
+    committed: bool,
     /// Its closeSession is on the way; nothing more is taken from it.
     closing: bool,
 }
@@ -79,6 +81,7 @@ impl SessionTable {
         let mut table = Self { sessions: BTreeMap::new(), buckets: BTreeMap::new(), tick_ms, next_id };
         for (&session, &timeout_ms) in recovered {
             table.track(session, timeout_ms, None, mono);
+            table.commit(session);
         }
         table
     }
@@ -99,10 +102,24 @@ impl SessionTable {
 
     fn track(&mut self, session: SessionId, timeout_ms: i32, owner: Option<ConnId>, now: Instant) {
         let due_ms = self.bucket(timeout_ms, now);
-        let entry = Session { timeout_ms, current_timeout_ms: timeout_ms, due_ms, owner, closing: false };
+        let entry = Session {
+            timeout_ms,
+            current_timeout_ms: timeout_ms,
+            due_ms,
+            owner,
+            committed: false,
+            closing: false,
+        };
         let before = self.sessions.insert(session, entry);
         assert!(before.is_none(), "a session id was given twice");
         self.buckets.entry(due_ms).or_default().push(session);
+    }
+
+    /// The session's createSession was applied.
+    pub fn commit(&mut self, session: SessionId) {
+        if let Some(entry) = self.sessions.get_mut(&session) {
+            entry.committed = true;
+        }
     }
 
     fn bucket(&self, timeout_ms: i32, now: Instant) -> u64 {
@@ -155,6 +172,11 @@ impl SessionTable {
         }
     }
 
+    /// The connection that the session is attached to.
+    pub fn owner(&self, session: SessionId) -> Option<ConnId> {
+        self.sessions.get(&session)?.owner
+    }
+
     /// Whether a request of this connection may be taken for the session.
     pub fn check(&self, session: SessionId, owner: ConnId) -> Check {
         match self.sessions.get(&session) {
@@ -205,9 +227,11 @@ impl SessionTable {
         expired
     }
 
-    /// Every session with the timeout that its transaction gave it, in order of ids, as snapshots keep them.
-    pub fn timeouts(&self) -> impl ExactSizeIterator<Item = (SessionId, i32)> + '_ {
-        self.sessions.iter().map(|(&session, entry)| (session, entry.timeout_ms))
+    /// Every committed session with the timeout that its transaction gave it, in order of ids, as snapshots keep
+    /// them.
+    pub fn timeouts(&self) -> impl Iterator<Item = (SessionId, i32)> + '_ {
+        let committed = self.sessions.iter().filter(|(_, entry)| entry.committed);
+        committed.map(|(&session, entry)| (session, entry.timeout_ms))
     }
 
     /// How many sessions there are.
@@ -286,6 +310,8 @@ mod tests {
         assert_eq!(table.reattach(session, 200, other, at(10)), Ok(Some(CONN)));
         assert_eq!(table.check(session, CONN), Check::Moved);
         assert_eq!(table.check(session, other), Check::Owned);
+        assert_eq!(table.timeouts().count(), 0, "nothing is committed");
+        table.commit(session);
         assert_eq!(
             table.timeouts().collect::<Vec<_>>(),
             [(session, 5000)],

@@ -20,18 +20,43 @@ pub fn node_digest(path: &str, data: Option<&[u8]>, stat: &StatPersisted) -> u64
 }
 
 pub(super) fn digest32(path: &str, data: Option<&[u8]>, stat: &StatPersisted) -> u32 {
-    if !is_counted(path) {
-        return 0;
+    DigestPrefix::new(path, data).digest32(stat)
+}
+
+/// What the digest of a znode knows once it has seen path and data: enough to follow changes of the stat.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DigestPrefix {
+    /// The CRC-32 so far; `None` for a znode that has no part in the digest.
+    crc: Option<u32>,
+}
+
+impl DigestPrefix {
+    /// Takes in path and data.
+    pub fn new(path: &str, data: Option<&[u8]>) -> Self {
+        if !is_counted(path) {
+            return Self { crc: None };
+        }
+        let mut crc = crc32fast::Hasher::new();
+        if path != path::ROOT {
+            crc.update(path.as_bytes());
+        }
+        if let Some(data) = data {
+            crc.update(data);
+        }
+        Self { crc: Some(crc.finalize()) }
     }
-    let mut crc = crc32fast::Hasher::new();
-    if path != path::ROOT {
-        crc.update(path.as_bytes());
+
+    /// The znode's digest with this stat, as [`node_digest`] has it.
+    pub fn digest(&self, stat: &StatPersisted) -> u64 {
+        u64::from(self.digest32(stat))
     }
-    if let Some(data) = data {
-        crc.update(data);
+
+    fn digest32(&self, stat: &StatPersisted) -> u32 {
+        let Some(crc) = self.crc else { return 0 };
+        let mut crc = crc32fast::Hasher::new_with_initial(crc);
+        crc.update(&stat_bytes(stat));
+        crc.finalize()
     }
-    crc.update(&stat_bytes(stat));
-    crc.finalize()
 }
 
 /// Whether the znode has a part in the digest.

@@ -22,7 +22,6 @@ mod node;
 mod quota;
 mod slab;
 mod watch;
-mod watch_kind;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -30,11 +29,10 @@ use alloc::vec;
 
 pub use self::apply::{Applied, Change};
 pub use self::cursor::{SnapshotMark, SnapshotNode};
-pub use self::digest::{DIGEST_VERSION, node_digest};
+pub use self::digest::{DIGEST_VERSION, DigestPrefix, node_digest};
 pub use self::load::{LoadError, TreeLoader};
 pub use self::quota::{QuotaVerdict, StatsTrack};
 pub use self::watch::{Notification, WatchSummary, WatchTable};
-pub use self::watch_kind::{EventType, WatcherType};
 
 use self::acl_table::AclTable;
 use self::cursor::Cursor;
@@ -174,7 +172,7 @@ impl Tree {
     }
 
     /// Sessions that own ephemeral znodes, ascending.
-    pub fn ephemeral_sessions(&self) -> impl Iterator<Item = SessionId> {
+    pub fn ephemeral_sessions(&self) -> impl Iterator<Item = SessionId> + Clone {
         self.ephemerals.keys().copied()
     }
 

@@ -14,8 +14,7 @@ use core::mem;
 use super::apply::Change;
 use super::index::PathIndex;
 use super::slab::Slab;
-use super::watch_kind::{EventType, WatcherType};
-use crate::types::{AclList, ConnId, Zxid, path};
+use crate::types::{AclList, ConnId, EventType, WatcherType, Zxid, path};
 
 /// One connection is to be told of one change, if it may read the znode.
 #[derive(Clone, Copy, Debug)]
@@ -217,15 +216,15 @@ impl WatchTable {
                     }
                 };
                 self.trigger_data(path, &mut told);
-                send(&mut told, EventType::Created, path, acl);
+                send(&mut told, EventType::NodeCreated, path, acl);
                 let parent = path::parent(path).unwrap_or(path::ROOT);
                 self.trigger_child(parent, &mut told);
-                send(&mut told, EventType::ChildrenChanged, parent, parent_acl);
+                send(&mut told, EventType::NodeChildrenChanged, parent, parent_acl);
             }
             Change::DataChanged { path, zxid, acl } => {
                 self.trigger_data(path, &mut told);
                 for conn in told.drain(..) {
-                    notify(Notification { conn, event: EventType::DataChanged, path, zxid, acl });
+                    notify(Notification { conn, event: EventType::NodeDataChanged, path, zxid, acl });
                 }
             }
             Change::Deleted { path, zxid, acl, parent_acl } => {
@@ -235,13 +234,13 @@ impl WatchTable {
                 let (told_already, by_child) = told.split_at(from_data);
                 let by_child = by_child.iter().filter(|conn| told_already.binary_search(conn).is_err());
                 for &conn in told_already.iter().chain(by_child) {
-                    notify(Notification { conn, event: EventType::Deleted, path, zxid, acl });
+                    notify(Notification { conn, event: EventType::NodeDeleted, path, zxid, acl });
                 }
                 told.clear();
                 let path = path::parent(path).unwrap_or(path::ROOT);
                 self.trigger_child(path, &mut told);
                 for conn in told.drain(..) {
-                    let event = EventType::ChildrenChanged;
+                    let event = EventType::NodeChildrenChanged;
                     notify(Notification { conn, event, path, zxid, acl: parent_acl });
                 }
             }

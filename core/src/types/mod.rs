@@ -7,6 +7,7 @@ pub mod op_code;
 pub mod path;
 pub mod stat;
 pub mod txn;
+pub mod watch;
 pub mod zxid;
 
 pub use acl::{Acl, AclList, Id, Perms};
@@ -15,4 +16,5 @@ pub use ids::{ConnId, SessionId, Ticket};
 pub use op_code::OpCode;
 pub use stat::{Stat, StatPersisted};
 pub use txn::{CreateTxn, NodeKind, SubTxn, Txn, TxnDigest, TxnHeader};
+pub use watch::{EventType, WatcherType};
 pub use zxid::Zxid;

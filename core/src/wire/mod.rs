@@ -4,18 +4,22 @@
 //! here trusts a number that came from outside: a length or a count is compared with the bytes that are there
 //! before anything is allocated for it.
 
+pub mod admin;
+pub mod answer;
 pub mod connect;
 pub mod data;
 pub mod frame;
 pub mod jute;
+pub mod multi;
 pub mod record;
 pub mod reply;
 pub mod request;
 pub mod snapshot;
 pub mod txn;
 
+pub use answer::{Answer, MultiAnswer, ReplyHeader};
 pub use connect::{ConnectRequest, ConnectResponse};
 pub use frame::{Deframer, FrameError};
 pub use jute::{DecodeError, Reader, Writer};
-pub use reply::{EventType, WatchEvent};
+pub use reply::{EventType, MultiResult, WatchEvent};
 pub use request::{MultiOp, Request, RequestHeader};

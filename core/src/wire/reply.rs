@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 use super::data::{encode_acl_entries, encode_stat, pack};
 use super::jute::{DecodeError, Reader, Writer};
 use super::request::{MultiHeader, XID_WATCH_EVENT};
+pub use crate::types::EventType;
 use crate::types::{Acl, ErrorCode, OpCode, Stat, Zxid};
 
 /// Bytes of a reply header.
@@ -234,45 +235,6 @@ pub fn multi_end(out: &mut Vec<u8>) {
 
 fn multi_header(out: &mut Vec<u8>, op: OpCode, err: ErrorCode) {
     MultiHeader { op, done: false, err: err.0 }.encode(&mut Writer::new(out));
-}
-
-/// What happened to a znode (`Watcher.Event.EventType`, PARITY `watch.types`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(i32)]
-pub enum EventType {
-    /// Nothing: only the connection changed. Clients tell themselves; it is never sent.
-    None = -1,
-    /// The znode was created.
-    NodeCreated = 1,
-    /// The znode was deleted.
-    NodeDeleted = 2,
-    /// Its data was set.
-    NodeDataChanged = 3,
-    /// A child was created or deleted.
-    NodeChildrenChanged = 4,
-    /// A data watch was removed. Clients tell themselves, as with the following.
-    DataWatchRemoved = 5,
-    /// A child watch was removed.
-    ChildWatchRemoved = 6,
-    /// A persistent watch was removed.
-    PersistentWatchRemoved = 7,
-}
-
-impl EventType {
-    /// The event with this number.
-    pub const fn from_number(number: i32) -> Option<Self> {
-        Some(match number {
-            -1 => Self::None,
-            1 => Self::NodeCreated,
-            2 => Self::NodeDeleted,
-            3 => Self::NodeDataChanged,
-            4 => Self::NodeChildrenChanged,
-            5 => Self::DataWatchRemoved,
-            6 => Self::ChildWatchRemoved,
-            7 => Self::PersistentWatchRemoved,
-            _ => return None,
-        })
-    }
 }
 
 /// `KeeperState.SyncConnected`, the state that every event carries.

@@ -1,0 +1,166 @@
+//! One client connection: what it said, what it waits for, what it is owed.
+
+pub mod stats;
+pub mod table;
+
+use alloc::collections::VecDeque;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::mem;
+use core::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+
+pub use self::stats::ConnStats;
+pub use self::table::ConnTable;
+use crate::auth::Identities;
+use crate::config::Config;
+use crate::time::{Instant, Now};
+use crate::types::{ConnId, Id, SessionId, Zxid};
+use crate::wire::frame::Deframer;
+
+/// Where a connection is in its life.
+///
+/// ```text
+/// Greeting ── new session ──▶ Opening ── committed ──▶ Established ──▶ Closed
+///     └────── known session, password right ──────────────▲
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// It is over; the table has forgotten it.
+    Closed,
+    /// Requests are taken.
+    Established,
+    /// Neither a handshake nor a four-letter word has come.
+    Greeting,
+    /// A new session is being committed; nothing is read from the client until it is.
+    Opening,
+}
+
+/// A request that was taken and not yet answered. Replies leave in the order of requests, so a read that finds
+/// one before it waits, too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// A read, with its frame.
+    Read {
+        /// Header and body as they came.
+        frame: Bytes,
+        /// When.
+        received: Instant,
+    },
+    /// A write that is to commit.
+    Write {
+        /// Its transaction.
+        zxid: Zxid,
+    },
+}
+
+/// A client connection.
+#[derive(Debug)]
+pub struct Conn {
+    /// Its number.
+    pub id: ConnId,
+    /// Where it comes from.
+    pub from: SocketAddr,
+    /// Where it is in its life.
+    pub phase: Phase,
+    /// Cuts its bytes into frames.
+    pub deframer: Deframer,
+    /// Its session; none in [`Phase::Greeting`].
+    pub session: SessionId,
+    /// The negotiated timeout in milliseconds.
+    pub timeout_ms: i32,
+    /// Whether the handshake had the field `readOnly`; if not, the answer has none either.
+    pub knows_read_only: bool,
+    /// What it has proved to be.
+    pub identities: Identities,
+    /// What was taken and not answered, oldest first. The front is never a read: that would have been answered.
+    pub waiting: VecDeque<Waiting>,
+    /// Requests with a positive xid that were not answered; what throttling counts.
+    pub outstanding: usize,
+    /// Reply and event bytes of this turn.
+    pub outbox: Vec<u8>,
+    /// Whether the connection is on the list of those whose outbox is to be sent.
+    pub listed: bool,
+    /// Bytes that were sent and not taken by the operating system yet.
+    pub unsent: usize,
+    /// Whether reading was paused.
+    pub paused: bool,
+    /// Its session is ending or has ended: whatever it still asks for is refused.
+    pub session_over: bool,
+    /// Whether it is on the list of those to go on with when there is room for requests again.
+    pub throttled: bool,
+    /// Counters for `cons` and `stat`.
+    pub stats: ConnStats,
+}
+
+impl Conn {
+    /// A connection that has said nothing.
+    pub fn new(id: ConnId, from: SocketAddr, config: &Config, now: Now) -> Self {
+        let mut identities = Identities::new();
+        identities.push(Id::new("ip", address(from.ip())));
+        Self {
+            id,
+            from,
+            phase: Phase::Greeting,
+            deframer: Deframer::new(config.jute_max_buffer),
+            session: SessionId::NONE,
+            timeout_ms: 0,
+            knows_read_only: false,
+            identities,
+            waiting: VecDeque::new(),
+            outstanding: 0,
+            outbox: Vec::new(),
+            listed: false,
+            unsent: 0,
+            paused: false,
+            session_over: false,
+            throttled: false,
+            stats: ConnStats::new(now),
+        }
+    }
+
+    /// The address as the scheme `ip` writes it.
+    pub fn address(&self) -> String {
+        address(self.from.ip())
+    }
+
+    /// Reply and event bytes that the client has not taken.
+    pub const fn owed(&self) -> usize {
+        self.unsent + self.outbox.len()
+    }
+
+    /// Takes what is to be sent now.
+    pub fn take_outbox(&mut self) -> Bytes {
+        let bytes = mem::take(&mut self.outbox);
+        self.unsent += bytes.len();
+        Bytes::from(bytes)
+    }
+
+    /// Whether frames may be taken from it: its session stands, there is room, and it reads its replies.
+    pub const fn takes_requests(&self, config: &Config) -> bool {
+        !matches!(self.phase, Phase::Closed | Phase::Opening)
+            && !self.throttled
+            && self.owed() <= config.outbox_pause_bytes
+    }
+
+    /// A request came. Those of the client itself have positive xids, and only they count (PARITY
+    /// `xid.outstanding`).
+    pub const fn request_taken(&mut self, xid: i32) {
+        if xid > 0 {
+            self.outstanding += 1;
+        }
+    }
+
+    /// A request was answered.
+    pub const fn request_answered(&mut self, xid: i32) {
+        if xid > 0 {
+            self.outstanding = self.outstanding.saturating_sub(1);
+        }
+    }
+}
+
+/// An IPv4 client of a dual-stack socket is an IPv4 client.
+fn address(ip: IpAddr) -> String {
+    ip.to_canonical().to_string()
+}

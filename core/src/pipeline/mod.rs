@@ -1,0 +1,6 @@
+//! From request to transaction, from commit to reply, and reads.
+
+pub mod pending;
+pub mod prep;
+pub mod read;
+pub mod reply;

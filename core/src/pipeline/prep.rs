@@ -1,0 +1,349 @@
+//! A request and the pending state become a transaction, or an error.
+//!
+//! The order of the checks is ZooKeeper's (`PrepRequestProcessor`), for clients see which of several errors comes
+//! first. Nothing here changes the tree; what a transaction will change is written to [`Pending`].
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::vec::Vec;
+
+use super::pending::{NodeState, Pending};
+use crate::auth;
+use crate::config::Config;
+use crate::time::WallTime;
+use crate::tree::{QuotaVerdict, Tree};
+use crate::types::path;
+use crate::types::{
+    AclList, CreateTxn, ErrorCode, Id, NodeKind, OpCode, Perms, SessionId, StatPersisted, SubTxn, Txn, Zxid,
+};
+use crate::wire::request::{MultiOp, Request};
+
+/// Who asks, and which place in the order the answer will have.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// The session; none for the server's own requests.
+    pub session: SessionId,
+    /// What the connection has proved to be.
+    pub identities: &'a [Id],
+    /// The transaction's place.
+    pub zxid: Zxid,
+    /// The transaction's time.
+    pub time: WallTime,
+}
+
+/// Everything a request is judged by.
+#[derive(Debug)]
+pub struct Prep<'a> {
+    /// The tree as committed.
+    pub tree: &'a Tree,
+    /// What is proposed beyond it.
+    pub pending: &'a mut Pending,
+    /// Switches.
+    pub config: &'a Config,
+    /// Who asks.
+    pub origin: Origin<'a>,
+}
+
+/// A znode to create, as the request has it.
+#[derive(Clone, Copy, Debug)]
+struct Creation<'a> {
+    op: OpCode,
+    path: &'a str,
+    data: Option<&'a [u8]>,
+    acl: Option<&'a AclList>,
+    flags: i32,
+    ttl: Option<i64>,
+}
+
+impl Prep<'_> {
+    /// The transaction of a write request. A refused write is a transaction, too.
+    pub fn transaction(&mut self, op: OpCode, request: &Request<'_>) -> Txn {
+        self.decide(op, request).unwrap_or_else(|code| Txn::Error { code })
+    }
+
+    fn decide(&mut self, op: OpCode, request: &Request<'_>) -> Result<Txn, ErrorCode> {
+        match request {
+            Request::Create { path, data, acl, flags, ttl } => {
+                let acl = acl.as_ref();
+                self.create(Creation { op, path, data: *data, acl, flags: *flags, ttl: *ttl })
+            }
+            Request::Delete { path, version } => self.delete(path, *version),
+            Request::DeleteContainer { path } => self.delete_container(path),
+            Request::SetData { path, data, version } => self.set_data(path, *data, *version),
+            Request::SetAcl { path, acl, version } => self.set_acl(path, acl.as_ref(), *version),
+            Request::Check { path, version } => self.check(path, *version),
+            Request::Multi(ops) => Ok(self.multi(ops)),
+            // A standalone server has no membership to change; ZooKeeper's own answers are these two.
+            Request::Reconfig { .. } if self.config.reconfig_enabled => Err(ErrorCode::UNIMPLEMENTED),
+            Request::Reconfig { .. } => Err(ErrorCode::RECONFIGDISABLED),
+            Request::AddWatch { .. }
+            | Request::Auth { .. }
+            | Request::CheckWatches { .. }
+            | Request::CloseSession
+            | Request::Exists { .. }
+            | Request::GetAcl { .. }
+            | Request::GetAllChildrenNumber { .. }
+            | Request::GetChildren { .. }
+            | Request::GetChildren2 { .. }
+            | Request::GetData { .. }
+            | Request::GetEphemerals { .. }
+            | Request::MultiRead(_)
+            | Request::Ping
+            | Request::RemoveWatches { .. }
+            | Request::Sasl { .. }
+            | Request::SetWatches { .. }
+            | Request::Sync { .. }
+            | Request::WhoAmI => unreachable!("{op:?} is not a write"),
+        }
+    }
+
+    fn create(&mut self, creation: Creation<'_>) -> Result<Txn, ErrorCode> {
+        let Creation { op, path, data, acl, flags, ttl } = creation;
+        let (kind, sequential) = self.node_kind(op, flags, ttl)?;
+        let parent_path = parent_of(path)?;
+        let acl = auth::fix_up(self.config, acl.cloned(), self.origin.identities)?;
+        let parent = self.record(parent_path)?;
+        self.allow(&parent, Perms::CREATE)?;
+        let path: Box<str> =
+            if sequential { format!("{path}{:010}", parent.stat.cversion).into() } else { path.into() };
+        path::validate(&path).map_err(|_| ErrorCode::BADARGUMENTS)?;
+        if self.pending.exists(self.tree, &path) {
+            return Err(ErrorCode::NODEEXISTS);
+        }
+        let extended_types = self.config.extended_types;
+        if NodeKind::from_owner(parent.stat.ephemeral_owner, extended_types) == NodeKind::Ephemeral {
+            return Err(ErrorCode::NOCHILDRENFOREPHEMERALS);
+        }
+        self.check_quota(&path, None, data)?;
+        let parent_cversion = parent.stat.cversion.wrapping_add(1);
+        let Origin { zxid, time, session, .. } = self.origin;
+        self.child_changed(parent_path, parent, Some(parent_cversion));
+        let stat = StatPersisted {
+            czxid: zxid,
+            mzxid: zxid,
+            pzxid: zxid,
+            ctime: time,
+            mtime: time,
+            ephemeral_owner: kind.owner(session),
+            ..StatPersisted::default()
+        };
+        self.pending.create(zxid, &path, data, acl.clone(), stat);
+        Ok(Txn::Create(CreateTxn { path, data: data.map(Box::from), acl, kind, parent_cversion }))
+    }
+
+    /// What is created, and whether its name gets a number. The operation decides the kind; the flags only add
+    /// ephemeral and sequential (PARITY `op.create.kind`).
+    fn node_kind(&self, op: OpCode, flags: i32, ttl: Option<i64>) -> Result<(NodeKind, bool), ErrorCode> {
+        let (ephemeral, sequential, with_ttl) = match flags {
+            0 | 4 => (false, false, false),
+            1 => (true, false, false),
+            2 => (false, true, false),
+            3 => (true, true, false),
+            5 => (false, false, true),
+            6 => (false, true, true),
+            _ => return Err(ErrorCode::BADARGUMENTS),
+        };
+        if (with_ttl || op == OpCode::CREATE_TTL) && !self.config.extended_types {
+            return Err(ErrorCode::UNIMPLEMENTED);
+        }
+        let kind = match (op, ttl) {
+            (OpCode::CREATE_TTL, Some(ttl)) if with_ttl && (1..=NodeKind::TTL_MAX).contains(&ttl) => {
+                NodeKind::Ttl(ttl)
+            }
+            (OpCode::CREATE_TTL, _) => return Err(ErrorCode::BADARGUMENTS),
+            _ if with_ttl => return Err(ErrorCode::BADARGUMENTS),
+            (OpCode::CREATE_CONTAINER, _) => NodeKind::Container,
+            _ if ephemeral => NodeKind::Ephemeral,
+            _ => NodeKind::Persistent,
+        };
+        Ok((kind, sequential))
+    }
+
+    fn delete(&mut self, path: &str, version: i32) -> Result<Txn, ErrorCode> {
+        let parent_path = deletable_parent_of(path)?;
+        let parent = self.record(parent_path)?;
+        self.allow(&parent, Perms::DELETE)?;
+        let node = self.record(path)?;
+        next_version(node.stat.version, version)?;
+        if node.child_count > 0 {
+            return Err(ErrorCode::NOTEMPTY);
+        }
+        Ok(self.deleted(path, &node, parent_path, parent))
+    }
+
+    /// The server's own deletion of an emptied container or an expired TTL node: judged again here, for much may
+    /// have happened since it was asked for (PARITY `cm.post`).
+    fn delete_container(&mut self, path: &str) -> Result<Txn, ErrorCode> {
+        let parent_path = deletable_parent_of(path)?;
+        let node = self.record(path)?;
+        if node.child_count > 0 {
+            return Err(ErrorCode::NOTEMPTY);
+        }
+        match NodeKind::from_owner(node.stat.ephemeral_owner, self.config.extended_types) {
+            NodeKind::Container | NodeKind::Ttl(_) => {}
+            NodeKind::Ephemeral | NodeKind::Persistent => return Err(ErrorCode::BADVERSION),
+        }
+        let parent = self.record(parent_path)?;
+        Ok(self.deleted(path, &node, parent_path, parent))
+    }
+
+    fn deleted(&mut self, path: &str, node: &NodeState, parent_path: &str, parent: NodeState) -> Txn {
+        self.child_changed(parent_path, parent, None);
+        self.pending.delete(self.origin.zxid, path, node);
+        Txn::Delete { path: path.into() }
+    }
+
+    /// A child comes (with the parent's new counter) or goes.
+    fn child_changed(&mut self, parent_path: &str, mut parent: NodeState, created: Option<i32>) {
+        match created {
+            // As applied: the counter only rises, and sticks where it would wrap (PARITY `seq.overflow`).
+            Some(cversion) => {
+                parent.child_count += 1;
+                if cversion > parent.stat.cversion {
+                    parent.stat.cversion = cversion;
+                    parent.stat.pzxid = self.origin.zxid;
+                }
+            }
+            None => {
+                parent.child_count -= 1;
+                parent.stat.pzxid = self.origin.zxid;
+            }
+        }
+        self.pending.update(self.tree, self.origin.zxid, parent_path, parent);
+    }
+
+    fn set_data(&mut self, path: &str, data: Option<&[u8]>, version: i32) -> Result<Txn, ErrorCode> {
+        path::validate(path).map_err(|_| ErrorCode::BADARGUMENTS)?;
+        let mut node = self.record(path)?;
+        self.allow(&node, Perms::WRITE)?;
+        let length = self.tree.node(path).and_then(|node| node.data()).map_or(0, <[u8]>::len);
+        self.check_quota(path, Some(length), data)?;
+        let version = next_version(node.stat.version, version)?;
+        node.stat.version = version;
+        node.stat.mtime = self.origin.time;
+        node.stat.mzxid = self.origin.zxid;
+        self.pending.set_data(self.origin.zxid, path, data, node);
+        Ok(Txn::SetData { path: path.into(), data: data.map(Box::from), version })
+    }
+
+    fn set_acl(&mut self, path: &str, acl: Option<&AclList>, version: i32) -> Result<Txn, ErrorCode> {
+        path::validate(path).map_err(|_| ErrorCode::BADARGUMENTS)?;
+        let acl = auth::fix_up(self.config, acl.cloned(), self.origin.identities)?;
+        let mut node = self.record(path)?;
+        self.allow(&node, Perms::ADMIN)?;
+        let version = next_version(node.stat.aversion, version)?;
+        node.stat.aversion = version;
+        node.acl = acl.clone();
+        self.pending.update(self.tree, self.origin.zxid, path, node);
+        Ok(Txn::SetAcl { path: path.into(), acl, version })
+    }
+
+    fn check(&mut self, path: &str, version: i32) -> Result<Txn, ErrorCode> {
+        path::validate(path).map_err(|_| ErrorCode::BADARGUMENTS)?;
+        let node = self.record(path)?;
+        self.allow(&node, Perms::READ)?;
+        let version = next_version(node.stat.version, version)?;
+        Ok(Txn::Check { path: path.into(), version })
+    }
+
+    /// All or none: each operation sees what those before it will have done; the first that fails undoes them
+    /// (PARITY `multi.atomic`, `multi.fail`).
+    fn multi(&mut self, ops: &[MultiOp<'_>]) -> Txn {
+        self.pending.begin();
+        let mut txns = Vec::with_capacity(ops.len());
+        for (index, MultiOp { op, request }) in ops.iter().enumerate() {
+            match self.decide(*op, request) {
+                Ok(txn) => txns.push(SubTxn { op: *op, txn }),
+                Err(code) => {
+                    self.pending.roll_back(self.origin.zxid);
+                    return Txn::Multi(failed_multi(ops.len(), index, code));
+                }
+            }
+        }
+        self.pending.keep();
+        Txn::Multi(txns)
+    }
+
+    /// The end of a session takes its ephemeral znodes with it, those still pending included (PARITY
+    /// `node.ephemeral.close`).
+    pub fn close_session(&mut self) -> Txn {
+        let paths = self.pending.ephemerals(self.tree, self.origin.session);
+        for path in &paths {
+            let Some(parent_path) = path::parent(path) else { continue };
+            if let Some(node) = self.pending.node(self.tree, path)
+                && let Some(parent) = self.pending.node(self.tree, parent_path)
+            {
+                self.deleted(path, &node, parent_path, parent);
+            }
+        }
+        let listed = self.config.close_session_txn;
+        Txn::CloseSession { paths: listed.then(|| paths.into_iter().collect()) }
+    }
+
+    fn record(&self, path: &str) -> Result<NodeState, ErrorCode> {
+        self.pending.node(self.tree, path).ok_or(ErrorCode::NONODE)
+    }
+
+    fn allow(&self, node: &NodeState, wanted: Perms) -> Result<(), ErrorCode> {
+        if auth::allows(self.config, &node.acl, wanted, self.origin.identities) {
+            Ok(())
+        } else {
+            Err(ErrorCode::NOAUTH)
+        }
+    }
+
+    fn check_quota(
+        &self,
+        path: &str,
+        old_length: Option<usize>,
+        data: Option<&[u8]>,
+    ) -> Result<(), ErrorCode> {
+        if !self.config.enforce_quota {
+            return Ok(());
+        }
+        let new_length = data.map_or(0, <[u8]>::len);
+        match self.tree.quota_check(path, old_length, new_length) {
+            QuotaVerdict::HardExceeded => Err(ErrorCode::QUOTAEXCEEDED),
+            QuotaVerdict::Ok | QuotaVerdict::SoftExceeded => Ok(()),
+        }
+    }
+}
+
+/// The results of a multi whose operation `failed` failed with `code`.
+pub fn failed_multi(count: usize, failed: usize, code: ErrorCode) -> Vec<SubTxn> {
+    (0..count)
+        .map(|index| {
+            let code = match index.cmp(&failed) {
+                core::cmp::Ordering::Less => ErrorCode::OK,
+                core::cmp::Ordering::Equal => code,
+                core::cmp::Ordering::Greater => ErrorCode::RUNTIMEINCONSISTENCY,
+            };
+            SubTxn { op: OpCode::ERROR, txn: Txn::Error { code } }
+        })
+        .collect()
+}
+
+/// The parent of a path that need not be a valid one yet: a sequential znode's may end in `/` (PARITY
+/// `path.valid.where`, `path.seq.slash`).
+fn parent_of(path: &str) -> Result<&str, ErrorCode> {
+    let slash = path.rfind('/').ok_or(ErrorCode::BADARGUMENTS)?;
+    if path.contains('\0') {
+        return Err(ErrorCode::BADARGUMENTS);
+    }
+    Ok(if slash == 0 { path::ROOT } else { &path[..slash] })
+}
+
+fn deletable_parent_of(path: &str) -> Result<&str, ErrorCode> {
+    match path {
+        path::ROOT | path::ZOOKEEPER | path::QUOTA | path::CONFIG => Err(ErrorCode::BADARGUMENTS),
+        _ => parent_of(path),
+    }
+}
+
+fn next_version(current: i32, expected: i32) -> Result<i32, ErrorCode> {
+    if expected != -1 && expected != current {
+        Err(ErrorCode::BADVERSION)
+    } else {
+        Ok(current.wrapping_add(1))
+    }
+}

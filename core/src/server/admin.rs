@@ -1,0 +1,283 @@
+//! Four-letter words: what an operator may ask on the client port (PARITY 6.1).
+//!
+//! A word is the first four bytes of a connection; the answer is text, and the connection closes. Keys and layout
+//! are ZooKeeper's, for scripts read them.
+
+use alloc::format;
+use alloc::string::String;
+use core::fmt::Write;
+
+use super::{CloseReason, Server};
+use crate::conn::{Conn, Phase};
+use crate::store::Dir;
+use crate::types::ConnId;
+use crate::wire::admin::Word;
+
+/// What `gtmk` answers until somebody changes it (`ZooTrace.DEFAULT_TRACE_MASK`).
+pub(super) const TRACE_MASK_DEFAULT: i64 = 0b1_0011_0010;
+
+/// Bytes of `stmk` and the mask behind it.
+const SET_TRACE_MASK_LEN: usize = 12;
+
+impl Server {
+    /// Answers a four-letter word if the connection begins with one. Whether it does, or may once more has come.
+    pub(super) fn take_word(&mut self, conn: &mut Conn) -> bool {
+        let Some(word) = conn.deframer.peek::<4>().and_then(Word::from_bytes) else { return false };
+        let mask = conn.deframer.peek::<SET_TRACE_MASK_LEN>();
+        if word == Word::SetTraceMask && mask.is_none() && self.allows(word) {
+            return true;
+        }
+        let text = if !self.allows(word) {
+            format!("{} is not executed because it is not in the whitelist.\n", word.name())
+        } else {
+            let mask = mask.map(|bytes| i64::from_be_bytes(bytes[4..].try_into().expect("eight are left")));
+            self.word(word, mask, conn.id)
+        };
+        conn.outbox.extend_from_slice(text.as_bytes());
+        self.close(conn, CloseReason::AdminWordAnswered);
+        true
+    }
+
+    fn allows(&self, word: Word) -> bool {
+        matches!(word, Word::ServerBrief | Word::TelnetClose)
+            || self.config.four_letter_words.allows(word.name())
+    }
+
+    fn word(&mut self, word: Word, mask: Option<i64>, asking: ConnId) -> String {
+        let mut out = String::new();
+        // Writing to a String cannot fail.
+        let _ = match word {
+            Word::AreYouOk => out.write_str("imok"),
+            Word::Configuration => self.write_configuration(&mut out),
+            Word::ConnectionStatsReset => {
+                self.conns.for_each(|conn| conn.stats.reset());
+                writeln!(out, "Connection stats reset.")
+            }
+            Word::Connections => self.write_connections(&mut out, false, asking),
+            Word::Dirs => writeln!(
+                out,
+                "datadir_size: {}\nlogdir_size: {}",
+                self.inventory.size(Dir::Snapshot),
+                self.log_dir_size()
+            ),
+            Word::Dump => self.write_dump(&mut out),
+            Word::Environment => self.write_environment(&mut out),
+            Word::GetTraceMask => write!(out, "{}", self.trace_mask),
+            Word::Hash => self.tree.digest_history().try_for_each(|(zxid, digest)| {
+                // Java prints the digest as a signed number.
+                writeln!(out, "{zxid:x}: {}", digest as i64)
+            }),
+            Word::IsReadOnly => out.write_str("rw"),
+            Word::Monitor => self.write_metrics(&mut out),
+            Word::ServerBrief => self.write_status(&mut out, None),
+            Word::ServerFull => self.write_status(&mut out, Some(asking)),
+            Word::ServerStatsReset => {
+                self.stats = crate::conn::stats::ServerStats::default();
+                writeln!(out, "Server stats reset.")
+            }
+            Word::SetTraceMask => {
+                self.trace_mask = mask.unwrap_or(self.trace_mask);
+                write!(out, "{}", self.trace_mask)
+            }
+            Word::TelnetClose => Ok(()),
+            Word::WatchesByConnection => self.write_watches_by_connection(&mut out),
+            Word::WatchesByPath => self.write_watches_by_path(&mut out),
+            Word::WatchesSummary => {
+                let summary = self.watches.summary();
+                writeln!(
+                    out,
+                    "{} connections watching {} paths\nTotal watches:{}",
+                    summary.connections, summary.paths, summary.watches
+                )
+            }
+        };
+        out
+    }
+
+    fn log_dir_size(&self) -> u64 {
+        self.inventory.size(Dir::Log) + self.log.file_size()
+    }
+
+    fn write_configuration(&self, out: &mut String) -> core::fmt::Result {
+        let (config, about) = (&self.config, &self.config.about);
+        writeln!(out, "clientPort={}", about.client_port)?;
+        writeln!(out, "secureClientPort={}", about.secure_client_port)?;
+        writeln!(out, "dataDir={}", about.data_dir)?;
+        writeln!(out, "dataDirSize={}", self.inventory.size(Dir::Snapshot))?;
+        writeln!(out, "dataLogDir={}", about.data_log_dir)?;
+        writeln!(out, "dataLogSize={}", self.log_dir_size())?;
+        writeln!(out, "tickTime={}", config.tick_time.as_millis())?;
+        writeln!(out, "maxClientCnxns={}", config.max_client_cnxns)?;
+        writeln!(out, "minSessionTimeout={}", config.min_session_timeout.as_millis())?;
+        writeln!(out, "maxSessionTimeout={}", config.max_session_timeout.as_millis())?;
+        writeln!(out, "clientPortListenBacklog={}", about.listen_backlog)?;
+        writeln!(out, "serverId={}", config.server_id)
+    }
+
+    fn write_connections(&self, out: &mut String, brief: bool, asking: ConnId) -> core::fmt::Result {
+        // The connection that asks is taken out of the table; it has nothing to tell but that it asks.
+        for conn in self.conns.sorted().into_iter().filter(|conn| conn.id != asking) {
+            write_connection(out, conn, brief)?;
+        }
+        writeln!(out)
+    }
+
+    /// `srvr`, or `stat` with its list of clients.
+    fn write_status(&self, out: &mut String, with_clients: Option<ConnId>) -> core::fmt::Result {
+        writeln!(out, "Zookeeper version: {}", self.config.about.version)?;
+        if let Some(asking) = with_clients {
+            writeln!(out, "Clients:")?;
+            self.write_connections(out, true, asking)?;
+        }
+        let latency = &self.stats.latency;
+        let mean = latency.mean_ten_thousandths();
+        writeln!(out, "Latency min/avg/max: {}/{}/{}", latency.min_ms(), decimal(mean), latency.max_ms())?;
+        writeln!(out, "Received: {}", self.stats.received)?;
+        writeln!(out, "Sent: {}", self.stats.sent)?;
+        writeln!(out, "Connections: {}", self.conns.len())?;
+        writeln!(out, "Outstanding: {}", self.in_process())?;
+        writeln!(out, "Zxid: 0x{:x}", self.tree.last_zxid())?;
+        writeln!(out, "Mode: standalone")?;
+        writeln!(out, "Node count: {}", self.tree.node_count())
+    }
+
+    fn write_environment(&self, out: &mut String) -> core::fmt::Result {
+        writeln!(out, "Environment:")?;
+        writeln!(out, "zookeeper.version={}", self.config.about.version)?;
+        for (key, value) in &self.config.about.environment {
+            writeln!(out, "{key}={value}")?;
+        }
+        Ok(())
+    }
+
+    fn write_dump(&self, out: &mut String) -> core::fmt::Result {
+        let due = self.sessions.due();
+        writeln!(out, "SessionTracker dump:")?;
+        writeln!(out, "Session Sets ({})/({}):", due.len(), self.sessions.len())?;
+        for (due_ms, sessions) in due {
+            let in_ms = due_ms.saturating_sub(self.now.mono.as_millis());
+            writeln!(out, "{} expire in {in_ms}ms:", sessions.len())?;
+            for session in sessions {
+                writeln!(out, "\t{session}")?;
+            }
+        }
+        writeln!(out, "ephemeral nodes dump:")?;
+        let owners = self.tree.ephemeral_sessions();
+        writeln!(out, "Sessions with Ephemerals ({}):", owners.clone().count())?;
+        for session in owners {
+            writeln!(out, "{session}:")?;
+            for path in self.tree.ephemerals(session) {
+                writeln!(out, "\t{path}")?;
+            }
+        }
+        writeln!(out, "Connections dump:")?;
+        let conns = self.conns.sorted();
+        writeln!(out, "Connections Sets (1)/({}):", conns.len())?;
+        for conn in conns {
+            writeln!(out, "\tip: /{} sessionId: {}", conn.from, conn.session)?;
+        }
+        Ok(())
+    }
+
+    fn write_watches_by_path(&self, out: &mut String) -> core::fmt::Result {
+        for (path, conns) in self.watches.data_by_path() {
+            writeln!(out, "{path}")?;
+            for conn in conns {
+                writeln!(out, "\t{}", self.session_of(conn))?;
+            }
+        }
+        writeln!(out)
+    }
+
+    fn write_watches_by_connection(&self, out: &mut String) -> core::fmt::Result {
+        for (conn, paths) in self.watches.data_by_conn() {
+            writeln!(out, "{}", self.session_of(conn))?;
+            for path in paths {
+                writeln!(out, "\t{path}")?;
+            }
+        }
+        writeln!(out)
+    }
+
+    fn session_of(&self, conn: ConnId) -> crate::types::SessionId {
+        self.conns.get(conn).map_or(crate::types::SessionId::NONE, |conn| conn.session)
+    }
+
+    /// `mntr`: the metrics that monitoring of ZooKeeper reads, under its names.
+    fn write_metrics(&self, out: &mut String) -> core::fmt::Result {
+        let latency = &self.stats.latency;
+        writeln!(out, "zk_version\t{}", self.config.about.version)?;
+        writeln!(out, "zk_server_state\tstandalone")?;
+        writeln!(out, "zk_avg_latency\t{}", decimal(latency.mean_ten_thousandths()))?;
+        for (key, value) in [
+            ("min_latency", latency.min_ms()),
+            ("max_latency", latency.max_ms()),
+            ("packets_received", self.stats.received),
+            ("packets_sent", self.stats.sent),
+            ("num_alive_connections", self.conns.len() as u64),
+            ("outstanding_requests", self.in_process() as u64),
+            ("znode_count", self.tree.node_count() as u64),
+            ("watch_count", self.watches.summary().watches as u64),
+            ("ephemerals_count", self.tree.ephemeral_count() as u64),
+            ("approximate_data_size", self.tree.approximate_data_size()),
+            ("global_sessions", self.sessions.len() as u64),
+            ("outstanding_changes_queued", self.proposals.len() as u64),
+            ("snapshots_in_progress", u64::from(self.snapshotter.is_running())),
+        ] {
+            writeln!(out, "zk_{key}\t{value}")?;
+        }
+        Ok(())
+    }
+}
+
+fn write_connection(out: &mut String, conn: &Conn, brief: bool) -> core::fmt::Result {
+    let stats = &conn.stats;
+    let interest = u8::from(!conn.paused);
+    write!(
+        out,
+        " /{}[{interest}](queued={},recved={},sent={}",
+        conn.from, conn.outstanding, stats.received, stats.sent
+    )?;
+    if !brief && conn.phase == Phase::Established {
+        write!(
+            out,
+            ",sid={},lop={},est={},to={}",
+            conn.session, stats.last_op, stats.established.0, conn.timeout_ms
+        )?;
+        if stats.last_cxid >= 0 {
+            write!(out, ",lcxid=0x{:x}", stats.last_cxid)?;
+        }
+        write!(
+            out,
+            ",lzxid=0x{:x},lresp={},llat={},minlat={},avglat={},maxlat={}",
+            stats.last_zxid,
+            stats.last_response.as_millis(),
+            stats.last_latency_ms,
+            stats.latency.min_ms(),
+            stats.latency.mean_ms(),
+            stats.latency.max_ms()
+        )?;
+    }
+    writeln!(out, ")")
+}
+
+/// A number of ten-thousandths the way Java prints such a double: `0.0`, `0.25`, `12.3456`.
+fn decimal(ten_thousandths: u64) -> String {
+    let text = format!("{}.{:04}", ten_thousandths / 10_000, ten_thousandths % 10_000);
+    let trimmed = text.trim_end_matches('0');
+    if trimmed.ends_with('.') { format!("{trimmed}0") } else { trimmed.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::decimal;
+
+    #[test]
+    fn decimals_print_as_java_prints_them() {
+        for (value, text) in
+            [(0, "0.0"), (2_500, "0.25"), (10_000, "1.0"), (123_456, "12.3456"), (1, "0.0001")]
+        {
+            assert_eq!(decimal(value), text);
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Connections come, speak and go.
+
+use core::net::SocketAddr;
+
+use bytes::Bytes;
+
+use super::{Action, CloseReason, Phase, Server};
+use crate::conn::{self, Conn, Waiting};
+use crate::types::ConnId;
+
+impl Server {
+    pub(super) fn on_accepted(&mut self, id: ConnId, from: SocketAddr) {
+        let mut conn = Conn::new(id, from, &self.config, self.now);
+        let limits = &self.config;
+        let too_many = limits.max_cnxns > 0 && self.conns.len() >= limits.max_cnxns
+            || limits.max_client_cnxns > 0 && self.conns.count_of(from.ip()) >= limits.max_client_cnxns;
+        if too_many || self.phase != Phase::Running {
+            let why = if too_many { CloseReason::TooManyConnections } else { CloseReason::Shutdown };
+            conn.phase = conn::Phase::Closed;
+            self.actions.push_back(Action::Close { conn: id, why });
+            return;
+        }
+        self.greetings.push_back((self.now.mono + self.config.sessionless_cnxn_timeout, id));
+        self.conns.insert(conn);
+    }
+
+    pub(super) fn on_received(&mut self, id: ConnId, bytes: Bytes) {
+        // A connection that the server closed may still have had bytes on their way.
+        let Some(mut conn) = self.conns.take(id) else { return };
+        conn.deframer.push(bytes);
+        self.sessions.touch(conn.session, self.now.mono);
+        self.take_frames(&mut conn);
+        self.conns.put_back(conn);
+    }
+
+    pub(super) fn on_drained(&mut self, id: ConnId, bytes: usize) {
+        let Some(mut conn) = self.conns.take(id) else { return };
+        conn.unsent = conn.unsent.checked_sub(bytes).expect("only what was sent can be taken");
+        // Frames may be waiting only because replies were.
+        if conn.deframer.buffered() > 0 {
+            self.take_frames(&mut conn);
+        }
+        self.conns.put_back(conn);
+    }
+
+    pub(super) fn on_closed(&mut self, id: ConnId) {
+        if let Some(mut conn) = self.conns.take(id) {
+            self.forget(&mut conn);
+        }
+    }
+
+    /// Takes whole frames from a connection for as long as it may ask for things, then decides whether more is to
+    /// be read from it.
+    pub(super) fn take_frames(&mut self, conn: &mut Conn) {
+        while self.phase == Phase::Running && conn.takes_requests(&self.config) {
+            if conn.phase == conn::Phase::Greeting && self.take_word(conn) {
+                break;
+            }
+            if self.in_process() > self.config.global_outstanding_limit && conn.outstanding > 0 {
+                conn.throttled = true;
+                self.throttled.push_back(conn.id);
+                break;
+            }
+            match conn.deframer.next_frame() {
+                Ok(Some(frame)) if conn.phase == conn::Phase::Greeting => self.on_handshake(conn, &frame),
+                Ok(Some(frame)) => self.on_request(conn, &frame),
+                Ok(None) => break,
+                Err(_) => self.close(conn, CloseReason::BadFrame),
+            }
+        }
+        self.regulate_reads(conn);
+        self.list_for_sending(conn);
+    }
+
+    /// Stops reading from a client whose requests are not taken, and goes on once they are.
+    fn regulate_reads(&mut self, conn: &mut Conn) {
+        if conn.phase == conn::Phase::Closed {
+            return;
+        }
+        let full = conn.deframer.buffered() > self.config.inbox_pause_bytes;
+        let pause = full && !conn.takes_requests(&self.config);
+        if pause && !conn.paused {
+            conn.paused = true;
+            self.actions.push_back(Action::PauseReads { conn: conn.id });
+        } else if !pause && conn.paused {
+            conn.paused = false;
+            self.actions.push_back(Action::ResumeReads { conn: conn.id });
+        }
+    }
+
+    /// There may be room for requests again: goes on with the connections that wait for it, in turn.
+    pub(super) fn resume_throttled(&mut self) {
+        // Those that are throttled again queue up behind, so each gets at most one turn here.
+        for _ in 0..self.throttled.len() {
+            if self.in_process() > self.config.global_outstanding_limit {
+                break;
+            }
+            let id = self.throttled.pop_front().expect("there are as many as there were");
+            if let Some(mut conn) = self.conns.take(id) {
+                conn.throttled = false;
+                self.take_frames(&mut conn);
+                self.conns.put_back(conn);
+            }
+        }
+    }
+
+    /// Remembers that the connection has something to be sent.
+    pub(super) fn list_for_sending(&mut self, conn: &mut Conn) {
+        if !conn.listed && !conn.outbox.is_empty() {
+            conn.listed = true;
+            self.to_send.push(conn.id);
+        }
+    }
+
+    /// What gathered in outboxes leaves, one buffer a connection.
+    pub(super) fn gather_sends(&mut self) {
+        for id in self.to_send.drain(..) {
+            if let Some(conn) = self.conns.get_mut(id) {
+                conn.listed = false;
+                if !conn.outbox.is_empty() {
+                    self.actions.push_back(Action::Send { conn: id, bytes: conn.take_outbox() });
+                }
+            }
+        }
+    }
+
+    /// Closes a connection once what it is owed is sent. Its session stays, unless it ended.
+    pub(super) fn close(&mut self, conn: &mut Conn, why: CloseReason) {
+        if conn.phase == conn::Phase::Closed {
+            return;
+        }
+        if !conn.outbox.is_empty() {
+            let bytes = conn.take_outbox();
+            self.actions.push_back(Action::Send { conn: conn.id, bytes });
+        }
+        self.actions.push_back(Action::Close { conn: conn.id, why });
+        self.forget(conn);
+    }
+
+    /// Closes a connection by its number, unless it is gone.
+    pub(super) fn close_by_id(&mut self, id: ConnId, why: CloseReason) {
+        if let Some(mut conn) = self.conns.take(id) {
+            self.close(&mut conn, why);
+        }
+    }
+
+    fn forget(&mut self, conn: &mut Conn) {
+        conn.phase = conn::Phase::Closed;
+        self.watches.remove_conn(conn.id);
+        self.sessions.detach(conn.session, conn.id);
+        let reads = conn.waiting.iter().filter(|waiting| matches!(waiting, Waiting::Read { .. })).count();
+        self.waiting_reads -= reads;
+        conn.waiting.clear();
+        self.conns.remove(conn.id, conn.from.ip());
+    }
+}

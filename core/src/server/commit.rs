@@ -1,0 +1,126 @@
+//! A durable transaction is applied, watched and answered.
+//!
+//! The order within one transaction is what clients may rely on (PARITY `sem.watch-before-data`): the change, then
+//! the events into the outboxes of those who watch, then the reply, then the reads that waited behind it.
+
+use super::{CloseReason, Event, Proposal, Server};
+use crate::auth;
+use crate::conn::{Conn, Waiting};
+use crate::pipeline::reply::write_reply;
+use crate::tree::{Applied, Notification};
+use crate::types::{OpCode, Perms, Zxid};
+use crate::wire::reply::WatchEvent;
+
+impl Server {
+    /// The log is durable up to `durable`: everything up to there commits.
+    pub(super) fn commit_up_to(&mut self, durable: Zxid) {
+        while let Some(proposal) = self.proposals.pop_front_if(|oldest| oldest.header.zxid <= durable) {
+            self.commit(proposal);
+        }
+        self.resume_throttled();
+        if self.snapshotter.is_due() {
+            self.begin_snapshot();
+        }
+    }
+
+    fn commit(&mut self, proposal: Proposal) {
+        let Proposal { header, txn, digest, op, conn, received } = proposal;
+        let applied = self.apply(&header, txn);
+        self.pending.committed(header.zxid);
+        if self.config.digest_enabled && self.tree.digest() != digest {
+            let found = self.tree.digest();
+            self.tell(Event::DigestMismatch { zxid: header.zxid, expected: digest, found });
+        }
+        if self.config.report_applied {
+            self.tell(Event::Applied { zxid: header.zxid, digest: self.tree.digest() });
+        }
+        let attached = match op {
+            OpCode::CLOSE_SESSION => {
+                self.tell(Event::SessionClosed { session: header.session });
+                self.sessions.remove(header.session)
+            }
+            OpCode::CREATE_SESSION => {
+                self.sessions.commit(header.session);
+                None
+            }
+            _ => None,
+        };
+        if let Some(mut conn) = conn.and_then(|id| self.conns.take(id)) {
+            let expected = conn.waiting.pop_front();
+            assert_eq!(
+                expected,
+                Some(Waiting::Write { zxid: header.zxid }),
+                "replies in the order of requests"
+            );
+            self.answer_write(&mut conn, op, header.cxid, &applied, received);
+            self.answer_waiting_reads(&mut conn);
+            self.list_for_sending(&mut conn);
+            self.conns.put_back(conn);
+        }
+        // A session that expired takes its connection with it; the client learns when it comes back.
+        if let Some(id) = attached {
+            self.close_by_id(id, CloseReason::SessionExpired);
+        }
+    }
+
+    fn answer_write(
+        &mut self,
+        conn: &mut Conn,
+        op: OpCode,
+        cxid: i32,
+        applied: &Applied,
+        received: crate::time::Instant,
+    ) {
+        if op == OpCode::CREATE_SESSION {
+            self.establish(conn);
+            self.take_frames(conn);
+            return;
+        }
+        conn.request_answered(cxid);
+        write_reply(cxid, op, self.tree.last_zxid(), applied, &mut conn.outbox);
+        self.answered(conn, op, cxid, received);
+        if op == OpCode::CLOSE_SESSION {
+            self.close(conn, CloseReason::SessionClosed);
+        }
+    }
+
+    fn answer_waiting_reads(&mut self, conn: &mut Conn) {
+        while let Some(Waiting::Read { frame, received }) =
+            conn.waiting.pop_front_if(|waiting| matches!(waiting, Waiting::Read { .. }))
+        {
+            self.waiting_reads -= 1;
+            self.answer_read(conn, &frame, received);
+        }
+    }
+
+    /// Changes the tree and puts the events into the outboxes of those who watch and may read.
+    fn apply(&mut self, header: &crate::types::TxnHeader, txn: crate::types::Txn) -> Applied {
+        let Self { tree, watches, conns, config, to_send, stats, .. } = self;
+        let mut slow = alloc::vec::Vec::new();
+        let applied = tree.apply(header, txn, &mut |change| {
+            if watches.is_empty() {
+                return;
+            }
+            watches.fire(&change, &mut |Notification { conn, event, path, zxid, acl }| {
+                let Some(conn) = conns.get_mut(conn) else { return };
+                if !auth::allows(config, acl, Perms::READ, &conn.identities) {
+                    return;
+                }
+                WatchEvent::new(event, path).encode(zxid, &mut conn.outbox);
+                conn.stats.sent += 1;
+                stats.sent += 1;
+                if !conn.listed {
+                    conn.listed = true;
+                    to_send.push(conn.id);
+                }
+                if conn.owed() > config.outbox_close_bytes {
+                    slow.push(conn.id);
+                }
+            });
+        });
+        for id in slow {
+            self.close_by_id(id, CloseReason::SlowReader);
+        }
+        applied
+    }
+}

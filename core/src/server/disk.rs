@@ -1,0 +1,41 @@
+//! Disk completions come in; log batches and snapshot chunks go out.
+
+use alloc::string::String;
+
+use super::{Action, HaltReason, Server};
+use crate::store::{DirEntry, DiskDone, DiskOp};
+
+impl Server {
+    pub(super) fn on_disk(&mut self, done: &DiskDone) {
+        if self.log.owns(done.ticket) {
+            match self.log.on_done(done) {
+                Ok(durable) => self.commit_up_to(durable),
+                Err(error) => {
+                    let doing = String::from("writing the transaction log");
+                    self.halt(HaltReason::Disk { doing, error });
+                }
+            }
+        } else if self.snapshotter.owns(done.ticket) {
+            self.on_snapshot_done(done);
+        } else if self.purger.owns(done.ticket) {
+            self.purger.on_done(done, &mut self.inventory);
+        } else {
+            panic!("a completion for {:?}, which is not in flight", done.ticket);
+        }
+    }
+
+    /// Asks the disk for what is due: the next batch of the log first, for clients wait for it.
+    pub(super) fn gather_disk_ops(&mut self) {
+        while let Some(op) = self.log.poll_op(&mut self.tickets) {
+            if let DiskOp::LogCreate { file, .. } = &op {
+                let entry = DirEntry { file: file.clone(), size: 0 };
+                self.inventory.add(entry);
+            }
+            self.actions.push_back(Action::Disk(op));
+        }
+        self.encode_snapshot_chunk();
+        while let Some(op) = self.snapshotter.poll_op(&mut self.tickets) {
+            self.actions.push_back(Action::Disk(op));
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! What is due: sessions, silent connections, emptied containers and old files.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use core::time::Duration;
+
+use super::{Action, CloseReason, Event, Phase, Server};
+use crate::config::Config;
+use crate::conn;
+use crate::time::Instant;
+use crate::types::{OpCode, SessionId};
+use crate::wire::Request;
+
+/// When containers and TTL nodes are looked for, and those that were found.
+///
+/// Every interval the tree is searched once; what is found goes one by one, evenly spaced, so that a flood of
+/// deletions does not stand in the way of clients (PARITY `cm.interval`).
+#[derive(Debug)]
+pub(super) struct Containers {
+    interval: Duration,
+    spacing: Duration,
+    search_max: usize,
+    next_search: Instant,
+    next_deletion: Instant,
+    found: VecDeque<Box<str>>,
+}
+
+impl Containers {
+    pub(super) fn new(config: &Config, now: Instant) -> Self {
+        let interval = config.container_check_interval;
+        let spacing = Duration::from_secs(60) / config.container_max_per_minute;
+        let spaced = if spacing.is_zero() { u128::MAX } else { interval.as_nanos() / spacing.as_nanos() };
+        Self {
+            interval,
+            spacing,
+            search_max: usize::try_from(spaced).unwrap_or(usize::MAX).max(1),
+            next_search: now + interval,
+            next_deletion: now,
+            found: VecDeque::new(),
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        Some(if self.found.is_empty() { self.next_search } else { self.next_deletion })
+    }
+}
+
+impl Server {
+    pub(super) fn on_tick(&mut self) {
+        if self.phase != Phase::Running {
+            return;
+        }
+        self.expire_sessions();
+        self.close_silent_connections();
+        self.delete_containers();
+        if let Some(op) = self.purger.poll_op(self.now.mono, &self.inventory, &mut self.tickets) {
+            self.actions.push_back(Action::Disk(op));
+        }
+    }
+
+    fn expire_sessions(&mut self) {
+        for session in self.sessions.expire(self.now.mono) {
+            self.tell(Event::SessionExpired { session });
+            if let Some(conn) = self.sessions.owner(session).and_then(|id| self.conns.get_mut(id)) {
+                conn.session_over = true;
+            }
+            self.propose(None, session, 0, OpCode::CLOSE_SESSION, |prep| prep.close_session());
+        }
+    }
+
+    fn close_silent_connections(&mut self) {
+        while let Some((_, id)) = self.greetings.pop_front_if(|(deadline, _)| *deadline <= self.now.mono) {
+            if self.conns.get_mut(id).is_some_and(|conn| conn.phase == conn::Phase::Greeting) {
+                self.close_by_id(id, CloseReason::NoSession);
+            }
+        }
+    }
+
+    fn delete_containers(&mut self) {
+        let now = self.now;
+        if self.containers.found.is_empty() && self.containers.next_search <= now.mono {
+            self.containers.next_search = now.mono + self.containers.interval;
+            self.containers.next_deletion = now.mono;
+            let never_used = self.config.container_max_never_used;
+            self.containers.found =
+                self.tree.expired(now.wall, never_used, self.containers.search_max).into();
+        }
+        while self.containers.next_deletion <= now.mono
+            && let Some(path) = self.containers.found.pop_front()
+        {
+            self.containers.next_deletion = self.containers.next_deletion + self.containers.spacing;
+            let request = Request::DeleteContainer { path: &path };
+            let op = OpCode::DELETE_CONTAINER;
+            self.propose(None, SessionId::NONE, 0, op, |prep| prep.transaction(op, &request));
+        }
+    }
+}

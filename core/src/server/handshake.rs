@@ -1,0 +1,86 @@
+//! Sessions are opened and re-attached (PARITY 1.2).
+
+use super::{CloseReason, Server};
+use crate::conn::{Conn, Phase};
+use crate::server::Event;
+use crate::session::password::password;
+use crate::types::{OpCode, SessionId, Txn};
+use crate::wire::connect::{ConnectRequest, ConnectResponse};
+
+impl Server {
+    pub(super) fn on_handshake(&mut self, conn: &mut Conn, frame: &[u8]) {
+        conn.stats.received += 1;
+        self.stats.received += 1;
+        let Ok(request) = ConnectRequest::decode(frame) else {
+            self.close(conn, CloseReason::BadFrame);
+            return;
+        };
+        // A client that has seen more than this server knows must find one that is further (`conn.zxidahead`).
+        if request.last_zxid_seen > self.tree.last_zxid() {
+            self.close(conn, CloseReason::ClientAhead);
+            return;
+        }
+        conn.knows_read_only = request.read_only.is_some();
+        conn.timeout_ms = self.negotiate(request.timeout_ms);
+        if request.session == SessionId::NONE {
+            self.open(conn);
+        } else {
+            self.reattach(conn, request.session, request.password);
+        }
+    }
+
+    fn negotiate(&self, timeout_ms: i32) -> i32 {
+        let limit = |limit: core::time::Duration| i32::try_from(limit.as_millis()).unwrap_or(i32::MAX);
+        timeout_ms.clamp(limit(self.config.min_session_timeout), limit(self.config.max_session_timeout))
+    }
+
+    /// A new session is a transaction; the client is answered when it commits (`conn.new`).
+    fn open(&mut self, conn: &mut Conn) {
+        conn.session = self.sessions.create(conn.timeout_ms, conn.id, self.now.mono);
+        conn.phase = Phase::Opening;
+        let (session, timeout_ms) = (conn.session, conn.timeout_ms);
+        self.propose(Some(conn), session, 0, OpCode::CREATE_SESSION, |_| Txn::CreateSession { timeout_ms });
+    }
+
+    /// ZooKeeper closes the session's other connection before it looks at the password; here whoever does not know
+    /// the password closes nothing.
+    fn reattach(&mut self, conn: &mut Conn, session: SessionId, presented: &[u8]) {
+        let attached = if presented == password(session) {
+            self.sessions.reattach(session, conn.timeout_ms, conn.id, self.now.mono).ok()
+        } else {
+            None
+        };
+        let Some(before) = attached else {
+            self.refuse(conn);
+            return;
+        };
+        if let Some(other) = before {
+            self.close_by_id(other, CloseReason::SessionMoved);
+        }
+        conn.session = session;
+        self.establish(conn);
+    }
+
+    /// The session ended, or never was (`conn.expired`).
+    fn refuse(&mut self, conn: &mut Conn) {
+        let read_only = conn.knows_read_only.then_some(false);
+        ConnectResponse::expired(read_only).encode(&mut conn.outbox);
+        self.count_sent(conn);
+        self.close(conn, CloseReason::SessionExpired);
+    }
+
+    /// The session stands: the client is told, and what it sent meanwhile is looked at.
+    pub(super) fn establish(&mut self, conn: &mut Conn) {
+        let response = ConnectResponse {
+            timeout_ms: conn.timeout_ms,
+            session: conn.session,
+            password: password(conn.session),
+            read_only: conn.knows_read_only.then_some(false),
+        };
+        response.encode(&mut conn.outbox);
+        conn.phase = Phase::Established;
+        self.count_sent(conn);
+        let (session, id, timeout_ms) = (conn.session, conn.id, conn.timeout_ms);
+        self.tell(Event::SessionOpened { session, conn: id, timeout_ms });
+    }
+}

@@ -1,0 +1,237 @@
+//! A request is taken: answered at once, kept until its session's writes are through, or proposed.
+
+use bytes::Bytes;
+
+use super::{Action, CloseReason, Event, Proposal, Server};
+use crate::auth::{self, Authentication};
+use crate::conn::stats::short_name;
+use crate::conn::{Conn, Waiting};
+use crate::pipeline::prep::{Origin, Prep};
+use crate::pipeline::read::{Reader, Reads};
+use crate::time::Instant;
+use crate::tree::DIGEST_VERSION;
+use crate::types::{ErrorCode, OpCode, SessionId, Txn, TxnDigest, TxnHeader, Zxid};
+use crate::wire::request::{RequestHeader, is_client_op};
+use crate::wire::{self, DecodeError, Request, record, reply};
+
+impl Server {
+    pub(super) fn on_request(&mut self, conn: &mut Conn, frame: &Bytes) {
+        conn.stats.received += 1;
+        self.stats.received += 1;
+        let mut reader = wire::Reader::new(frame);
+        let Ok(header) = RequestHeader::decode(&mut reader) else {
+            self.close(conn, CloseReason::BadFrame);
+            return;
+        };
+        match header.op {
+            OpCode::AUTH => return self.on_auth(conn, header, &mut reader),
+            OpCode::SASL => return self.on_sasl(conn, header),
+            _ => {}
+        }
+        if !self.is_authenticated_enough(conn) {
+            reply::header_only(
+                &mut conn.outbox,
+                header.xid,
+                Zxid::ZERO,
+                ErrorCode::SESSIONCLOSEDREQUIRESASLAUTH,
+            );
+            self.count_sent(conn);
+            self.close(conn, CloseReason::AuthFailed);
+            return;
+        }
+        if !is_client_op(header.op) {
+            reply::header_only(&mut conn.outbox, header.xid, Zxid::UNKNOWN, ErrorCode::UNIMPLEMENTED);
+            self.count_sent(conn);
+            self.close(conn, CloseReason::UnknownOperation);
+            return;
+        }
+        conn.request_taken(header.xid);
+        if is_write(header.op) && !conn.session_over {
+            // A body that does not decode is answered in its turn, like a read.
+            if let Ok(request) = Request::decode(header.op, &mut reader) {
+                self.on_write(conn, header, &request, frame.len());
+                return;
+            }
+        }
+        if conn.waiting.is_empty() {
+            self.answer_read(conn, frame, self.now.mono);
+        } else {
+            // The frame may be a slice of a large buffer, which should not live for as long as this waits.
+            let frame = Bytes::copy_from_slice(frame);
+            conn.waiting.push_back(Waiting::Read { frame, received: self.now.mono });
+            self.waiting_reads += 1;
+        }
+    }
+
+    /// Whether the connection has an identity of a scheme that is demanded (PARITY `auth.enforce`).
+    fn is_authenticated_enough(&self, conn: &Conn) -> bool {
+        let demanded = &self.config.enforce_auth_schemes;
+        demanded.is_empty()
+            || conn.identities.iter().any(|id| demanded.iter().any(|scheme| *scheme == id.scheme))
+    }
+
+    fn on_auth(&mut self, conn: &mut Conn, header: RequestHeader, reader: &mut wire::Reader<'_>) {
+        let Ok(Request::Auth { scheme, auth, .. }) = Request::decode(header.op, reader) else {
+            self.close(conn, CloseReason::BadFrame);
+            return;
+        };
+        let scheme = scheme.unwrap_or_default();
+        match auth::authenticate(&self.config, scheme, auth.unwrap_or_default(), &conn.address()) {
+            Authentication::Accepted(identities) => {
+                for id in identities {
+                    if !conn.identities.contains(&id) {
+                        conn.identities.push(id);
+                    }
+                }
+                reply::header_only(&mut conn.outbox, header.xid, Zxid::ZERO, ErrorCode::OK);
+                self.count_sent(conn);
+            }
+            Authentication::Refused => {
+                reply::header_only(&mut conn.outbox, header.xid, Zxid::ZERO, ErrorCode::AUTHFAILED);
+                self.count_sent(conn);
+                self.close(conn, CloseReason::AuthFailed);
+            }
+            Authentication::Hangup => self.close(conn, CloseReason::AuthFailed),
+        }
+    }
+
+    /// As a ZooKeeper server without SASL answers: nothing is proved, and the connection goes on.
+    fn on_sasl(&mut self, conn: &mut Conn, header: RequestHeader) {
+        let frame = reply::begin(&mut conn.outbox);
+        reply::header(&mut conn.outbox, header.xid, Zxid::ZERO, ErrorCode::OK);
+        reply::sasl(&mut conn.outbox, None);
+        reply::end(&mut conn.outbox, frame);
+        self.count_sent(conn);
+    }
+
+    fn on_write(&mut self, conn: &mut Conn, header: RequestHeader, request: &Request<'_>, frame_len: usize) {
+        if self.is_too_large(frame_len) {
+            self.close(conn, CloseReason::LargeRequest);
+            return;
+        }
+        let (session, op) = (conn.session, header.op);
+        if op == OpCode::CLOSE_SESSION {
+            self.sessions.set_closing(session);
+            conn.session_over = true;
+        }
+        self.propose(Some(conn), session, header.xid, op, |prep| match op {
+            OpCode::CLOSE_SESSION => prep.close_session(),
+            _ => prep.transaction(op, request),
+        });
+    }
+
+    fn is_too_large(&self, frame_len: usize) -> bool {
+        self.config.large_request_threshold.is_some_and(|threshold| {
+            frame_len > threshold
+                && frame_len + self.log.buffered_bytes() > self.config.large_request_max_bytes
+        })
+    }
+
+    /// Gives a write its place in the order and hands it to the log.
+    pub(super) fn propose(
+        &mut self,
+        mut conn: Option<&mut Conn>,
+        session: SessionId,
+        cxid: i32,
+        op: OpCode,
+        decide: impl FnOnce(&mut Prep<'_>) -> Txn,
+    ) {
+        let zxid = self.log.appended().next();
+        let identities = conn.as_deref().map_or(&[][..], |conn| &conn.identities);
+        let origin = Origin { session, identities, zxid, time: self.now.wall };
+        let txn =
+            decide(&mut Prep { tree: &self.tree, pending: &mut self.pending, config: &self.config, origin });
+        let logged_op = if matches!(txn, Txn::Error { .. }) { OpCode::ERROR } else { op };
+        let header = TxnHeader { session, cxid, zxid, time: self.now.wall, op: logged_op };
+        let digest = self.pending.digest();
+        let txn_digest =
+            self.config.digest_enabled.then_some(TxnDigest { version: DIGEST_VERSION, tree_digest: digest });
+        let bytes = self.log.append(zxid, |out| {
+            record::append(out, |out| wire::txn::encode(&header, &txn, txn_digest.as_ref(), out));
+        });
+        self.snapshotter.on_append(bytes);
+        if let Some(conn) = conn.as_deref_mut() {
+            conn.waiting.push_back(Waiting::Write { zxid });
+        }
+        let conn = conn.map(|conn| conn.id);
+        self.proposals.push_back(Proposal { header, txn, digest, op, conn, received: self.now.mono });
+    }
+
+    /// Answers a read, or a request that was not worth a transaction.
+    pub(super) fn answer_read(&mut self, conn: &mut Conn, frame: &[u8], received: Instant) {
+        let mut reader = wire::Reader::new(frame);
+        let header = RequestHeader::decode(&mut reader).expect("it was decoded when it was taken");
+        conn.request_answered(header.xid);
+        let decoded = self.admit(conn, header.op, &mut reader, received);
+        let events = match &decoded {
+            Ok(request) => {
+                let reader = Reader { conn: conn.id, session: conn.session, identities: &conn.identities };
+                let mut reads =
+                    Reads { tree: &self.tree, watches: &mut self.watches, config: &self.config, reader };
+                reads.answer(header.xid, header.op, request, &mut conn.outbox).1
+            }
+            Err(code) => {
+                reply::header_only(&mut conn.outbox, header.xid, self.tree.last_zxid(), *code);
+                0
+            }
+        };
+        conn.stats.sent += events;
+        self.stats.sent += events;
+        self.answered(conn, header.op, header.xid, received);
+    }
+
+    /// Decodes a read, unless something stands against answering it.
+    fn admit<'a>(
+        &self,
+        conn: &Conn,
+        op: OpCode,
+        reader: &mut wire::Reader<'a>,
+        received: Instant,
+    ) -> Result<Request<'a>, ErrorCode> {
+        if conn.session_over {
+            return Err(ErrorCode::SESSIONEXPIRED);
+        }
+        let waited = self.now.mono.since(received);
+        if op != OpCode::PING && self.config.throttled_op_wait.is_some_and(|limit| waited > limit) {
+            return Err(ErrorCode::THROTTLEDOP);
+        }
+        let request = Request::decode(op, reader).map_err(|_: DecodeError| ErrorCode::MARSHALLINGERROR)?;
+        // Only a body that did not decode brings a write here, and it does not decode now either.
+        if is_write(op) { Err(ErrorCode::MARSHALLINGERROR) } else { Ok(request) }
+    }
+
+    /// A request was answered: count it.
+    pub(super) fn answered(&mut self, conn: &mut Conn, op: OpCode, cxid: i32, received: Instant) {
+        self.count_sent(conn);
+        self.stats.latency.add(self.now.mono.since(received));
+        conn.stats.answered(short_name(op), cxid, self.tree.last_zxid(), received, self.now.mono);
+    }
+
+    /// A packet was put into the connection's outbox.
+    pub(super) fn count_sent(&mut self, conn: &mut Conn) {
+        conn.stats.sent += 1;
+        self.stats.sent += 1;
+    }
+
+    /// Tells whoever watches the server.
+    pub(super) fn tell(&mut self, event: Event) {
+        self.actions.push_back(Action::Event(event));
+    }
+}
+
+/// Whether the operation becomes a transaction.
+const fn is_write(op: OpCode) -> bool {
+    matches!(
+        op,
+        OpCode::CLOSE_SESSION
+            | OpCode::CREATE
+            | OpCode::CREATE2
+            | OpCode::CREATE_CONTAINER
+            | OpCode::CREATE_TTL
+            | OpCode::DELETE
+            | OpCode::MULTI
+            | OpCode::RECONFIG
+            | OpCode::SET_ACL
+            | OpCode::SET_DATA
+    )
+}

@@ -1,0 +1,90 @@
+//! Snapshots: the tree at one zxid, encoded chunk by chunk while writes go on.
+
+use alloc::vec::Vec;
+use core::mem;
+
+use bytes::Bytes;
+use rand_core::RngCore;
+
+use super::{Event, Server};
+use crate::store::{DiskDone, SnapshotOutcome};
+use crate::tree::{DIGEST_VERSION, SnapshotMark};
+use crate::types::TxnDigest;
+use crate::wire::snapshot::Encoder;
+
+/// A snapshot under way.
+#[derive(Debug)]
+pub(super) struct Encoding {
+    encoder: Encoder,
+    /// What it will show.
+    mark: SnapshotMark,
+    /// Sessions and ACLs, encoded when it began; they go with the first chunk.
+    head: Vec<u8>,
+}
+
+impl Server {
+    /// Begins a snapshot of the tree as it is now. The log continues in a new file, so that the files before it
+    /// can be purged one day.
+    pub(super) fn begin_snapshot(&mut self) {
+        let mark = self.tree.begin_snapshot();
+        self.log.roll();
+        self.snapshotter.begin(mark.zxid, self.snapshot_rng.next_u64());
+        let mut head = Vec::new();
+        let mut encoder = Encoder::begin(&mut head, self.sessions.timeouts().count());
+        for (session, timeout_ms) in self.sessions.timeouts() {
+            encoder.session(&mut head, session, timeout_ms);
+        }
+        encoder.begin_acls(&mut head, self.tree.acl_entries().count());
+        for (id, acl) in self.tree.acl_entries() {
+            encoder.acl(&mut head, id, acl.entries());
+        }
+        self.snapshot = Some(Encoding { encoder, mark, head });
+        self.tell(Event::SnapshotStarted { zxid: mark.zxid });
+    }
+
+    /// Encodes the next chunk, if there is room for one on the way to the disk. One a turn: a snapshot must not
+    /// hold up the clients.
+    pub(super) fn encode_snapshot_chunk(&mut self) {
+        let Some(Encoding { encoder, mark, head }) = &mut self.snapshot else { return };
+        if !self.snapshotter.wants_chunk() {
+            return;
+        }
+        let limit = self.config.snapshot_chunk_bytes;
+        let mut chunk = mem::take(head);
+        chunk.reserve(limit + limit / 8);
+        let more = self.tree.snapshot_chunk(limit, &mut |node| {
+            encoder.node(&mut chunk, node.path, node.data, node.acl_id, &node.stat);
+        });
+        if more {
+            self.snapshotter.chunk(Bytes::from(chunk));
+            return;
+        }
+        encoder.end_nodes(&mut chunk);
+        if self.config.digest_enabled {
+            let digest = TxnDigest { version: DIGEST_VERSION, tree_digest: mark.digest };
+            encoder.digest(&mut chunk, mark.zxid, &digest);
+        }
+        if self.config.serialize_last_processed_zxid {
+            encoder.last_zxid(&mut chunk, mark.zxid);
+        }
+        self.snapshotter.chunk(Bytes::from(chunk));
+        self.snapshotter.finish();
+        self.tree.end_snapshot();
+        self.snapshot = None;
+    }
+
+    pub(super) fn on_snapshot_done(&mut self, done: &DiskDone) {
+        match self.snapshotter.on_done(done) {
+            SnapshotOutcome::Ongoing => {}
+            SnapshotOutcome::Finished { zxid, entry } => {
+                self.inventory.add(entry);
+                self.tell(Event::SnapshotFinished { zxid });
+            }
+            SnapshotOutcome::Failed { zxid, error } => {
+                self.tree.end_snapshot();
+                self.snapshot = None;
+                self.tell(Event::SnapshotFailed { zxid, error });
+            }
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Sessions from the first byte of a connection to the last: PARITY 1.2, 1.3 and 2.9, asked of a whole server.
+
+use std::time::Duration;
+
+use zabra_core::config::Config;
+use zabra_core::server::{CloseReason, Event};
+use zabra_core::testing::lone::{LoneServer, frame, new_session};
+use zabra_core::types::{AclList, ErrorCode, OpCode, SessionId, Zxid};
+use zabra_core::wire::connect::{ConnectRequest, ConnectResponse};
+use zabra_core::wire::{Request, reply};
+
+fn create(path: &str, flags: i32) -> Request<'_> {
+    Request::Create { path, data: Some(b"x"), acl: Some(AclList::OpenUnsafe), flags, ttl: None }
+}
+
+fn exists(path: &str) -> Request<'_> {
+    Request::Exists { path, watch: false }
+}
+
+fn again<'a>(answer: &'a ConnectResponse) -> ConnectRequest<'a> {
+    ConnectRequest { session: answer.session, password: &answer.password, ..new_session(10_000) }
+}
+
+/// `conn.new`, `conn.timeout`: the timeout is clamped, and the answer leaves only once the session is durable.
+#[test]
+fn conn_new_and_timeout() {
+    let mut lone = LoneServer::new(Config::default());
+    for (asked, given) in [(0, 6000), (-5, 6000), (6001, 6001), (i32::MAX, 60_000)] {
+        let conn = lone.connect();
+        assert_eq!(lone.handshake(conn, &new_session(asked)).expect("an answer").timeout_ms, given);
+    }
+    lone.hold_disk();
+    let conn = lone.connect();
+    assert_eq!(lone.handshake(conn, &new_session(0)), None, "nothing before the disk is done");
+    lone.release_disk();
+    assert!(!lone.take_sent(conn).is_empty());
+}
+
+/// `conn.recv.disable`: what a client sends before its session stands is looked at afterwards, in order.
+#[test]
+fn conn_recv_disable() {
+    let mut lone = LoneServer::new(Config::default());
+    lone.hold_disk();
+    let conn = lone.connect();
+    let mut bytes = Vec::new();
+    new_session(0).encode(&mut bytes);
+    bytes.extend(frame(1, OpCode::CREATE, &create("/a", 0)));
+    bytes.extend(frame(2, OpCode::EXISTS, &exists("/a")));
+    lone.receive(conn, bytes);
+    lone.release_disk();
+    let sent = lone.take_sent(conn);
+    let answer = ConnectResponse::decode(&sent[4..41]).expect("the handshake's answer comes first");
+    assert_ne!(answer.session, SessionId::NONE);
+    assert!(sent.len() > 41 + 2 * reply::HEADER_LEN, "both requests are answered behind it");
+}
+
+/// `conn.oldclient`: whoever does not send `readOnly` does not get it.
+#[test]
+fn conn_oldclient() {
+    let mut lone = LoneServer::new(Config::default());
+    for (read_only, length) in [(Some(false), 4 + 37), (None, 4 + 36)] {
+        let conn = lone.connect();
+        let mut bytes = Vec::new();
+        ConnectRequest { read_only, ..new_session(0) }.encode(&mut bytes);
+        lone.receive(conn, bytes);
+        assert_eq!(lone.take_sent(conn).len(), length);
+    }
+}
+
+/// `conn.zxidahead`: closed without a word.
+#[test]
+fn conn_zxidahead() {
+    let mut lone = LoneServer::new(Config::default());
+    let conn = lone.connect();
+    let request = ConnectRequest { last_zxid_seen: Zxid(1), ..new_session(0) };
+    assert_eq!(lone.handshake(conn, &request), None);
+    assert_eq!(lone.closed[&conn], CloseReason::ClientAhead);
+}
+
+/// `conn.renew`, `sess.owner`: a session moves to the connection that proves it, and the old one is closed.
+#[test]
+fn conn_renew_moves_the_session() {
+    let mut lone = LoneServer::new(Config::default());
+    let (first, answer) = lone.client();
+    let second = lone.connect();
+    let renewed = lone.handshake(second, &again(&answer)).expect("an answer");
+    assert_eq!(renewed.session, answer.session);
+    assert_eq!(renewed.password, answer.password);
+    assert_eq!(lone.closed[&first], CloseReason::SessionMoved);
+    assert_eq!(lone.call(second, OpCode::CREATE, &create("/e", 1)).err, ErrorCode::OK);
+}
+
+/// `conn.password`, `conn.expired`: a wrong password reads as an expired session and disturbs nobody.
+#[test]
+fn conn_expired_for_a_wrong_password_or_unknown_session() {
+    let mut lone = LoneServer::new(Config::default());
+    let (first, answer) = lone.client();
+    for request in [
+        ConnectRequest { password: &[1; 16], ..again(&answer) },
+        ConnectRequest { password: &[], ..again(&answer) },
+        ConnectRequest { session: SessionId(77), ..again(&answer) },
+    ] {
+        let conn = lone.connect();
+        let refused = lone.handshake(conn, &request).expect("an answer");
+        assert_eq!(refused, ConnectResponse::expired(Some(false)));
+        assert_eq!(lone.closed[&conn], CloseReason::SessionExpired);
+    }
+    assert_eq!(lone.call(first, OpCode::EXISTS, &exists("/")).err, ErrorCode::OK, "the owner is still there");
+}
+
+/// `sess.close`, `node.ephemeral.close`: the reply, then the end; ephemeral znodes go, others see them go.
+#[test]
+fn sess_close() {
+    let mut lone = LoneServer::new(Config::default());
+    let (conn, answer) = lone.client();
+    let (other, _) = lone.client();
+    assert_eq!(lone.call(conn, OpCode::CREATE, &create("/e", 1)).err, ErrorCode::OK);
+    lone.call(other, OpCode::EXISTS, &Request::Exists { path: "/e", watch: true });
+    let closed = lone.call(conn, OpCode::CLOSE_SESSION, &Request::CloseSession);
+    assert_eq!((closed.err, closed.body.len()), (ErrorCode::OK, 0));
+    assert_eq!(lone.closed[&conn], CloseReason::SessionClosed);
+    let event = lone.replies(other).pop().expect("the watch fires");
+    assert_eq!((event.xid, event.zxid), (-1, closed.zxid));
+    assert_eq!(lone.call(other, OpCode::EXISTS, &exists("/e")).err, ErrorCode::NONODE);
+    let conn = lone.connect();
+    assert_eq!(lone.handshake(conn, &again(&answer)).expect("an answer").session, SessionId::NONE);
+}
+
+/// `node.ephemeral.close`: znodes that are only proposed when the session ends go with it, too.
+#[test]
+fn sess_close_takes_pending_ephemerals() {
+    let mut lone = LoneServer::new(Config::default());
+    let (conn, _) = lone.client();
+    let (other, _) = lone.client();
+    lone.call(conn, OpCode::CREATE, &create("/a", 1));
+    lone.hold_disk();
+    lone.send(conn, 1, OpCode::CREATE, &create("/b", 1));
+    lone.send(conn, 2, OpCode::DELETE, &Request::Delete { path: "/a", version: -1 });
+    lone.send(conn, 3, OpCode::CREATE, &create("/a", 1));
+    lone.send(conn, 4, OpCode::CLOSE_SESSION, &Request::CloseSession);
+    lone.release_disk();
+    for path in ["/a", "/b"] {
+        assert_eq!(lone.call(other, OpCode::EXISTS, &exists(path)).err, ErrorCode::NONODE, "{path}");
+    }
+    let mismatch = lone.events.iter().any(|event| matches!(event, Event::DigestMismatch { .. }));
+    assert!(!mismatch, "the digest was predicted right");
+}
+
+/// `sess.bucket`, `sess.expire.notify`: expires after its timeout and within a tick of it; its connection goes.
+#[test]
+fn sess_expires_in_time_and_pings_keep_it() {
+    let mut lone = LoneServer::new(Config::default());
+    let (conn, answer) = lone.client();
+    lone.call(conn, OpCode::CREATE, &create("/e", 1));
+    for _ in 0..5 {
+        lone.pass(Duration::from_millis(9_000));
+        assert_eq!(lone.call(conn, OpCode::PING, &Request::Ping).err, ErrorCode::OK);
+    }
+    lone.pass(Duration::from_millis(10_000));
+    assert!(!lone.closed.contains_key(&conn), "not before its timeout");
+    lone.pass(Duration::from_millis(3_001));
+    assert_eq!(lone.closed[&conn], CloseReason::SessionExpired);
+    assert!(lone.events.contains(&Event::SessionExpired { session: answer.session }));
+    let (other, _) = lone.client();
+    assert_eq!(lone.call(other, OpCode::EXISTS, &exists("/e")).err, ErrorCode::NONODE);
+}
+
+/// `conn.sessionless`: ten seconds to say hello.
+#[test]
+fn conn_sessionless() {
+    let mut lone = LoneServer::new(Config::default());
+    let silent = lone.connect();
+    let half = lone.connect();
+    lone.receive(half, &[0, 0][..]);
+    let (client, _) = lone.client();
+    lone.pass(Duration::from_millis(9_999));
+    assert!(lone.closed.is_empty());
+    lone.pass(Duration::from_millis(2));
+    assert_eq!(lone.closed[&silent], CloseReason::NoSession);
+    assert_eq!(lone.closed[&half], CloseReason::NoSession);
+    assert!(!lone.closed.contains_key(&client));
+}
+
+/// `conn.maxper-ip`, and `maxCnxns` for all: one too many is closed at once, and room that is given back counts.
+#[test]
+fn conn_maxper_ip() {
+    let config = Config { max_client_cnxns: 2, max_cnxns: 3, ..Config::default() };
+    let mut lone = LoneServer::new(config);
+    let (here, there) = ("10.0.0.1:1".parse().expect("valid"), "10.0.0.2:1".parse().expect("valid"));
+    let first = lone.connect_from(here);
+    lone.connect_from(here);
+    let third = lone.connect_from(here);
+    assert_eq!(lone.closed[&third], CloseReason::TooManyConnections);
+    lone.connect_from(there);
+    let fifth = lone.connect_from(there);
+    assert_eq!(lone.closed[&fifth], CloseReason::TooManyConnections, "all together");
+    lone.input(zabra_core::server::Input::Closed { conn: first });
+    let sixth = lone.connect_from(here);
+    assert!(!lone.closed.contains_key(&sixth));
+}
+
+/// `wire.frame.max`: lengths that cannot be close the connection, whatever the phase.
+#[test]
+fn wire_frame_max() {
+    let mut lone = LoneServer::new(Config::default());
+    for length in [-1, i32::MIN, i32::MAX, 0x10_0000] {
+        let conn = lone.connect();
+        lone.receive(conn, length.to_be_bytes().to_vec());
+        assert_eq!(lone.closed[&conn], CloseReason::BadFrame, "{length} as a handshake");
+        let (conn, _) = lone.client();
+        lone.receive(conn, length.to_be_bytes().to_vec());
+        assert_eq!(lone.closed[&conn], CloseReason::BadFrame, "{length} as a request");
+    }
+    let (conn, _) = lone.client();
+    lone.receive(conn, 0_i32.to_be_bytes().to_vec());
+    assert_eq!(lone.closed[&conn], CloseReason::BadFrame, "a request without a header");
+}
+
+/// `sess.id.renewal-after-restart` in small: the session's requests after its end are refused, not executed.
+#[test]
+fn requests_after_close_are_refused() {
+    let mut lone = LoneServer::new(Config::default());
+    let (conn, _) = lone.client();
+    lone.hold_disk();
+    lone.send(conn, 1, OpCode::CLOSE_SESSION, &Request::CloseSession);
+    lone.send(conn, 2, OpCode::CREATE, &create("/late", 0));
+    lone.release_disk();
+    let (other, _) = lone.client();
+    assert_eq!(lone.call(other, OpCode::EXISTS, &exists("/late")).err, ErrorCode::NONODE);
+}
