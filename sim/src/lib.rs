@@ -8,6 +8,8 @@
 //! | [`op`], [`client`], [`workload`] | who asks, and for what |
 //! | [`txnlog`], [`history`] | what is seen of the servers |
 //! | [`model`], [`check`] | the reference, and what must hold |
+//! | [`node`], [`world`], [`trace`] | processes that start, serve and end; everything on one heap of events |
+//! | [`rt`], [`report`] | a seed becomes a run, and a run a report |
 
 #[cfg(not(madsim))]
 compile_error!(
@@ -22,8 +24,13 @@ pub mod disk;
 pub mod history;
 pub mod link;
 pub mod model;
+pub mod node;
 pub mod op;
 pub mod options;
+pub mod report;
+pub mod rt;
 pub mod seed;
+pub mod trace;
 pub mod txnlog;
 pub mod workload;
+pub mod world;

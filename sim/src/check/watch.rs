@@ -192,20 +192,21 @@ impl Watcher {
                     EventKind::ChildrenChanged => *table == Table::Child,
                 }
         };
-        let told: Vec<_> = match &self.renewal {
-            Some(renewal) => renewal.kept.iter().filter(|entry| fits(entry)).cloned().collect(),
-            None => Vec::new(),
+        // Each list is answered by itself: a znode that was in two of them and was deleted is told of twice.
+        let Some(renewal) = &mut self.renewal else {
+            return Err(Violation::new(
+                CHECK,
+                format!("c{} is told of {kind:?} {path} on renewal of nothing", client.0),
+            ));
         };
-        let Some(renewal) = self.renewal.as_mut().filter(|_| !told.is_empty()) else {
+        let Some(told) = renewal.kept.iter().find(|entry| fits(entry)).cloned() else {
             return Err(Violation::new(
                 CHECK,
                 format!("c{} is told of {kind:?} {path} on renewal, which it did not ask about", client.0),
             ));
         };
-        for entry in told {
-            renewal.kept.remove(&entry);
-            renewal.told.push(entry);
-        }
+        renewal.kept.remove(&told);
+        renewal.told.push(told);
         Ok(())
     }
 
@@ -229,7 +230,6 @@ impl Watcher {
         };
         self.seen = self.seen.max(zxid);
         for entry in &renewal.kept {
-            // A znode that was deleted is told once for both tables, so a told one covers its kin.
             if should_tell(entry) {
                 return wrong(entry, "and is not told that it changed");
             }

@@ -343,8 +343,7 @@ impl SimClient {
         if closed {
             self.session = None;
             self.watches = Watches::default();
-            self.phase = Phase::Away;
-            wants.push(Want::Hangup);
+            wants.extend(self.leave());
         }
         Ok(())
     }

@@ -99,6 +99,11 @@ impl Disk {
         self.capacity = capacity;
     }
 
+    /// Whether it can be full.
+    pub fn is_limited(&self) -> bool {
+        self.capacity != u64::MAX
+    }
+
     /// How synchronisations end from now on.
     pub fn set_sync_mode(&mut self, mode: SyncMode) {
         self.sync_mode = mode;
