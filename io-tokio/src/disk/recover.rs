@@ -1,0 +1,189 @@
+//! Recovery at start-up, run to its end on the calling thread.
+
+use std::sync::Arc;
+use std::sync::mpsc::channel;
+use std::{error, fmt, fs, io};
+
+use zabra_core::config::Config;
+use zabra_core::recovery::{Recovered, Recovery, RecoveryError};
+use zabra_core::store::DiskDone;
+
+use super::Disk;
+use super::directories::Directories;
+
+/// Why a server's data could not be recovered.
+#[derive(Debug)]
+pub enum StartError {
+    /// The operating system refused something around it.
+    Io(io::Error),
+    /// What was found on the disk.
+    Recovery(RecoveryError),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Io(error) => error.fmt(f),
+            Self::Recovery(error) => error.fmt(f),
+        }
+    }
+}
+
+impl error::Error for StartError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::Io(error) => Some(error),
+            Self::Recovery(error) => Some(error),
+        }
+    }
+}
+
+/// Runs [`Recovery`] against real directories until it has an outcome. Blocks. `hash_seed` comes from the operating
+/// system's entropy.
+///
+/// # Errors
+/// If the data cannot be recovered, or the disk does not answer.
+pub fn recover(
+    directories: &Arc<Directories>,
+    config: &Config,
+    hash_seed: [u64; 4],
+) -> Result<Recovered, StartError> {
+    let marker = directories.initialize_marker();
+    let (done_in, done) = channel();
+    let on_done = move |done: DiskDone| {
+        // Reads ahead may end when the outcome is there and nobody listens any more.
+        let _ = done_in.send(done);
+    };
+    let disk = Disk::start(directories, on_done).map_err(StartError::Io)?;
+    let mut recovery = Recovery::new(config, hash_seed, marker.exists());
+    let recovered = loop {
+        while let Some(op) = recovery.poll_op() {
+            disk.submit(op);
+        }
+        if let Some(outcome) = recovery.poll_outcome() {
+            break outcome.map_err(StartError::Recovery)?;
+        }
+        recovery.on_done(done.recv().expect("the disk outlives the loop, and recovery waits for something"));
+    };
+    // Only now: the new database that the marker permits is durable.
+    match fs::remove_file(&marker) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StartError::Io(error)),
+        Ok(()) | Err(_) => Ok(recovered),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::time::Instant;
+
+    use bytes::Bytes;
+    use zabra_core::recovery::Notice;
+    use zabra_core::store::{DiskOp, LogWriter, Tickets};
+    use zabra_core::time::WallTime;
+    use zabra_core::types::{AclList, CreateTxn, NodeKind, OpCode, SessionId, Txn, TxnHeader, Zxid};
+    use zabra_core::wire::record::FileHeader;
+    use zabra_core::wire::{record, txn};
+
+    use super::*;
+
+    const SEED: [u64; 4] = [1, 2, 3, 4];
+
+    fn open(root: &Path) -> Arc<Directories> {
+        Directories::open(root, root, true).expect("nobody else is here")
+    }
+
+    /// Appends `count` creations behind `last` with the real log writer and the real disk.
+    fn write_log(directories: &Arc<Directories>, config: &Config, last: Zxid, count: i64) {
+        let mut header = Vec::new();
+        FileHeader::LOG.encode(&mut header);
+        let mut log = LogWriter::new(config, Bytes::from(header), last);
+        let mut tickets = Tickets::default();
+        let (done_in, done) = channel();
+        let disk = Disk::start(directories, move |done| done_in.send(done).expect("the test listens"))
+            .expect("threads");
+        for number in 1..=count {
+            let zxid = Zxid(last.0 + number);
+            let header =
+                TxnHeader { session: SessionId::NONE, cxid: 0, zxid, time: WallTime(1), op: OpCode::CREATE };
+            let create = Txn::Create(CreateTxn {
+                path: format!("/node{:016x}", zxid.0).into(),
+                data: Some(vec![b'x'; 100].into()),
+                acl: AclList::OpenUnsafe,
+                kind: NodeKind::Persistent,
+                parent_cversion: -1,
+            });
+            log.append(zxid, |out| {
+                record::append(out, |out| txn::encode(&header, &create, None, out));
+            });
+            if number % 1000 == 0 || number == count {
+                while let Some(op) = log.poll_op(&mut tickets) {
+                    disk.submit(op);
+                    log.on_done(&done.recv().expect("an answer")).expect("the disk works");
+                }
+            }
+        }
+        assert_eq!(log.durable(), Zxid(last.0 + count));
+    }
+
+    #[test]
+    fn a_directory_is_begun_written_to_and_recovered() {
+        let root = tempfile::tempdir().expect("a place for tests");
+        let config = Config { db_autocreate: false, ..Config::default() };
+        let directories = open(root.path());
+        let error =
+            recover(&directories, &config, SEED).expect_err("nothing says that this is a new database");
+        assert!(matches!(error, StartError::Recovery(RecoveryError::Empty)), "{error}");
+        std::fs::write(root.path().join("initialize"), "").expect("written");
+        let recovered = recover(&directories, &config, SEED).expect("a new database");
+        assert!(recovered.report.contains(&Notice::FreshDatabase));
+        assert!(!root.path().join("initialize").exists());
+        write_log(&directories, &config, recovered.last_zxid, 1234);
+        let recovered = recover(&directories, &config, SEED).expect("what was written");
+        assert_eq!(recovered.last_zxid, Zxid(1234));
+        assert_eq!(recovered.tree.node_count(), 1234 + 5);
+        write_log(&directories, &config, recovered.last_zxid, 10);
+        assert_eq!(recover(&directories, &config, SEED).expect("both files").last_zxid, Zxid(1244));
+    }
+
+    /// Not a test but a measurement: `cargo test --release -p io-tokio restart -- --ignored --nocapture`.
+    #[test]
+    #[ignore = "a measurement"]
+    fn restart_with_a_million_znodes() {
+        let root = tempfile::tempdir().expect("a place for tests");
+        let config = Config::default();
+        let directories = open(root.path());
+        let recovered = recover(&directories, &config, SEED).expect("a new database");
+        write_log(&directories, &config, recovered.last_zxid, 1_000_000);
+        let begin = Instant::now();
+        let mut recovered = recover(&directories, &config, SEED).expect("the log");
+        println!("from the log: {:?}", begin.elapsed());
+        write_snapshot(&directories, &mut recovered);
+        drop(recovered);
+        for _ in 0..3 {
+            let begin = Instant::now();
+            let recovered = recover(&directories, &config, SEED).expect("the snapshot");
+            println!("from the snapshot: {:?}, {:?}", begin.elapsed(), recovered.report);
+        }
+    }
+
+    fn write_snapshot(directories: &Arc<Directories>, recovered: &mut Recovered) {
+        use zabra_core::wire::snapshot::Encoder;
+        let tree = &mut recovered.tree;
+        let mark = tree.begin_snapshot();
+        let mut out = Vec::new();
+        let mut encoder = Encoder::begin(&mut out, 0);
+        encoder.begin_acls(&mut out, tree.acl_entries().count());
+        for (id, list) in tree.acl_entries() {
+            encoder.acl(&mut out, id, list.entries());
+        }
+        while tree.snapshot_chunk(1 << 20, &mut |node| {
+            encoder.node(&mut out, node.path, node.data, node.acl_id, &node.stat);
+        }) {}
+        tree.end_snapshot();
+        encoder.end_nodes(&mut out);
+        let file = zabra_core::store::inventory::snapshot_name(mark.zxid);
+        let disk = Disk::start(directories, |done| assert!(done.result.is_ok())).expect("threads");
+        disk.submit(DiskOp::Replace { ticket: Tickets::default().issue(), file, bytes: Bytes::from(out) });
+    }
+}

@@ -1,0 +1,24 @@
+//! What the core tells, put into the log. Applied transactions are not: they are the hot path.
+
+use zabra_core::server::Event;
+
+/// Logs an event.
+pub(crate) fn log(event: &Event) {
+    match event {
+        Event::Applied { .. } => {}
+        Event::DigestMismatch { zxid, expected, found } => tracing::error!(
+            "the tree's digest after {zxid} is {found:x}, but the transaction says {expected:x}: \
+             this server's data differs from what was written"
+        ),
+        Event::SessionOpened { session, conn, timeout_ms } => {
+            tracing::debug!(%session, conn = conn.0, timeout_ms, "session opened");
+        }
+        Event::SessionExpired { session } => tracing::info!(%session, "session expired"),
+        Event::SessionClosed { session } => tracing::debug!(%session, "session closed"),
+        Event::SnapshotStarted { zxid } => tracing::info!(%zxid, "snapshot started"),
+        Event::SnapshotFinished { zxid } => tracing::info!(%zxid, "snapshot finished"),
+        Event::SnapshotFailed { zxid, error } => {
+            tracing::error!(%zxid, %error, "a snapshot could not be written; the log is kept, and it is tried again");
+        }
+    }
+}

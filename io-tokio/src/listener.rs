@@ -1,0 +1,114 @@
+//! Accepting connections: no faster than there is room for them, and without spinning when there is none.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use tokio::net::TcpListener;
+use tokio::time::Sleep;
+
+use crate::driver::{ConnTask, Shared};
+use crate::machine::Machine;
+
+/// Connections that the kernel may hold ready if `clientPortListenBacklog` is not set. Java's default of 50 makes
+/// thousands of clients that come at once wait for retransmissions.
+const BACKLOG: i32 = 4096;
+
+/// Connections accepted before the others have their turn.
+const ACCEPTS_PER_TURN: usize = 64;
+
+/// How long to leave a listener alone that could not accept for want of something, such as file descriptors.
+const BACK_OFF: Duration = Duration::from_millis(100);
+
+/// Binds and listens. `backlog` as in `clientPortListenBacklog`: -1 for the default.
+///
+/// # Errors
+/// Whatever the operating system says, foremost that the port is taken.
+pub(crate) fn bind(address: SocketAddr, backlog: i32) -> io::Result<std::net::TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    if address.is_ipv6() {
+        // The wildcard serves both protocols, as Java's does.
+        socket.set_only_v6(false)?;
+    }
+    // Otherwise a restart has to wait until the last server's connections are forgotten.
+    socket.set_reuse_address(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&SockAddr::from(address))?;
+    socket.listen(if backlog > 0 { backlog } else { BACKLOG })?;
+    Ok(socket.into())
+}
+
+/// The task that accepts connections until the driver wants no more.
+pub(crate) struct AcceptTask<M> {
+    driver: Shared<M>,
+    listener: TcpListener,
+    /// Runs after an error.
+    back_off: Option<Pin<Box<Sleep>>>,
+    /// Whether the log says already that there is no room.
+    complained: bool,
+}
+
+impl<M: Machine> AcceptTask<M> {
+    /// The task for a listener.
+    pub(crate) fn new(driver: Shared<M>, listener: TcpListener) -> Self {
+        Self { driver, listener, back_off: None, complained: false }
+    }
+
+    /// Whether there is room for one more connection.
+    fn poll_room(&mut self, cx: &Context<'_>) -> Poll<()> {
+        let room = self.driver.borrow_mut().poll_room(cx);
+        if room.is_pending() && !self.complained {
+            self.complained = true;
+            tracing::warn!("no file descriptors left for more connections: new ones wait until others close");
+        }
+        room
+    }
+
+    fn on_error(&mut self, error: &io::Error) {
+        // These concern one connection, which is gone; the next may be fine.
+        if matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset) {
+            return;
+        }
+        if !self.complained {
+            self.complained = true;
+            tracing::warn!(%error, "cannot accept connections; trying on");
+        }
+        self.back_off = Some(Box::pin(tokio::time::sleep(BACK_OFF)));
+    }
+}
+
+impl<M: Machine> Future for AcceptTask<M> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        for _ in 0..ACCEPTS_PER_TURN {
+            if let Some(back_off) = &mut this.back_off {
+                if back_off.as_mut().poll(cx).is_pending() {
+                    return Poll::Pending;
+                }
+                this.back_off = None;
+            }
+            if this.poll_room(cx).is_pending() {
+                return Poll::Pending;
+            }
+            match this.listener.poll_accept(cx) {
+                Poll::Pending => {
+                    this.complained = false;
+                    return Poll::Pending;
+                }
+                Poll::Ready(Ok((socket, from))) => {
+                    let conn = this.driver.borrow_mut().accept(socket, from);
+                    tokio::task::spawn_local(ConnTask::new(Rc::clone(&this.driver), conn));
+                }
+                Poll::Ready(Err(error)) => this.on_error(&error),
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}

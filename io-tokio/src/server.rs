@@ -1,0 +1,226 @@
+//! A running server, to be embedded in a program or a test.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::thread;
+
+use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
+use tokio::sync::{mpsc, oneshot};
+use zabra_core::recovery::RecoveryError;
+use zabra_core::rng::tree_hash_seed;
+use zabra_core::server::HaltReason;
+use zabra_core::store::DiskDone;
+
+use crate::clock::Clock;
+use crate::disk::{self, Directories, Disk, OpenError, recover};
+use crate::driver::{DiskPort, Driver, DriverTask};
+use crate::listener::{self, AcceptTask};
+use crate::machine::Machine;
+use crate::settings::Settings;
+use crate::{entropy, limits};
+
+/// Tasks run between two looks at the sockets. The runtime's default of 61 would cost a busy server with more
+/// connections than that several looks a turn.
+const TASKS_PER_LOOK: u32 = 512;
+
+/// Starts servers.
+#[derive(Clone, Copy, Debug)]
+pub struct Server;
+
+/// Why a server could not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The data directories cannot be used.
+    Directories(OpenError),
+    /// The client address cannot be listened on.
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// What the operating system says.
+        error: io::Error,
+    },
+    /// What is on the disk cannot be served.
+    Recovery(Box<RecoveryError>),
+    /// The operating system refused something that every server needs.
+    System {
+        /// What was being done.
+        doing: &'static str,
+        /// What it says.
+        error: io::Error,
+    },
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directories(error) => error.fmt(f),
+            Self::Listen { address, error } if error.kind() == io::ErrorKind::AddrInUse => write!(
+                f,
+                "port {} is taken: another server listens on it already\n\
+                 stop that one (`ss -ltnp 'sport = :{}'` shows which it is), or give this one another clientPort",
+                address.port(),
+                address.port()
+            ),
+            Self::Listen { address, error } => write!(f, "cannot listen on {address}: {error}"),
+            Self::Recovery(error) => error.fmt(f),
+            Self::System { doing, error } => write!(f, "{doing}: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// A server that runs on a thread of its own. Dropping it asks the server to stop, without waiting.
+#[derive(Debug)]
+pub struct Running {
+    local_addr: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    ended: oneshot::Receiver<HaltReason>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Running {
+    /// Where clients connect.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Asks for an ordered stop: everything acknowledged is durable, replies under way are sent.
+    pub fn stop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            // Nobody listens any more if the server has halted already.
+            let _ = stop.send(());
+        }
+    }
+
+    /// Waits until the server halts, and says why.
+    pub async fn ended(&mut self) -> HaltReason {
+        let why = (&mut self.ended).await;
+        if let Some(thread) = self.thread.take() {
+            // It has nothing left to do but to free memory and wait for the disk threads.
+            if let Err(panic) = thread.join() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+        why.expect("a server's thread says why it ends")
+    }
+
+    /// Stops in order and waits for it.
+    pub async fn shutdown(mut self) -> HaltReason {
+        self.stop();
+        self.ended().await
+    }
+}
+
+impl Server {
+    /// Recovers what is on disk and starts to serve. Returns once clients can connect.
+    ///
+    /// # Errors
+    /// If the address is taken, or the data cannot be served.
+    pub async fn start(settings: Settings) -> Result<Running, StartError> {
+        let address = settings.client_addr;
+        let listener = listener::bind(address, settings.listen_backlog)
+            .map_err(|error| StartError::Listen { address, error })?;
+        let local_addr = listener.local_addr().map_err(|error| StartError::Listen { address, error })?;
+        let (started, starting) = oneshot::channel();
+        let (ended_in, ended) = oneshot::channel();
+        let (stop, stop_out) = oneshot::channel();
+        let thread = thread::Builder::new()
+            .name("zabra".into())
+            .spawn(move || {
+                let parts = match Parts::prepare(&settings) {
+                    Ok(parts) => parts,
+                    Err(error) => {
+                        let _ = started.send(Err(error));
+                        return;
+                    }
+                };
+                let why = parts.run(listener, &settings, stop_out, move || {
+                    let _ = started.send(Ok(()));
+                });
+                let _ = ended_in.send(why);
+            })
+            .map_err(|error| StartError::System { doing: "starting a thread", error })?;
+        starting.await.expect("a server's thread says whether it started")?;
+        Ok(Running { local_addr, stop: Some(stop), ended, thread: Some(thread) })
+    }
+}
+
+/// What a server's thread puts together before it serves.
+struct Parts<M> {
+    machine: M,
+    clock: Clock,
+    disk: DiskPort,
+    /// Bounded by the core, which counts what it has under way.
+    completions: mpsc::UnboundedReceiver<DiskDone>,
+    conn_max: usize,
+    runtime: LocalRuntime,
+}
+
+impl Parts<zabra_core::server::Server> {
+    /// Locks and recovers the data, and sets everything up.
+    fn prepare(settings: &Settings) -> Result<Self, StartError> {
+        let system = |doing| move |error| StartError::System { doing, error };
+        let conn_max = limits::connections_max();
+        let directories =
+            Directories::open(&settings.data_dir, &settings.data_log_dir, settings.data_dir_autocreate)
+                .map_err(StartError::Directories)?;
+        let seed = entropy::seed().map_err(system("asking for random bytes"))?;
+        let recovered = recover(&directories, &settings.core, tree_hash_seed(seed)).map_err(|error| match error {
+            disk::StartError::Io(error) => StartError::System { doing: "recovering the data", error },
+            disk::StartError::Recovery(error) => StartError::Recovery(Box::new(error)),
+        })?;
+        for notice in &recovered.report {
+            tracing::warn!("{notice}");
+        }
+        tracing::info!(
+            "recovered {} znodes and {} sessions at zxid {}, {} transactions of them from the log",
+            recovered.tree.node_count(),
+            recovered.sessions.len(),
+            recovered.last_zxid,
+            recovered.replayed_txns
+        );
+        let (done, completions) = mpsc::unbounded_channel();
+        let disk = Disk::start(&directories, move |completion| {
+            // After a halt nobody waits for completions any more.
+            let _ = done.send(completion);
+        })
+        .map_err(system("starting the disk threads"))?;
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .event_interval(TASKS_PER_LOOK)
+            .build_local(LocalOptions::default())
+            .map_err(system("setting up the event loop"))?;
+        let clock = Clock::start();
+        let machine = zabra_core::server::Server::new(settings.core.clone(), recovered, seed, clock.now());
+        let disk = Box::new(move |op| disk.submit(op));
+        Ok(Self { machine, clock, disk, completions, conn_max, runtime })
+    }
+}
+
+impl<M: Machine> Parts<M> {
+    /// Serves until the core halts.
+    fn run(
+        self,
+        listener: std::net::TcpListener,
+        settings: &Settings,
+        stop: oneshot::Receiver<()>,
+        started: impl FnOnce(),
+    ) -> HaltReason {
+        let Self { machine, clock, disk, completions, conn_max, runtime } = self;
+        let driver = Driver::new(machine, clock, disk, conn_max, settings.client_tcp_keep_alive);
+        runtime.block_on(async move {
+            let listener = tokio::net::TcpListener::from_std(listener)
+                .expect("a fresh socket can be added to a fresh event loop");
+            let driver = Rc::new(RefCell::new(driver));
+            let accept = tokio::task::spawn_local(AcceptTask::new(Rc::clone(&driver), listener));
+            driver.borrow_mut().set_accept_abort(accept.abort_handle());
+            let task = tokio::task::spawn_local(DriverTask::new(driver, completions, stop));
+            started();
+            task.await.expect("the driver's task is never cancelled, and aborts the process if it panics")
+        })
+    }
+}

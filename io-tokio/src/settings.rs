@@ -1,0 +1,54 @@
+//! What a server is started with.
+
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+
+use zabra_core::config::Config;
+
+/// The port of ZooKeeper clients.
+pub const CLIENT_PORT: u16 = 2181;
+
+/// What a server is started with: the core's configuration, and what only concerns sockets and files.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Everything the core decides by.
+    pub core: Config,
+    /// Where clients connect. Port 0 takes any free one.
+    pub client_addr: SocketAddr,
+    /// Where snapshots and `myid` are.
+    pub data_dir: PathBuf,
+    /// Where the transaction log is; may be the same.
+    pub data_log_dir: PathBuf,
+    /// Whether directories that do not exist are made (`zookeeper.datadir.autocreate`).
+    pub data_dir_autocreate: bool,
+    /// `clientPortListenBacklog`; -1: as many as the operating system grants, up to 4096.
+    pub listen_backlog: i32,
+    /// `zookeeper.clientTcpKeepAlive`.
+    pub client_tcp_keep_alive: bool,
+}
+
+impl Settings {
+    /// ZooKeeper's default for everything, on `client_addr`, with all data under `data_dir`.
+    pub fn new(client_addr: SocketAddr, data_dir: impl Into<PathBuf>) -> Self {
+        let data_dir = data_dir.into();
+        Self {
+            core: Config::default(),
+            client_addr,
+            data_log_dir: data_dir.clone(),
+            data_dir,
+            data_dir_autocreate: true,
+            listen_backlog: -1,
+            client_tcp_keep_alive: false,
+        }
+    }
+}
+
+/// All addresses of this host, IPv4 and IPv6 where there is IPv6.
+pub fn any_address(port: u16) -> SocketAddr {
+    let has_ipv6 = std::net::UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok();
+    if has_ipv6 {
+        SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))
+    } else {
+        SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))
+    }
+}

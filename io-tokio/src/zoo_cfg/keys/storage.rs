@@ -1,0 +1,72 @@
+//! Log, snapshots, and what is kept of them.
+
+use std::time::Duration;
+
+use super::Effect::{Flag, Idle, Int, Quiet, Refused};
+use super::Property::{None, Prefixed};
+use super::{Key, key};
+use crate::zoo_cfg::draft::Draft;
+use crate::zoo_cfg::value::Kind;
+use crate::zoo_cfg::value::{any, any_long};
+
+const INT: Kind = Kind::Num(any(""));
+const LONG: Kind = Kind::Num(any_long(""));
+const BATCHES: &str = "writes that arrive together are always written and synced together";
+
+/// Kilobytes as bytes, if there are any.
+fn kilobytes(n: i64) -> Option<u64> {
+    u64::try_from(n).ok().filter(|&n| n > 0).map(|n| n.saturating_mul(1024))
+}
+
+fn snap_count(draft: &mut Draft, n: i64) {
+    if n < 2 {
+        draft.warn(format!("snapCount={n}: it should be 2 or more, and is 2 now"));
+    }
+    draft.settings.core.snap_count = n.max(2).unsigned_abs();
+}
+
+fn snap_retain_count(draft: &mut Draft, n: i64) {
+    if n < 3 {
+        draft.warn(format!("Invalid autopurge.snapRetainCount: {n}. Defaulting to 3"));
+    }
+    draft.settings.core.snap_retain_count = usize::try_from(n.max(3)).unwrap_or(usize::MAX);
+}
+
+fn purge_interval(draft: &mut Draft, hours: i64) {
+    draft.settings.core.purge_interval =
+        u64::try_from(hours).ok().filter(|&hours| hours > 0).map(|hours| Duration::from_secs(hours * 3600));
+}
+
+fn force_sync(draft: &mut Draft, on: bool) {
+    if !on {
+        draft.warn(
+            "forceSync=no: writes are acknowledged before they are on disk, and a power failure loses them",
+        );
+    }
+    draft.settings.core.force_sync = on;
+}
+
+#[rustfmt::skip]
+pub(super) const KEYS: &[Key] = &[
+    key("autopurge.snapRetainCount", None, Kind::Int(any("")), "3", Int(snap_retain_count), "Snapshots kept when purging, at least 3."),
+    key("autopurge.purgeInterval", None, Kind::Int(any(" of hours")), "0", Int(purge_interval), "Hours between two purges; 0 or less: nothing is purged."),
+    key("snapCount", Prefixed, INT, "100000", Int(snap_count), "Transactions between snapshots: between half of it and all of it, by chance."),
+    key("snapSizeLimitInKb", Prefixed, LONG, "4194304", Int(|d, n| d.settings.core.snap_size_limit = kilobytes(n)), "Kilobytes of log between snapshots, likewise; 0 or less: no limit."),
+    key("txnLogSizeLimitInKb", Prefixed, LONG, "-1", Int(|d, n| d.settings.core.txn_log_size_limit = kilobytes(n)), "A larger log file is followed by the next; 0 or less: no limit."),
+    key("preAllocSize", Prefixed, Kind::Num(any_long(" of kilobytes")), "65536", Int(|d, n| d.settings.core.pre_alloc_size = kilobytes(n).unwrap_or(0)), "The step in which log files grow; 0 or less: as needed."),
+    key("forceSync", Prefixed, Kind::YesNo, "yes", Flag(force_sync), "Whether a write waits for the disk. `no` gives up durability."),
+    key("fsync.warningthresholdms", Prefixed, LONG, "1000", Idle("slow syncs are not logged in this release"), "Syncs that take longer are logged."),
+    key("flushDelay", Prefixed, LONG, "0", Idle(BATCHES), "How long to wait for more writes to sync together."),
+    key("maxWriteQueuePollTime", Prefixed, LONG, "flushDelay/3", Idle(BATCHES), "Likewise."),
+    key("maxBatchSize", Prefixed, INT, "1000", Idle(BATCHES), "Writes synced together."),
+    key("commitLogCount", Prefixed, INT, "500", Quiet, "Transactions kept in memory for followers."),
+    key("snapshotSizeFactor", Prefixed, Kind::Float, "0.33", Quiet, "How much log may be read to bring a follower up to date."),
+    key("snapshot.compression.method", Prefixed, Kind::OneOf(&["", "gz", "snappy"]), "none", Idle("snapshots are written without compression; compressed ones are read"), "How snapshots are compressed."),
+    key("snapshot.trust.empty", Prefixed, Kind::Flag, "false", Flag(|d, on| d.settings.core.snapshot_trust_empty = on), "Accept a log without any snapshot, once, when coming from ZooKeeper 3.4."),
+    key("db.autocreate", Prefixed, Kind::Flag, "true", Flag(|d, on| d.settings.core.db_autocreate = on), "Whether an empty directory is a new, empty database."),
+    key("digest.enabled", Prefixed, Kind::Flag, "true", Flag(|d, on| d.settings.core.digest_enabled = on), "Keep a digest of the tree, and write it to log and snapshots."),
+    key("serializeLastProcessedZxid.enabled", Prefixed, Kind::Flag, "true", Flag(|d, on| d.settings.core.serialize_last_processed_zxid = on), "Whether snapshots end with their zxid."),
+    key("closeSessionTxn.enabled", Prefixed, Kind::Flag, "true", Flag(|d, on| d.settings.core.close_session_txn = on), "Whether a closing session's transaction lists its znodes."),
+    key("extendedTypesEnabled", Prefixed, Kind::Flag, "false", Flag(|d, on| d.settings.core.extended_types = on), "Whether znodes can have a time to live."),
+    key("emulate353TTLNodes", Prefixed, Kind::Flag, "false", Refused { harmless: "false", why: "the TTL nodes of ZooKeeper 3.5.3 are not supported; let a newer ZooKeeper rewrite them" }, "Read TTL nodes as 3.5.3 wrote them."),
+];

@@ -1,0 +1,44 @@
+"""pytest plugin: gives each worker process its own ports and skips what kazoo/not_yet.txt names."""
+
+import os
+import pathlib
+
+import pytest
+
+from harness import ports
+
+NOT_YET = pathlib.Path(__file__).with_name("not_yet.txt")
+
+
+def not_yet():
+    """Test names (the node id without its file's folder) and the reason each is skipped."""
+    reasons = {}
+    for line in NOT_YET.read_text().splitlines():
+        line = line.strip()
+        if line and not line.startswith("#"):
+            name, reason = line.split(None, 1)
+            reasons[name] = reason
+    return reasons
+
+
+def pytest_configure():
+    """Runs in every worker before kazoo's harness reads its environment."""
+    os.environ["ZOOKEEPER_PORT_OFFSET"] = str(ports.free_ports(10)[0])
+
+
+def pytest_collection_modifyitems(items):
+    """Marks the listed tests; a listed name that no longer exists is an error, so the list cannot rot."""
+    if os.environ.get("KAZOO_ALL"):
+        return
+    reasons = not_yet()
+    found = set()
+    for item in items:
+        name = item.nodeid.rpartition("/")[2]
+        for listed in (name, name.rpartition("::")[0]):
+            if listed in reasons:
+                found.add(listed)
+                item.add_marker(pytest.mark.skip(reason=reasons[listed]))
+    files = {item.nodeid.rpartition("/")[2].partition("::")[0] for item in items}
+    stale = [name for name in reasons if name not in found and name.partition("::")[0] in files]
+    if stale and not os.environ.get("KAZOO_SELECT"):
+        raise pytest.UsageError(f"not_yet.txt names tests that do not exist: {', '.join(sorted(stale))}")
