@@ -1,3 +1,8 @@
 //! Helpers for tests of this crate and of those around it: nothing here runs in production.
+//!
+//! The naive models are slow and obvious, to compare the real thing with: in property tests, in fuzz targets, and
+//! in the simulator.
 
 pub mod lone;
+pub mod naive_tree;
+pub mod naive_watches;

@@ -123,6 +123,19 @@ impl AclTable {
         entries.into_iter()
     }
 
+    /// Checks that each entry counts exactly the znodes that have it, given every znode's entry.
+    #[cfg(any(test, feature = "testing"))]
+    pub(super) fn check_uses(&self, used: impl Iterator<Item = u32>) {
+        let mut counts = vec![0; self.entries.len()];
+        for entry in used {
+            counts[entry as usize] += 1;
+        }
+        for (entry, &count) in self.entries.iter().zip(&counts).skip(1) {
+            assert_eq!(entry.as_ref().map_or(0, |entry| entry.uses), count);
+            assert!(entry.as_ref().is_none_or(|entry| entry.uses > 0 || self.pinned.is_some()));
+        }
+    }
+
     /// Drops what no znode has.
     fn purge(&mut self) {
         for entry in 1..self.entries.len() as u32 {

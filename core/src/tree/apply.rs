@@ -232,7 +232,10 @@ impl Tree {
             found.extend_from_slice(self.nodes.get(slot).children());
             next += 1;
         }
-        for &slot in found[1..].iter().rev() {
+        // By path, because slots depend on what the tree was loaded from; children come behind their parents.
+        let below = &mut found[1..];
+        below.sort_unstable_by_key(|&slot| &self.nodes.get(slot).path);
+        for &slot in below.iter().rev() {
             let acl = self.remove_one(slot);
             self.acls.release(acl);
         }
@@ -313,7 +316,9 @@ impl Tree {
         for path in paths.iter().flatten() {
             self.delete(path, zxid, on_change);
         }
-        let left: Vec<Box<str>> = self.ephemerals(session).map(Box::from).collect();
+        let mut left: Vec<Box<str>> = self.ephemerals(session).map(Box::from).collect();
+        // By path, because slots depend on what the tree was loaded from.
+        left.sort_unstable();
         for path in left {
             self.delete(&path, zxid, on_change);
         }

@@ -17,10 +17,14 @@ mod cursor;
 mod digest;
 mod expire;
 mod index;
+#[cfg(any(test, feature = "testing"))]
+mod invariants;
 mod load;
 mod node;
 mod quota;
 mod slab;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 use alloc::boxed::Box;

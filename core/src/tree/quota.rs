@@ -300,3 +300,81 @@ fn verdict(usage: i64, more: i64, soft: i64, hard: i64) -> QuotaVerdict {
         QuotaVerdict::SoftExceeded
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// PARITY `quota.format`: what is read from which text, and how it is written again.
+    #[test]
+    fn quota_format() {
+        for (text, count, bytes, written) in [
+            ("", -1, -1, "count=-1,bytes=-1"),
+            ("count=5,bytes=100", 5, 100, "count=5,bytes=100"),
+            ("bytes=100;count=5", 5, 100, "count=5,bytes=100"),
+            (
+                "count=5,bytes=100=;byteHardLimit=200;countHardLimit=10",
+                5,
+                100,
+                "count=5,bytes=100=;byteHardLimit=200;countHardLimit=10",
+            ),
+            ("countHardLimit=10;;,count=+3", 3, -1, "count=3,bytes=-1=;countHardLimit=10"),
+            ("count==5,zz=1,aa=-2", -1, -1, "count=-1,bytes=-1=;aa=-2;zz=1"),
+            ("count=,bytes,junk=x,=", -1, -1, "count=-1,bytes=-1"),
+            ("count=1,count=2", 2, -1, "count=2,bytes=-1"),
+        ] {
+            let track = StatsTrack::parse(text.as_bytes());
+            assert_eq!((track.count, track.bytes), (count, bytes), "{text}");
+            assert_eq!(&*track.to_data(), written.as_bytes(), "{text}");
+            assert_eq!(StatsTrack::parse(&track.to_data()), track);
+        }
+        let track = StatsTrack::parse(b"byteHardLimit=200;countHardLimit=10\xff");
+        assert_eq!((track.byte_hard_limit(), track.count_hard_limit()), (200, -1));
+    }
+
+    #[test]
+    fn squeezed_paths() {
+        for (path, squeezed) in
+            [("/a/b", "/a/b"), ("/", "/"), ("", "/"), ("a", "/a"), ("/ /a/\t", "/a"), ("/a b", "/a b")]
+        {
+            assert_eq!(squeeze(path), squeezed, "{path:?}");
+        }
+    }
+
+    /// PARITY `quota.trie`: of nested quotas the deepest counts; names are compared whole.
+    #[test]
+    fn quota_nearest() {
+        let mut quotas = QuotaSet::default();
+        for path in ["/a", "/a/b/c", "/", ""] {
+            quotas.add(path);
+        }
+        let nearest = |path| quotas.nearest(path).map(|quota| &*quota.limits);
+        let a = Some("/zookeeper/quota/a/zookeeper_limits");
+        assert_eq!(nearest("/a"), a);
+        assert_eq!(nearest("/a/b"), a);
+        assert_eq!(nearest("/a/b/cc"), a);
+        assert_eq!(nearest("/a/b/c/d"), Some("/zookeeper/quota/a/b/c/zookeeper_limits"));
+        assert_eq!(nearest("/ab"), None);
+        assert_eq!(nearest("/"), None);
+    }
+
+    /// PARITY `quota.soft`, `quota.hard`: a limit of 10, usage and addition around it.
+    #[test]
+    fn quota_limits() {
+        use QuotaVerdict::{HardExceeded, Ok, SoftExceeded};
+        for (usage, more, soft, hard, expected) in [
+            (9, 1, 10, -1, Ok),
+            (10, 1, 10, -1, SoftExceeded),
+            (10, 1, 10, 11, Ok),
+            (11, 1, 10, 11, HardExceeded),
+            (11, 1, -1, 11, HardExceeded),
+            (11, 0, 10, 5, Ok),
+            (11, -1, 5, 5, HardExceeded),
+            (100, 1, -1, -1, Ok),
+            (0, 1, 0, -1, SoftExceeded),
+            (0, 1, -1, 0, HardExceeded),
+        ] {
+            assert_eq!(verdict(usage, more, soft, hard), expected, "{usage} {more} {soft} {hard}");
+        }
+    }
+}
