@@ -22,7 +22,8 @@
 //! | [`wire`] | every byte on the client port and on disk, and nothing of what they mean |
 //! | [`tree`] | znodes, watches, quotas, the digest; applies transactions |
 //! | [`session`] | who is connected, since when, and until when |
-//! | [`store`] | disk operations, recovery, the log, snapshots |
+//! | [`store`] | disk operations, the log, snapshots, file names |
+//! | [`recovery`] | from what is found on the disk to where a server goes on |
 //! | [`conn`] | one client connection: handshake, frames in, replies out |
 //! | [`pipeline`] | request to transaction, commit to reply, reads |
 //! | [`server`] | owns the parts and dispatches |

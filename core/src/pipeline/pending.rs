@@ -240,9 +240,9 @@ impl Pending {
             return;
         };
         let touched = self.entry(slot).zxid;
-        if self.undo.is_some() {
-            let before = Before::Was(touched, self.entry(slot).node.clone());
-            self.undo.as_mut().expect("it is there one line above").changes.push((slot, before));
+        let before = self.undo.is_some().then(|| Before::Was(touched, self.entry(slot).node.clone()));
+        if let (Some(undo), Some(before)) = (&mut self.undo, before) {
+            undo.changes.push((slot, before));
         }
         // A transaction may touch a znode several times: a multi, or one that takes several children.
         if touched < zxid {

@@ -129,7 +129,7 @@ impl Server {
         let mut hash_rng = rng::stream(seed, rng::Stream::Hash);
         let mut hash_seed = || core::array::from_fn(|_| hash_rng.next_u64());
         let mut snapshot_rng = rng::stream(seed, rng::Stream::Snapshot);
-        let Recovered { tree, sessions, inventory, tickets, replayed_txns, replayed_bytes, .. } = recovered;
+        let Recovered { tree, sessions, inventory, replayed_txns, replayed_bytes, .. } = recovered;
         let last_zxid = tree.last_zxid();
         let draw = snapshot_rng.next_u64();
         Self {
@@ -142,7 +142,7 @@ impl Server {
             proposals: VecDeque::new(),
             pending: Pending::new(&tree, hash_seed()),
             waiting_reads: 0,
-            tickets,
+            tickets: Tickets::default(),
             log: LogWriter::new(&config, log_header(), last_zxid),
             snapshotter: Snapshotter::new(&config, draw, replayed_txns, replayed_bytes),
             snapshot: None,

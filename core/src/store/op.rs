@@ -151,6 +151,11 @@ impl Tickets {
         self.issued += 1;
         Ticket(self.issued)
     }
+
+    /// The ticket issued last; ticket 0, which is never issued, before the first.
+    pub const fn last(&self) -> Ticket {
+        Ticket(self.issued)
+    }
 }
 
 /// What is kept in order among itself.

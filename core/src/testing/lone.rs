@@ -14,7 +14,7 @@ use bytes::Bytes;
 use crate::config::Config;
 use crate::recovery::Recovered;
 use crate::server::{Action, CloseReason, Event, HaltReason, Input, Server};
-use crate::store::{DiskAnswer, DiskDone, DiskOp, Inventory, Tickets};
+use crate::store::{DiskAnswer, DiskDone, DiskOp, Inventory};
 use crate::time::{Instant, Now, WallTime};
 use crate::tree::{Tree, TreeOptions};
 use crate::types::{ConnId, ErrorCode, OpCode, SessionId, Zxid};
@@ -66,10 +66,11 @@ pub fn empty(config: &Config) -> Recovered {
     Recovered {
         tree: Tree::new(options, [1, 2, 3, 4]),
         sessions: BTreeMap::new(),
+        last_zxid: Zxid::ZERO,
         inventory: Inventory::new(Vec::new()),
-        tickets: Tickets::default(),
         replayed_txns: 0,
         replayed_bytes: 0,
+        report: Vec::new(),
     }
 }
 

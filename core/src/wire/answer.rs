@@ -209,7 +209,8 @@ mod tests {
         assert_eq!(again, out);
     }
 
-    /// PARITY `watch.event`, `watch.types`: the header's xid is -1, the state is 3, and the numbers are fixed.
+    /// PARITY `watch.event`, `watch.types`: the header's xid is -1, the state is 3, and the numbers are
+    /// fixed.
     #[test]
     fn watch_event() {
         let mut out = Vec::new();
@@ -231,7 +232,8 @@ mod tests {
         assert_eq!(EventType::from_number(0), None);
     }
 
-    /// PARITY `multi.fail`, `multi.empty`: an error is in its own header and body; an empty multi is its end alone.
+    /// PARITY `multi.fail`, `multi.empty`: an error is in its own header and body; an empty multi is its end
+    /// alone.
     #[test]
     fn multi_fail() {
         let mut out = Vec::new();

@@ -22,8 +22,8 @@ pub struct ConnectRequest<'a> {
     pub session: SessionId,
     /// The session's password. Null reads as empty, which is no session's password either.
     pub password: &'a [u8],
-    /// Whether a read-only server will do. `None`: an old client that does not know the question, and must not
-    /// be answered it (PARITY `conn.oldclient`).
+    /// Whether a read-only server will do. `None`: an old client that does not know the question, and must
+    /// not be answered it (PARITY `conn.oldclient`).
     pub read_only: Option<bool>,
 }
 
@@ -74,7 +74,8 @@ pub struct ConnectResponse {
 }
 
 impl ConnectResponse {
-    /// The answer when the session has expired, is not known, or has another password (PARITY `conn.expired`).
+    /// The answer when the session has expired, is not known, or has another password (PARITY
+    /// `conn.expired`).
     pub const fn expired(read_only: Option<bool>) -> Self {
         Self { timeout_ms: 0, session: SessionId::NONE, password: [0; PASSWORD_LEN], read_only }
     }

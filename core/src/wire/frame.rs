@@ -1,8 +1,9 @@
 //! Cuts what a socket gave into length-prefixed frames.
 //!
-//! A frame that lies whole inside one piece of input is a slice of it, not a copy. Only a frame that is spread over
-//! several pieces is put together in memory of its own, which grows with what has arrived (never with the length
-//! that was announced) and is given away with the frame. A connection with nothing half-received owns no memory.
+//! A frame that lies whole inside one piece of input is a slice of it, not a copy. Only a frame that is
+//! spread over several pieces is put together in memory of its own, which grows with what has arrived (never
+//! with the length that was announced) and is given away with the frame. A connection with nothing
+//! half-received owns no memory.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -37,11 +38,13 @@ impl core::error::Error for FrameError {}
 /// Frames out of one connection's bytes. The caller may stop between any two frames and go on later.
 #[derive(Debug)]
 pub struct Deframer {
-    /// The beginning of one frame, prefix included, never the whole of it. Nothing when at a frame's boundary.
+    /// The beginning of one frame, prefix included, never the whole of it. Nothing when at a frame's
+    /// boundary.
     partial: Vec<u8>,
     /// What came after `partial` and was not looked at yet.
     input: Bytes,
-    /// What came after `input`, while the caller had stopped. No piece is empty, and there is none while `input` is.
+    /// What came after `input`, while the caller had stopped. No piece is empty, and there is none while
+    /// `input` is.
     later: VecDeque<Bytes>,
     frame_max: usize,
 }
@@ -183,8 +186,8 @@ mod tests {
         assert_eq!(frames(&bytes, 3), Ok(expected));
     }
 
-    /// PARITY `wire.frame.max`: the limit itself is allowed; one more and anything negative is not, however it
-    /// arrives.
+    /// PARITY `wire.frame.max`: the limit itself is allowed; one more and anything negative is not, however
+    /// it arrives.
     #[test]
     fn wire_frame_max() {
         assert_eq!(frames(&[&framed(b"abcd")], 4), Ok(vec![b"abcd".to_vec()]));
@@ -198,7 +201,8 @@ mod tests {
         assert_eq!(deframer.next_frame(), Err(FrameError::TooLong));
     }
 
-    /// A whole frame is not copied; at a frame's boundary nothing is owned; an announced length costs nothing.
+    /// A whole frame is not copied; at a frame's boundary nothing is owned; an announced length costs
+    /// nothing.
     #[test]
     fn memory() {
         let stream = Bytes::from([framed(b"abc"), framed(b"def")].concat());

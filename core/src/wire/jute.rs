@@ -1,5 +1,5 @@
-//! Jute, ZooKeeper's encoding: big-endian numbers, length-prefixed strings and buffers, counted vectors, -1 for
-//! null. Records are their fields one after the other, without tags or alignment.
+//! Jute, ZooKeeper's encoding: big-endian numbers, length-prefixed strings and buffers, counted vectors, -1
+//! for null. Records are their fields one after the other, without tags or alignment.
 
 use alloc::string::String;
 use alloc::vec::Vec;

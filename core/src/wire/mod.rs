@@ -1,11 +1,12 @@
 //! Every byte on the client port and on disk, and nothing of what they mean.
 //!
-//! Decoders read from a slice and borrow from it; encoders append to a `Vec<u8>` that the caller keeps. Nothing
-//! here trusts a number that came from outside: a length or a count is compared with the bytes that are there
-//! before anything is allocated for it.
+//! Decoders read from a slice and borrow from it; encoders append to a `Vec<u8>` that the caller keeps.
+//! Nothing here trusts a number that came from outside: a length or a count is compared with the bytes that
+//! are there before anything is allocated for it.
 
 pub mod admin;
 pub mod answer;
+pub mod compression;
 pub mod connect;
 pub mod data;
 pub mod frame;
@@ -14,6 +15,7 @@ pub mod multi;
 pub mod record;
 pub mod reply;
 pub mod request;
+mod snappy;
 pub mod snapshot;
 pub mod txn;
 

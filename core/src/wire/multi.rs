@@ -16,7 +16,8 @@ pub struct MultiOp<'a> {
     pub request: Request<'a>,
 }
 
-/// A create's body before its ACL is judged: alone, a null list is INVALIDACL; in a multi, mostly undecodable.
+/// A create's body before its ACL is judged: alone, a null list is INVALIDACL; in a multi, mostly
+/// undecodable.
 pub(super) struct SentCreate<'a> {
     path: &'a str,
     data: Option<&'a [u8]>,
@@ -121,8 +122,8 @@ fn decode_multi_op<'a>(op: OpCode, reader: &mut Reader<'a>) -> Result<MultiOp<'a
 }
 
 /// Inside a multi ZooKeeper turns each create into one of its client library's `Op` objects, which choose the
-/// operation from the create mode: a mode with TTL makes it createTTL, the container mode createContainer, and a
-/// createTTL without such a mode falls back to create. Alone, the operation alone decides.
+/// operation from the create mode: a mode with TTL makes it createTTL, the container mode createContainer,
+/// and a createTTL without such a mode falls back to create. Alone, the operation alone decides.
 fn decode_multi_create<'a>(op: OpCode, reader: &mut Reader<'a>) -> Result<MultiOp<'a>, DecodeError> {
     const CONTAINER: i32 = 4;
     const TTL: i32 = 5;
@@ -181,7 +182,8 @@ mod tests {
         MultiOp { op: OpCode::DELETE, request: Request::Delete { path: "/a", version: -1 } }
     }
 
-    /// PARITY `multi.frame`, `multi.empty`: headers with err -1 before each, one that says done behind the last.
+    /// PARITY `multi.frame`, `multi.empty`: headers with err -1 before each, one that says done behind the
+    /// last.
     #[test]
     fn multi_frame() {
         let end = [0xff, 0xff, 0xff, 0xff, 1, 0xff, 0xff, 0xff, 0xff];

@@ -60,7 +60,8 @@ const END_MARK: u8 = b'B';
 /// Appends a record whose payload `write` appends, and returns the bytes of the whole record.
 ///
 /// # Panics
-/// If `write` appends nothing (an empty record reads as the end of the file), removes bytes, or appends 2 GiB.
+/// If `write` appends nothing (an empty record reads as the end of the file), removes bytes, or appends 2
+/// GiB.
 pub fn append(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> usize {
     let start = out.len();
     out.extend_from_slice(&[0; PREFIX_LEN]);
@@ -105,8 +106,8 @@ pub enum Scan<'a> {
     },
 }
 
-/// Looks at the beginning of `window`. Judging what was found is recovery's business: the same finding may be a torn
-/// tail or corruption, depending on what follows (PARITY `disk.log.eof`).
+/// Looks at the beginning of `window`. Judging what was found is recovery's business: the same finding may be
+/// a torn tail or corruption, depending on what follows (PARITY `disk.log.eof`).
 ///
 /// `payload_max` is the largest payload that may be (PARITY `jute.limit`).
 pub fn scan(window: &[u8], payload_max: usize) -> Scan<'_> {

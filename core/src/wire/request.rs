@@ -15,13 +15,15 @@ pub const XID_WATCH_EVENT: i32 = -1;
 pub const XID_PING: i32 = -2;
 /// The xid of credentials (PARITY `xid.-4`).
 pub const XID_AUTH: i32 = -4;
-/// The xid of setWatches and setWatches2 (PARITY `xid.-8`).
+/// The xid of setWatches and setWatches2 (PARITY `xid.-8`). The Java client's sender overwrites it with an
+/// ordinary one, so replies go by the request's xid and nothing may depend on this one.
 pub const XID_SET_WATCHES: i32 = -8;
 
 /// What every request begins with (PARITY `hdr.request`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestHeader {
-    /// The client's number of the request; its reply carries the same. Negative numbers mark special requests.
+    /// The client's number of the request; its reply carries the same. Negative numbers mark special
+    /// requests.
     pub xid: i32,
     /// The operation.
     pub op: OpCode,
@@ -47,8 +49,8 @@ impl RequestHeader {
 /// Whether clients may send this operation. Any other is answered UNIMPLEMENTED and closes the connection
 /// (PARITY `req.invalid`).
 ///
-/// ZooKeeper also takes createSession and deleteContainer from clients, by oversight: the first is the server's
-/// own, the second would let anyone delete what the ACL protects (PARITY `op.deleteContainer`).
+/// ZooKeeper also takes createSession and deleteContainer from clients, by oversight: the first is the
+/// server's own, the second would let anyone delete what the ACL protects (PARITY `op.deleteContainer`).
 pub const fn is_client_op(op: OpCode) -> bool {
     matches!(
         op,
@@ -450,7 +452,8 @@ mod tests {
             -11, -10, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 14, 15, 16, 17, 18, 19, 20, 21, 22, 101, 103, 104,
             105, 106, 107,
         ];
-        // The server's own, which ZooKeeper takes from anyone; and credentials, which it handles before it looks.
+        // The server's own, which ZooKeeper takes from anyone; and credentials, which it handles before it
+        // looks.
         let refused = [OpCode::CREATE_SESSION, OpCode::DELETE_CONTAINER];
         let added = [OpCode::AUTH, OpCode::SASL];
         for op in (-20..700).map(OpCode) {
@@ -463,7 +466,8 @@ mod tests {
         }
     }
 
-    /// PARITY `jute.vector`: a null list, and an entry without scheme or id, are INVALIDACL later, not garbage now.
+    /// PARITY `jute.vector`: a null list, and an entry without scheme or id, are INVALIDACL later, not
+    /// garbage now.
     #[test]
     fn null_acl() {
         let mut out = Vec::new();

@@ -10,8 +10,8 @@
 //! [ long last processed zxid                                   seal ]
 //! ```
 //!
-//! A seal is the Adler-32 of everything before it, as a long, and the string "/". The seals count, too. What is in
-//! brackets depends on configuration and release, and is told apart by its seal.
+//! A seal is the Adler-32 of everything before it, as a long, and the string "/". The seals count, too. What
+//! is in brackets depends on configuration and release, and is told apart by its seal.
 
 use alloc::vec::Vec;
 
@@ -142,8 +142,8 @@ impl Encoder {
         self.seal(out);
     }
 
-    /// Appends and seals the digest of the tree at `zxid` (the tree of a fuzzy snapshot once the log was replayed
-    /// up to there).
+    /// Appends and seals the digest of the tree at `zxid` (the tree of a fuzzy snapshot once the log was
+    /// replayed up to there).
     ///
     /// # Panics
     /// Unless it directly follows the znodes.
@@ -297,8 +297,8 @@ impl Decoder {
         self.finished = true;
     }
 
-    /// The next item, or `None` until more was pushed. [`Item::End`] comes only after [`Decoder::finish`], and then
-    /// again and again.
+    /// The next item, or `None` until more was pushed. [`Item::End`] comes only after [`Decoder::finish`],
+    /// and then again and again.
     ///
     /// # Errors
     /// If this is no snapshot. The snapshot is to be given up then.
@@ -543,8 +543,8 @@ mod tests {
         }
     }
 
-    /// PARITY `disk.snap.valid`: anything shorter is an error, but for the three places where it may end; and those
-    /// are the only ones that look complete.
+    /// PARITY `disk.snap.valid`: anything shorter is an error, but for the three places where it may end; and
+    /// those are the only ones that look complete.
     #[test]
     fn disk_snap_valid() {
         let whole = small().encode();

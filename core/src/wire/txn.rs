@@ -1,5 +1,5 @@
-//! Transactions as they are logged: a header, a body whose form the header's operation decides, and the digest of
-//! the tree afterwards, if there was one.
+//! Transactions as they are logged: a header, a body whose form the header's operation decides, and the
+//! digest of the tree afterwards, if there was one.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -19,8 +19,8 @@ pub const DIGEST_LEN: usize = 12;
 /// Appends a transaction (PARITY `disk.log.payload`).
 ///
 /// # Panics
-/// If the operation and the transaction do not belong together: a create and its kind of znode, for instance, or a
-/// failed transaction that is not [`OpCode::ERROR`].
+/// If the operation and the transaction do not belong together: a create and its kind of znode, for instance,
+/// or a failed transaction that is not [`OpCode::ERROR`].
 pub fn encode(header: &TxnHeader, txn: &Txn, digest: Option<&TxnDigest>, out: &mut Vec<u8>) {
     out.extend_from_slice(&pack![HEADER_LEN;
         header.session.0, header.cxid, header.zxid.0, header.time.0, header.op.0,
@@ -119,7 +119,8 @@ fn encode_create(writer: &mut Writer<'_>, create: &CreateTxn) -> &'static [OpCod
     }
 }
 
-/// Decodes a transaction whose strings and buffers have at most `field_max` bytes. Bytes behind it are left alone.
+/// Decodes a transaction whose strings and buffers have at most `field_max` bytes. Bytes behind it are left
+/// alone.
 ///
 /// # Errors
 /// If it is none.
@@ -218,9 +219,9 @@ const fn persistent_or_ephemeral(ephemeral: bool) -> NodeKind {
     if ephemeral { NodeKind::Ephemeral } else { NodeKind::Persistent }
 }
 
-/// The body may be missing (PARITY `disk.txn.closesession.empty`), with or without a digest behind it. Twelve bytes
-/// can be a digest alone or a list that ends the record; it is the list if its entries are paths. No digest looks
-/// like that: its version, read as a count, asks for paths that do not fit.
+/// The body may be missing (PARITY `disk.txn.closesession.empty`), with or without a digest behind it. Twelve
+/// bytes can be a digest alone or a list that ends the record; it is the list if its entries are paths. No
+/// digest looks like that: its version, read as a count, asks for paths that do not fit.
 fn decode_close_session(reader: &mut Reader<'_>) -> Result<Txn, DecodeError> {
     let body = reader.clone();
     let listed = decode_paths(reader);
@@ -247,8 +248,8 @@ fn all_absolute(paths: &[Box<str>]) -> bool {
     !paths.is_empty() && paths.iter().all(|path| path.starts_with('/'))
 }
 
-/// ZooKeeper logs a failed multi with the operations before the failing one as they were meant, and makes errors of
-/// them when it applies it. Here they are errors at once, so that nobody can take them for changes
+/// ZooKeeper logs a failed multi with the operations before the failing one as they were meant, and makes
+/// errors of them when it applies it. Here they are errors at once, so that nobody can take them for changes
 /// (PARITY `multi.fail`): OK before the first error, RUNTIMEINCONSISTENCY after it.
 fn decode_multi(reader: &mut Reader<'_>) -> Result<Txn, DecodeError> {
     let count = reader.vector_len()?.ok_or(DecodeError::Null)?;
@@ -398,7 +399,8 @@ mod tests {
         })
     }
 
-    /// PARITY `disk.txn.createv0`: a create that ends after the ephemeral flag gets -1; create2 is never that old.
+    /// PARITY `disk.txn.createv0`: a create that ends after the ephemeral flag gets -1; create2 is never that
+    /// old.
     #[test]
     fn disk_txn_createv0() {
         let mut out = encoded(OpCode::CREATE, &create(7), None);
@@ -408,8 +410,8 @@ mod tests {
         assert_eq!(decode(&out, LIMIT), Err(DecodeError::UnexpectedEnd));
     }
 
-    /// PARITY `disk.txn.closesession.empty`: no body, with and without a digest behind it, against a list of the
-    /// same length.
+    /// PARITY `disk.txn.closesession.empty`: no body, with and without a digest behind it, against a list of
+    /// the same length.
     #[test]
     fn disk_txn_closesession_empty() {
         let none = Txn::CloseSession { paths: None };
@@ -427,8 +429,8 @@ mod tests {
         assert_eq!(encoded(OpCode::CLOSE_SESSION, &listed, None).len(), HEADER_LEN + DIGEST_LEN);
     }
 
-    /// PARITY `multi.fail`: a failed multi as ZooKeeper logs it, where only the operations from the failing one on
-    /// are errors.
+    /// PARITY `multi.fail`: a failed multi as ZooKeeper logs it, where only the operations from the failing
+    /// one on are errors.
     #[test]
     fn multi_fail() {
         let error = |code| SubTxn { op: OpCode::ERROR, txn: Txn::Error { code } };
@@ -481,8 +483,8 @@ mod tests {
     }
 
     proptest! {
-        /// PARITY `disk.txn.types`, `disk.digest.records`: what is written is read back, digest or none; no prefix
-        /// panics, and one that reads as something ends before the digest or the optional parts.
+        /// PARITY `disk.txn.types`, `disk.digest.records`: what is written is read back, digest or none; no
+        /// prefix panics, and one that reads as something ends before the digest or the optional parts.
         #[test]
         fn disk_txn_types((header, txn, digest) in arbitrary::logged()) {
             let mut out = Vec::new();

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::testing::naive_watches::{NaiveMode, NaiveNotice, NaiveWatches};
-use crate::types::ConnId;
+use crate::types::{ConnId, EventType, WatcherType};
 
 const KINDS: [WatcherType; 5] = [
     WatcherType::Children,
@@ -16,7 +16,7 @@ fn fire(table: &mut WatchTable, change: Change<'_>) -> Vec<NaiveNotice> {
     let mut notices = Vec::new();
     table.fire(&change, &mut |notice| {
         assert_eq!(notice.zxid, Zxid(5));
-        notices.push((notice.conn, notice.event.code(), notice.path.to_string()));
+        notices.push((notice.conn, notice.event as i32, notice.path.to_string()));
     });
     notices
 }
@@ -185,7 +185,7 @@ fn watch_acl() {
     let mut lists = Vec::new();
     let change = Change::Deleted { path: "/a/b", zxid: Zxid(1), acl: &own, parent_acl: &parents };
     table.fire(&change, &mut |notice| lists.push((notice.event, notice.acl.clone())));
-    assert_eq!(lists, [(EventType::Deleted, own), (EventType::ChildrenChanged, parents)]);
+    assert_eq!(lists, [(EventType::NodeDeleted, own), (EventType::NodeChildrenChanged, parents)]);
 }
 
 /// PARITY `4lw.wchs`: data watches alone; a connection is forgotten when its last watch is removed, not when it

@@ -1,0 +1,327 @@
+//! Replays the log behind a snapshot: file after file, record after record, each judged by [`decide`].
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+
+use super::decide::{Between, Next, Verdict, decide};
+use super::report::{Notice, RecoveryError};
+use super::scan::{Damage, LogRecord, LogScan, Step};
+use crate::config::Config;
+use crate::store::{DiskDone, DiskOp, FileName, LogFile, Tickets};
+use crate::tree::{DIGEST_VERSION, Tree};
+use crate::types::{SessionId, Txn, TxnDigest, Zxid};
+use crate::wire::record::FileHeader;
+
+/// What has been recovered so far.
+#[derive(Debug)]
+pub(super) struct Database {
+    pub(super) tree: Tree,
+    pub(super) sessions: BTreeMap<SessionId, i32>,
+    /// The newest transaction applied or in the snapshot.
+    pub(super) last_zxid: Zxid,
+    /// The digest behind a transaction that is still to come. Until then the tree may be ahead of its zxid, and
+    /// comparing digests would mean nothing.
+    pub(super) fuzzy_until: Option<(Zxid, TxnDigest)>,
+    /// The first digest that did not match was reported.
+    pub(super) mismatch_reported: bool,
+    pub(super) report: Vec<Notice>,
+}
+
+impl Database {
+    /// Compares a digest that was written with the tree's.
+    pub(super) fn compare(&mut self, zxid: Zxid, written: &TxnDigest) {
+        let comparable = self.tree.options().digest_enabled && written.version == DIGEST_VERSION;
+        if comparable && written.tree_digest != self.tree.digest() && !self.mismatch_reported {
+            self.mismatch_reported = true;
+            let (expected, found) = (written.tree_digest, self.tree.digest());
+            self.report.push(Notice::DigestMismatch { zxid, expected, found });
+        }
+    }
+
+    fn apply(&mut self, record: LogRecord) {
+        let LogRecord { header, txn, digest, .. } = record;
+        assert!(header.zxid > self.last_zxid, "replay goes forward");
+        match &txn {
+            Txn::CreateSession { timeout_ms } => {
+                self.sessions.insert(header.session, *timeout_ms);
+            }
+            Txn::CloseSession { .. } => {
+                self.sessions.remove(&header.session);
+            }
+            Txn::Check { .. }
+            | Txn::Create(_)
+            | Txn::Delete { .. }
+            | Txn::Error { .. }
+            | Txn::Multi(_)
+            | Txn::SetAcl { .. }
+            | Txn::SetData { .. } => {}
+        }
+        self.tree.apply(&header, txn, &mut |_| {});
+        self.last_zxid = header.zxid;
+        match self.fuzzy_until {
+            Some((zxid, expected)) if zxid <= header.zxid => {
+                self.fuzzy_until = None;
+                if zxid == header.zxid {
+                    self.compare(zxid, &expected);
+                }
+            }
+            Some(_) => {}
+            None => {
+                if let Some(digest) = digest {
+                    self.compare(header.zxid, &digest);
+                }
+            }
+        }
+    }
+}
+
+/// What is to be changed on the disk before the server may go on.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Repairs {
+    /// In this order.
+    pub(super) remove: Vec<FileName>,
+    /// Then this.
+    pub(super) truncate: Option<(FileName, u64)>,
+}
+
+/// What was found where a record should be, and what has not been decided yet.
+#[derive(Debug)]
+struct Pending {
+    file: FileName,
+    damage: Damage,
+    /// The worst since then.
+    between: Between,
+}
+
+/// Where everything is dropped from.
+#[derive(Debug)]
+struct Dropping {
+    file: FileName,
+    offset: u64,
+    records: u64,
+}
+
+/// A file that was read to its end.
+#[derive(Debug)]
+struct Scanned {
+    log: LogFile,
+    records: u64,
+}
+
+/// Replays log files.
+#[derive(Debug)]
+pub(super) struct Replay {
+    field_max: usize,
+    accept_data_loss: bool,
+    /// Refuse as soon as there is a record: there is no snapshot that it could build on.
+    expect_nothing: bool,
+    files: VecDeque<LogFile>,
+    scan: Option<LogScan>,
+    /// The files that were begun; the last one is being scanned.
+    scanned: Vec<Scanned>,
+    /// The newest transaction seen, applied or not.
+    seen: Zxid,
+    pending: Option<Pending>,
+    dropping: Option<Dropping>,
+    pub(super) txns: u64,
+    pub(super) bytes: u64,
+    skipped: u64,
+}
+
+impl Replay {
+    pub(super) fn new(config: &Config, files: &[LogFile], expect_nothing: bool) -> Self {
+        Self {
+            field_max: config.stored_field_max(),
+            accept_data_loss: config.accept_data_loss,
+            expect_nothing,
+            files: files.iter().cloned().collect(),
+            scan: None,
+            scanned: Vec::new(),
+            seen: Zxid::ZERO,
+            pending: None,
+            dropping: None,
+            txns: 0,
+            bytes: 0,
+            skipped: 0,
+        }
+    }
+
+    pub(super) fn poll_op(&mut self, tickets: &mut Tickets) -> Option<DiskOp> {
+        self.scan.as_mut()?.poll_op(tickets)
+    }
+
+    pub(super) fn on_done(&mut self, done: DiskDone) -> Result<(), RecoveryError> {
+        let scan = self.scan.as_mut().expect("a read belongs to the file being scanned");
+        let result = scan.on_done(done);
+        result.map_err(|error| RecoveryError::Disk { file: Some(scan.file().clone()), error })
+    }
+
+    /// Goes on as far as what was read allows. Returns the repairs at the end of the log.
+    pub(super) fn advance(&mut self, database: &mut Database) -> Result<Option<Repairs>, RecoveryError> {
+        loop {
+            let Some(scan) = &mut self.scan else {
+                let Some(log) = self.files.pop_front() else { return self.finish(database).map(Some) };
+                self.scan = Some(LogScan::new(log.file.clone(), log.size, self.field_max));
+                self.scanned.push(Scanned { log, records: 0 });
+                continue;
+            };
+            match scan.step(self.seen) {
+                Step::BadHeader(why) => {
+                    return Err(RecoveryError::WrongHeader { file: scan.file().clone(), why });
+                }
+                Step::Blocked => return Ok(None),
+                Step::End(damage) => {
+                    self.note(damage);
+                    self.scan = None;
+                }
+                Step::Record(record) => {
+                    self.note(record.damage_before);
+                    self.on_record(record, database)?;
+                }
+            }
+        }
+    }
+
+    fn current(&mut self) -> &mut Scanned {
+        self.scanned.last_mut().expect("a record or damage is in a file that was begun")
+    }
+
+    /// Remembers damage until the next record shows what it means.
+    fn note(&mut self, damage: Option<Damage>) {
+        let Some(damage) = damage else { return };
+        let between = damage.kind.between();
+        match &mut self.pending {
+            Some(pending) if between == Between::Corrupt => pending.between = between,
+            Some(_) => {}
+            None => {
+                let file = self.current().log.file.clone();
+                self.pending = Some(Pending { file, damage, between });
+            }
+        }
+    }
+
+    fn on_record(&mut self, record: LogRecord, database: &mut Database) -> Result<(), RecoveryError> {
+        let zxid = record.header.zxid;
+        let current = self.current();
+        current.records += 1;
+        let file = current.log.file.clone();
+        if self.expect_nothing {
+            return Err(RecoveryError::NoSnapshot { file, zxid });
+        }
+        if let Some(dropping) = &mut self.dropping {
+            dropping.records += 1;
+            return Ok(());
+        }
+        let between = self.pending.as_ref().map_or(Between::Nothing, |pending| pending.between);
+        let in_later_file = self.pending.as_ref().is_none_or(|pending| pending.file != file);
+        let next = Next::Record { zxid, in_later_file };
+        match decide(database.last_zxid, between, next, self.accept_data_loss) {
+            Verdict::Apply => {
+                self.say_harmless(database);
+                self.txns += 1;
+                self.bytes += record.len;
+                database.apply(record);
+            }
+            Verdict::Drop => {
+                let (file, offset) = match &self.pending {
+                    Some(pending) => (pending.file.clone(), pending.damage.offset),
+                    None => (file, record.offset),
+                };
+                self.dropping = Some(Dropping { file, offset, records: 1 });
+            }
+            Verdict::RefuseCorrupt => return Err(self.corrupt(database, Some((file, record.offset, zxid)))),
+            Verdict::RefuseGap => {
+                let last_zxid = database.last_zxid;
+                return Err(RecoveryError::Gap { file, offset: record.offset, last_zxid, found: zxid });
+            }
+            Verdict::Skip if zxid > self.seen => {
+                // The damage lies between two transactions that the snapshot covers.
+                self.say_harmless(database);
+            }
+            Verdict::Skip => self.skipped += 1,
+            Verdict::Cut | Verdict::End => unreachable!("the log goes on"),
+        }
+        self.seen = self.seen.max(zxid);
+        Ok(())
+    }
+
+    fn say_harmless(&mut self, database: &mut Database) {
+        if let Some(Pending { file, damage, .. }) = self.pending.take() {
+            database.report.push(Notice::Harmless { file, damage });
+        }
+    }
+
+    fn corrupt(&mut self, database: &Database, next: Option<(FileName, u64, Zxid)>) -> RecoveryError {
+        let Pending { file, damage, .. } = self.pending.take().expect("corruption is damage");
+        RecoveryError::Corrupt { file, damage, last_zxid: database.last_zxid, next }
+    }
+
+    /// Decides about what is left at the end of the log.
+    fn finish(&mut self, database: &mut Database) -> Result<Repairs, RecoveryError> {
+        let last_zxid = database.last_zxid;
+        let between = self.pending.as_ref().map_or(Between::Nothing, |pending| pending.between);
+        let verdict = decide(last_zxid, between, Next::Nothing, self.accept_data_loss);
+        let mut repairs = Repairs::default();
+        let report = &mut database.report;
+        if let Some(Dropping { file, offset, records }) = self.dropping.take() {
+            report.push(Notice::DataDropped { file: file.clone(), offset, records, last_zxid });
+            self.cut(&file, offset, true, &mut repairs);
+        } else {
+            match verdict {
+                Verdict::Cut => {
+                    let Pending { file, damage, .. } = self.pending.take().expect("what is cut is damage");
+                    if damage.offset > FileHeader::LEN as u64 {
+                        report.push(Notice::LogTailCut { file: file.clone(), damage, last_zxid });
+                    }
+                    self.cut(&file, damage.offset, false, &mut repairs);
+                }
+                Verdict::Drop => {
+                    let Pending { file, damage, .. } =
+                        self.pending.take().expect("what is dropped is damage");
+                    let offset = damage.offset;
+                    report.push(Notice::DataDropped { file: file.clone(), offset, records: 0, last_zxid });
+                    self.cut(&file, offset, true, &mut repairs);
+                }
+                Verdict::End => {}
+                Verdict::RefuseCorrupt => return Err(self.corrupt(database, None)),
+                Verdict::Apply | Verdict::RefuseGap | Verdict::Skip => {
+                    unreachable!("there is no next record")
+                }
+            }
+        }
+        self.remove_empty(last_zxid, &mut repairs);
+        for file in &repairs.remove {
+            database.report.push(Notice::LogRemoved { file: file.clone() });
+        }
+        let (txns, skipped) = (self.txns, self.skipped);
+        database.report.push(Notice::Replayed { txns, skipped, last_zxid });
+        Ok(repairs)
+    }
+
+    /// Cuts a file, which goes altogether if no record stays in it; with it all later ones, if asked to, youngest
+    /// first: whatever a crash leaves of this is damage at the same place.
+    fn cut(&self, file: &FileName, offset: u64, and_later: bool, repairs: &mut Repairs) {
+        for scanned in self.scanned.iter().rev() {
+            if scanned.log.file == *file {
+                break;
+            }
+            if and_later {
+                repairs.remove.push(scanned.log.file.clone());
+            }
+        }
+        if offset > FileHeader::LEN as u64 {
+            repairs.truncate = Some((file.clone(), offset));
+        } else {
+            repairs.remove.push(file.clone());
+        }
+    }
+
+    /// Removes files that never got a record and stand where the next file will be.
+    fn remove_empty(&self, last_zxid: Zxid, repairs: &mut Repairs) {
+        for Scanned { log, records } in self.scanned.iter().rev() {
+            if *records == 0 && log.zxid > last_zxid && !repairs.remove.contains(&log.file) {
+                repairs.remove.push(log.file.clone());
+            }
+        }
+    }
+}
