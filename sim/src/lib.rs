@@ -1,1 +1,36 @@
-//! x
+//! Seeded fault injection for `zabra-core`: whole worlds of servers, clients, links, disks and clocks in one
+//! thread, where every decision follows from one number.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`seed`], [`options`] | the number, the streams drawn from it, and the profile of a run |
+//! | [`clock`], [`disk`], [`link`] | what errs, fails and delays |
+//! | [`op`], [`client`], [`workload`] | who asks, and for what |
+//! | [`txnlog`], [`history`] | what is seen of the servers |
+//! | [`model`], [`check`] | the reference, and what must hold |
+//! | [`node`], [`world`], [`trace`] | processes that start, serve and end; everything on one heap of events |
+//! | [`rt`], [`report`] | a seed becomes a run, and a run a report |
+
+#[cfg(not(madsim))]
+compile_error!(
+    "the simulator needs `--cfg madsim`, which .cargo/config.toml sets; a RUSTFLAGS variable in the environment \
+     replaces that line, so append `--cfg madsim` to it"
+);
+
+pub mod check;
+pub mod client;
+pub mod clock;
+pub mod disk;
+pub mod history;
+pub mod link;
+pub mod model;
+pub mod node;
+pub mod op;
+pub mod options;
+pub mod report;
+pub mod rt;
+pub mod seed;
+pub mod trace;
+pub mod txnlog;
+pub mod workload;
+pub mod world;

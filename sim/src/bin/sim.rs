@@ -1,0 +1,132 @@
+//! Runs simulated worlds: `run` a few, `replay` one, `soak` until stopped, `meta` each twice.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use sim::report::{Report, commit};
+use sim::rt::{self, Plan};
+use sim::seed::Seed;
+
+/// Seeded fault injection for Zabra.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run seeds and stop at the first that fails.
+    Run {
+        /// The first seed: a number, or a commit hash. A fresh one by default.
+        #[arg(long)]
+        seed: Option<Seed>,
+        /// How many.
+        #[arg(long, default_value_t = 100)]
+        count: u64,
+        /// Go on when one fails.
+        #[arg(long)]
+        keep_going: bool,
+    },
+    /// Run one seed and print everything that happens.
+    Replay {
+        /// The seed.
+        seed: Seed,
+        /// Print only the report.
+        #[arg(long)]
+        quiet: bool,
+    },
+    /// Run fresh seeds until stopped, with a line a minute; failing seeds are printed and kept in a file.
+    Soak {
+        /// Where failing seeds are kept.
+        #[arg(long, default_value = "failing-seeds.txt")]
+        keep: std::path::PathBuf,
+    },
+    /// Run seeds twice each: both runs must go the same way, step by step.
+    Meta {
+        /// The first seed.
+        #[arg(long, default_value = "0")]
+        seed: Seed,
+        /// How many.
+        #[arg(long, default_value_t = 20)]
+        count: u64,
+    },
+}
+
+fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Run { seed, count, keep_going } => run(seed.unwrap_or_else(rt::fresh), count, keep_going),
+        Command::Replay { seed, quiet } => {
+            let report = if quiet { Report::of(seed) } else { Report::of_loud(seed) };
+            println!("{report}");
+            ExitCode::from(report.exit_code())
+        }
+        Command::Soak { keep } => soak(&keep),
+        Command::Meta { seed, count } => meta(seed, count),
+    }
+}
+
+fn run(first: Seed, count: u64, keep_going: bool) -> ExitCode {
+    println!("{count} seeds from {first}, commit {}", commit());
+    let mut code = 0;
+    let mut failed = Vec::new();
+    let mut done = 0_u64;
+    Plan::new(first, count).run(Report::of, |seed, report| {
+        done += 1;
+        if report.failure.is_some() {
+            println!("{report}\n");
+            code = report.exit_code();
+            failed.push(seed.0);
+        }
+        keep_going || report.failure.is_none()
+    });
+    println!("{done} seeds run, {} failed {failed:?}", failed.len());
+    ExitCode::from(code)
+}
+
+fn soak(keep: &std::path::Path) -> ExitCode {
+    let first = rt::fresh();
+    println!("soaking from seed {first}, commit {}", commit());
+    let (mut done, mut failed, mut simulated) = (0_u64, 0_u64, 0_u64);
+    let mut said = rt::Stopwatch::default();
+    Plan::new(first, 1 << 32).run(Report::of, |seed, report| {
+        done += 1;
+        simulated += report.simulated.0 / 1_000_000_000;
+        if report.failure.is_some() {
+            failed += 1;
+            println!("{report}\n");
+            let kept =
+                std::fs::OpenOptions::new().append(true).create(true).open(keep).and_then(|mut file| {
+                    use std::io::Write;
+                    writeln!(file, "{seed} {}", commit())
+                });
+            if let Err(error) = kept {
+                println!("{} was not written: {error}", keep.display());
+            }
+        }
+        if said.minute_passed() {
+            println!("{done} seeds, {failed} failed, {simulated} simulated seconds");
+        }
+        true
+    });
+    ExitCode::from(u8::from(failed > 0))
+}
+
+fn meta(first: Seed, count: u64) -> ExitCode {
+    let mut differing = 0;
+    Plan::new(first, count).run(
+        |seed| (Report::of(seed), Report::of(seed)),
+        |seed, (one, other)| {
+            if one.trace == other.trace && one.counts == other.counts {
+                println!("seed {seed}: trace {:016x} twice", one.trace);
+            } else {
+                println!("seed {seed}: trace {:016x}, then {:016x}", one.trace, other.trace);
+                differing += 1;
+            }
+            true
+        },
+    );
+    println!("{differing} of {count} seeds went two ways");
+    ExitCode::from(u8::from(differing > 0))
+}

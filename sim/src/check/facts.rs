@@ -1,0 +1,259 @@
+//! What all checkers share: the order of transactions as the log has it, executed by the reference tree.
+//!
+//! Of the log only order, time stamp and author are believed. What a transaction does and answers follows from the
+//! request that its author made; a transaction that nobody asked for, one that was asked for once and logged twice,
+//! and one that failed where the reference succeeds, are violations at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use zabra_core::types::{ErrorCode, OpCode, SessionId, Zxid};
+
+use super::Violation;
+use crate::history::{Observed, Record};
+use crate::model::{Model, Place};
+use crate::op::{Answer, Op, Outcome};
+use crate::txnlog::Logged;
+
+const CHECK: &str = "facts";
+
+/// A request that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// What.
+    pub op: Rc<Op>,
+    /// The latest transaction that anybody had been told of when it was made.
+    pub floor: Zxid,
+}
+
+/// A write in its place, as the reference executed it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Executed {
+    /// Its place.
+    pub zxid: Zxid,
+    /// What it must be answered.
+    pub answer: Answer,
+}
+
+/// What is known.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    model: Model,
+    /// In a log, not yet known to be there for good.
+    logged: BTreeMap<Zxid, Logged>,
+    asked: BTreeMap<(SessionId, i32), Asked>,
+    executed: BTreeMap<(SessionId, i32), Executed>,
+    /// The digest after each transaction.
+    digests: BTreeMap<Zxid, u64>,
+    /// Sessions that a client wanted closed, or that a server declared expired.
+    ended: BTreeSet<SessionId>,
+    /// The latest transaction that anybody has been told of.
+    told: Zxid,
+}
+
+impl Facts {
+    /// The reference tree.
+    pub const fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The request `xid` of a session.
+    pub fn asked(&self, session: SessionId, xid: i32) -> Option<&Asked> {
+        self.asked.get(&(session, xid))
+    }
+
+    /// What became of a write in the reference, once it has its place for good.
+    pub fn executed(&self, session: SessionId, xid: i32) -> Option<&Executed> {
+        self.executed.get(&(session, xid))
+    }
+
+    /// The reference's digest after a transaction.
+    pub fn digest_after(&self, zxid: Zxid) -> Option<u64> {
+        self.digests.get(&zxid).copied()
+    }
+
+    /// Whether a session was to end, by its client's wish or by a server's decision.
+    pub fn is_ended(&self, session: SessionId) -> bool {
+        self.ended.contains(&session)
+    }
+
+    /// Learns from the next record.
+    ///
+    /// # Errors
+    /// If no order of transactions could explain it.
+    pub fn take(&mut self, record: &Record) -> Result<(), Violation> {
+        match &record.what {
+            Observed::Invoked { session, xid, op, .. } if *xid > 0 => {
+                if **op == Op::CloseSession {
+                    self.ended.insert(*session);
+                }
+                let asked = Asked { op: op.clone(), floor: self.told };
+                self.asked.insert((*session, *xid), asked);
+            }
+            Observed::Answered { zxid, .. } => self.told = self.told.max(*zxid),
+            Observed::SessionExpired { session, .. } => {
+                self.ended.insert(*session);
+            }
+            Observed::Logged { record, .. } => self.on_logged(*record)?,
+            Observed::Applied { zxid, .. } if *zxid > self.model.last() => self.execute_up_to(*zxid)?,
+            Observed::Started { recovered, .. } => self.on_started(*recovered)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn on_logged(&mut self, logged: Logged) -> Result<(), Violation> {
+        let last = self.logged.last_key_value().map_or(self.model.last(), |(&zxid, _)| zxid);
+        if logged.zxid != last.next() {
+            return Err(Violation::new(CHECK, format!("{logged} is logged after {last}")));
+        }
+        self.logged.insert(logged.zxid, logged);
+        Ok(())
+    }
+
+    /// What a server recovered is there for good; what it did not is gone for good, if it may.
+    fn on_started(&mut self, recovered: Zxid) -> Result<(), Violation> {
+        if recovered < self.model.last() {
+            let last = self.model.last();
+            return Err(Violation::new(CHECK, format!("recovered up to {recovered}, had applied {last}")));
+        }
+        self.execute_up_to(recovered)?;
+        self.logged.clear();
+        Ok(())
+    }
+
+    fn execute_up_to(&mut self, zxid: Zxid) -> Result<(), Violation> {
+        while self.model.last() < zxid {
+            let next = self.model.last().next();
+            let logged = self
+                .logged
+                .remove(&next)
+                .ok_or_else(|| Violation::new(CHECK, format!("{next} is in no log, up to {zxid} applied")))?;
+            self.execute(logged)?;
+            self.digests.insert(next, self.model.digest());
+        }
+        Ok(())
+    }
+
+    fn execute(&mut self, logged: Logged) -> Result<(), Violation> {
+        let place = Place { zxid: logged.zxid, time: logged.time, session: logged.session };
+        let key = (logged.session, logged.cxid);
+        let op = match logged.op {
+            OpCode::CREATE_SESSION => return self.open_session(&logged, place),
+            OpCode::CLOSE_SESSION if logged.cxid == 0 => {
+                if !self.ended.contains(&logged.session) {
+                    return Err(Violation::new(CHECK, format!("{logged}: it has not expired")));
+                }
+                Rc::new(Op::CloseSession)
+            }
+            _ => match self.asked.get(&key) {
+                Some(asked) => asked.op.clone(),
+                None => return Err(Violation::new(CHECK, format!("nobody asked for {logged}"))),
+            },
+        };
+        if logged.error.is_none() && logged.op != op.code() {
+            return Err(Violation::new(CHECK, format!("{logged} was asked for as {op}")));
+        }
+        let again = self.model.sessions().get(&logged.session).is_some_and(|s| s.closed.is_some());
+        let answer = if logged.error == Some(ErrorCode::SESSIONMOVED) {
+            self.model.skip(place.zxid);
+            Err(ErrorCode::SESSIONMOVED)
+        } else if *op == Op::CloseSession && again && logged.error.is_none() {
+            // The client closed it while the server let it expire. The second time nothing is left to be done.
+            self.model.skip(place.zxid);
+            Ok(Outcome::Done)
+        } else {
+            self.model.write(&op, place)
+        };
+        if answer.as_ref().err() != logged.error.as_ref() {
+            return Err(Violation::new(CHECK, format!("{logged}: {op} should bring {answer:?}")));
+        }
+        if logged.cxid != 0 {
+            let executed = Executed { zxid: logged.zxid, answer };
+            if let Some(first) = self.executed.insert(key, executed) {
+                return Err(Violation::new(
+                    CHECK,
+                    format!("{logged}: it was executed at {} before", first.zxid),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn open_session(&mut self, logged: &Logged, place: Place) -> Result<(), Violation> {
+        if self.model.sessions().contains_key(&logged.session) {
+            return Err(Violation::new(CHECK, format!("{logged}: the id was given before")));
+        }
+        let timeout_ms =
+            logged.timeout_ms.ok_or_else(|| Violation::new(CHECK, format!("{logged} has no timeout")))?;
+        self.model.open_session(place, timeout_ms);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{NODE, Story, create, set};
+    use super::*;
+
+    #[test]
+    fn a_right_history_passes() {
+        let mut story = Story::begin();
+        story.write(1, &create("/a"), 2);
+        story.write(2, &set("/a"), 3);
+        story.write(3, &set("/missing"), 4);
+        // The failed write was logged as if it had succeeded.
+        story.expect_violation(CHECK, "should bring Err(NONODE)");
+    }
+
+    #[test]
+    fn a_transaction_that_nobody_asked_for() {
+        let mut story = Story::begin();
+        story.log(2, 9, OpCode::DELETE, None);
+        story.apply(2);
+        story.expect_violation(CHECK, "nobody asked");
+    }
+
+    #[test]
+    fn a_request_executed_twice() {
+        let mut story = Story::begin();
+        story.write(1, &create("/a"), 2);
+        story.write(2, &set("/a"), 3);
+        story.log(4, 2, OpCode::SET_DATA, None);
+        story.apply(4);
+        story.expect_violation(CHECK, "executed at 0x3 before");
+    }
+
+    #[test]
+    fn a_gap_in_the_log() {
+        let mut story = Story::begin();
+        story.log(3, 1, OpCode::DELETE, None);
+        story.expect_violation(CHECK, "logged after 0x1");
+    }
+
+    #[test]
+    fn a_session_closed_that_had_not_expired() {
+        let mut story = Story::begin();
+        story.log(2, 0, OpCode::CLOSE_SESSION, None);
+        story.apply(2);
+        story.expect_violation(CHECK, "has not expired");
+    }
+
+    #[test]
+    fn a_start_that_forgets_what_was_applied() {
+        let mut story = Story::begin();
+        story.write(1, &create("/a"), 2);
+        story.tell(Observed::Started { node: NODE, recovered: Zxid(1), mono: 0 });
+        story.expect_violation(CHECK, "recovered up to 0x1");
+    }
+
+    #[test]
+    fn what_was_logged_and_not_recovered_may_be_something_else_next_time() {
+        let mut story = Story::begin();
+        story.invoke(1, &create("/lost"));
+        story.log(2, 1, OpCode::CREATE, None);
+        story.tell(Observed::Started { node: NODE, recovered: Zxid(1), mono: 0 });
+        story.write(2, &create("/kept"), 2);
+        story.expect_fine();
+    }
+}

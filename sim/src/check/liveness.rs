@@ -1,0 +1,72 @@
+//! The world comes to rest: once all faults have stopped, every server serves and every client has its last request
+//! answered within a bound. And no server stops by itself, unless it was asked to or its disk failed.
+
+use std::time::Duration;
+
+use super::{Check, Facts, Violation};
+use crate::history::{Observed, Record};
+
+const CHECK: &str = "liveness";
+
+/// No server stops without an excuse.
+#[derive(Debug)]
+pub struct Stops;
+
+impl Check for Stops {
+    fn observe(&mut self, record: &Record, _facts: &Facts) -> Result<(), Violation> {
+        match &record.what {
+            Observed::Stopped { node, why, excused: false } => {
+                Err(Violation::new(CHECK, format!("n{} stopped by itself: {why}", node.0)))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// How a client or server stands when the bound is reached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Who.
+    pub who: String,
+    /// What it waits for, if it has not come to rest.
+    pub waits_for: Option<String>,
+}
+
+/// Everybody came to rest in time.
+///
+/// # Errors
+/// If somebody did not.
+pub fn at_rest(standings: &[Standing], bound: Duration) -> Result<(), Violation> {
+    let waiting: Vec<String> = standings
+        .iter()
+        .filter_map(|standing| Some(format!("{} waits for {}", standing.who, standing.waits_for.as_ref()?)))
+        .collect();
+    if waiting.is_empty() {
+        return Ok(());
+    }
+    Err(Violation::new(CHECK, format!("{bound:?} after all faults stopped: {}", waiting.join(", "))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{NODE, Story};
+    use super::*;
+
+    #[test]
+    fn a_stop_without_an_excuse() {
+        let mut story = Story::begin();
+        story.tell(Observed::Stopped { node: NODE, why: "it was asked to".into(), excused: true });
+        story.expect_fine();
+        story.tell(Observed::Stopped { node: NODE, why: "no reason".into(), excused: false });
+        story.expect_violation(CHECK, "no reason");
+    }
+
+    #[test]
+    fn somebody_who_waits() {
+        let standing =
+            |waits_for: Option<&str>| Standing { who: "c1".into(), waits_for: waits_for.map(str::to_owned) };
+        assert_eq!(at_rest(&[standing(None)], Duration::ZERO), Ok(()));
+        let violation = at_rest(&[standing(None), standing(Some("an answer"))], Duration::ZERO);
+        assert!(violation.unwrap_err().what.contains("c1 waits for an answer"));
+    }
+}

@@ -1,0 +1,224 @@
+//! What must hold in every run. Each checker is a file that says what it checks and why; all of them look at the
+//! same records while the run goes on, so that a failure stops the run at its cause.
+
+pub mod durability;
+pub mod facts;
+pub mod liveness;
+pub mod order;
+pub mod session;
+pub mod tree;
+pub mod watch;
+
+use std::fmt;
+
+pub use facts::Facts;
+
+use crate::history::Record;
+use crate::model::Model;
+
+/// Something happened that must not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// Which checker found it.
+    pub check: &'static str,
+    /// What happened, and what should have.
+    pub what: String,
+}
+
+impl Violation {
+    /// A violation found by `check`.
+    pub fn new(check: &'static str, what: impl Into<String>) -> Self {
+        Self { check, what: what.into() }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.check, self.what)
+    }
+}
+
+/// Looks at records, one after the other.
+pub trait Check: fmt::Debug {
+    /// Looks at the next record. `facts` know it already.
+    ///
+    /// # Errors
+    /// If it must not be.
+    fn observe(&mut self, record: &Record, facts: &Facts) -> Result<(), Violation>;
+}
+
+/// All checkers, and what they share.
+#[derive(Debug)]
+pub struct Judge {
+    facts: Facts,
+    checks: Vec<Box<dyn Check>>,
+}
+
+impl Judge {
+    /// Every checker there is, for servers that expire sessions in steps of `tick`.
+    pub fn new(tick: std::time::Duration) -> Self {
+        Self {
+            facts: Facts::default(),
+            checks: vec![
+                Box::new(durability::Durability::default()),
+                Box::new(tree::TreeEquality),
+                Box::new(order::Order::default()),
+                Box::new(session::Sessions::new(tick)),
+                Box::new(watch::Watches::default()),
+                Box::new(liveness::Stops),
+            ],
+        }
+    }
+
+    /// Looks at the next record.
+    ///
+    /// # Errors
+    /// What the first checker has against it.
+    pub fn observe(&mut self, record: &Record) -> Result<(), Violation> {
+        self.facts.take(record)?;
+        for check in &mut self.checks {
+            check.observe(record, &self.facts)?;
+        }
+        Ok(())
+    }
+
+    /// The reference tree.
+    pub const fn model(&self) -> &Model {
+        self.facts.model()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod testing {
+    //! Hand-made histories, for showing that a checker finds what it is there for.
+
+    use std::rc::Rc;
+
+    use zabra_core::time::WallTime;
+    use zabra_core::types::{OpCode, SessionId, Zxid};
+
+    use super::*;
+    use crate::clock::SimTime;
+    use crate::history::Observed;
+    use crate::link::{ClientId, NodeId};
+    use crate::op::{Answer, EventKind, Op};
+    use crate::txnlog::Logged;
+
+    pub const S: SessionId = SessionId(0x0100_0000_0000_0001);
+    pub const NODE: NodeId = NodeId(0);
+    pub const CLIENT: ClientId = ClientId(0);
+
+    /// A history in the making: each step is what a right server would do, unless told otherwise.
+    #[derive(Debug)]
+    pub struct Story {
+        pub judge: Judge,
+        pub at: SimTime,
+        pub result: Result<(), Violation>,
+    }
+
+    impl Story {
+        /// A server that serves and a client whose session is open, at zxid 1.
+        pub fn begin() -> Self {
+            let judge = Judge::new(std::time::Duration::from_millis(100));
+            let mut story = Self { judge, at: SimTime::ZERO, result: Ok(()) };
+            story.tell(Observed::Started { node: NODE, recovered: Zxid(0), mono: 0 });
+            story.log(1, 0, OpCode::CREATE_SESSION, Some(4000));
+            story.apply(1);
+            story.tell(Observed::Touched { node: NODE, session: S, mono: 0 });
+            story.tell(Observed::Connected { client: CLIENT, session: S, timeout_ms: 4000, resumed: false });
+            assert_eq!(story.result, Ok(()));
+            story
+        }
+
+        pub fn tell(&mut self, what: Observed) {
+            self.at.0 += 1_000_000;
+            if self.result.is_ok() {
+                self.result = self.judge.observe(&Record { at: self.at, what });
+            }
+        }
+
+        pub fn log(&mut self, zxid: i64, cxid: i32, op: OpCode, timeout_ms: Option<i32>) {
+            let record = Logged {
+                zxid: Zxid(zxid),
+                session: S,
+                cxid,
+                time: WallTime(zxid * 10),
+                op,
+                error: None,
+                timeout_ms,
+            };
+            self.tell(Observed::Logged { node: NODE, record });
+        }
+
+        /// Applied with the right digest.
+        pub fn apply(&mut self, zxid: i64) {
+            let mut facts = self.judge.facts.clone();
+            let what = Observed::Applied { node: NODE, zxid: Zxid(zxid), digest: 0 };
+            let _ = facts.take(&Record { at: self.at, what });
+            let digest = facts.model().digest();
+            self.tell(Observed::Applied { node: NODE, zxid: Zxid(zxid), digest });
+        }
+
+        pub fn invoke(&mut self, xid: i32, op: &Op) {
+            let op = Rc::new(op.clone());
+            self.tell(Observed::Invoked { client: CLIENT, session: S, xid, op });
+        }
+
+        pub fn answer(&mut self, xid: i32, op: &Op, zxid: i64, answer: Answer) {
+            let op = Rc::new(op.clone());
+            self.tell(Observed::Answered { client: CLIENT, session: S, xid, op, zxid: Zxid(zxid), answer });
+        }
+
+        /// A write from request to answer, all right.
+        pub fn write(&mut self, xid: i32, op: &Op, zxid: i64) {
+            self.invoke(xid, op);
+            self.log(zxid, xid, op.code(), None);
+            self.apply(zxid);
+            let answer = self.judge.facts.executed(S, xid).map(|executed| executed.answer.clone());
+            if let Some(answer) = answer {
+                self.answer(xid, op, zxid, answer);
+            }
+        }
+
+        /// A read of the present state, all right.
+        pub fn read(&mut self, xid: i32, op: &Op) {
+            self.invoke(xid, op);
+            let zxid = self.judge.model().last();
+            let answer = self.judge.model().read(op, zxid);
+            self.answer(xid, op, zxid.0, answer);
+        }
+
+        pub fn event(&mut self, zxid: i64, kind: EventKind, path: &str) {
+            self.tell(Observed::Event { client: CLIENT, zxid: Zxid(zxid), kind, path: path.into() });
+        }
+
+        #[track_caller]
+        pub fn expect_fine(&self) {
+            assert_eq!(self.result, Ok(()));
+        }
+
+        #[track_caller]
+        pub fn expect_violation(&self, check: &str, words: &str) {
+            match &self.result {
+                Ok(()) => panic!("{check} noticed nothing"),
+                Err(violation) => {
+                    assert_eq!(violation.check, check, "{violation}");
+                    assert!(violation.what.contains(words), "{violation}");
+                }
+            }
+        }
+    }
+
+    pub fn create(path: &str) -> Op {
+        let mode = crate::op::Mode::Persistent;
+        Op::Create { path: path.into(), data: b"x".to_vec(), mode, with_stat: false }
+    }
+
+    pub fn set(path: &str) -> Op {
+        Op::SetData { path: path.into(), data: b"y".to_vec(), version: -1 }
+    }
+
+    pub fn get(path: &str, watch: bool) -> Op {
+        Op::GetData { path: path.into(), watch }
+    }
+}

@@ -1,0 +1,188 @@
+//! Clients see one order. Writes are linearizable: each is answered as the reference answers at its place, and its
+//! place comes after everything that anybody had been told of when it was asked for. Reads are answered from the
+//! state that their zxid names, and within a session that state never goes back. (That answers come in the order of
+//! the requests is checked where they are received, by the client.)
+
+use std::collections::BTreeMap;
+
+use zabra_core::types::{ErrorCode, SessionId, Zxid};
+
+use super::{Check, Facts, Violation};
+use crate::history::{Observed, Record};
+use crate::op::{Answer, Op};
+
+const CHECK: &str = "order";
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Order {
+    /// The latest state that each session has seen.
+    seen: BTreeMap<SessionId, Zxid>,
+}
+
+impl Check for Order {
+    fn observe(&mut self, record: &Record, facts: &Facts) -> Result<(), Violation> {
+        let Observed::Answered { session, xid, op, zxid, answer, .. } = &record.what else { return Ok(()) };
+        let seen = self.seen.entry(*session).or_default();
+        if zxid < seen {
+            return Err(Violation::new(CHECK, format!("{session} #{xid} sees {zxid} after {seen}")));
+        }
+        *seen = *zxid;
+        if *zxid > facts.model().last() {
+            let last = facts.model().last();
+            return Err(Violation::new(CHECK, format!("{session} #{xid} sees {zxid}, applied is {last}")));
+        }
+        if *answer == Err(ErrorCode::SESSIONEXPIRED) {
+            return expired(facts, *session, *xid);
+        }
+        if op.is_write() {
+            write(facts, *session, *xid, *zxid, answer)
+        } else {
+            read(facts, *session, *xid, op, *zxid, answer)
+        }
+    }
+}
+
+fn expired(facts: &Facts, session: SessionId, xid: i32) -> Result<(), Violation> {
+    if facts.is_ended(session) {
+        return Ok(());
+    }
+    Err(Violation::new(CHECK, format!("#{xid} is told that {session} has expired, which it has not")))
+}
+
+fn write(facts: &Facts, session: SessionId, xid: i32, zxid: Zxid, answer: &Answer) -> Result<(), Violation> {
+    let Some(executed) = facts.executed(session, xid) else {
+        return Err(Violation::new(CHECK, format!("{session} #{xid} is answered and was never executed")));
+    };
+    if executed.zxid != zxid {
+        let place = executed.zxid;
+        return Err(Violation::new(CHECK, format!("{session} #{xid} has its place at {place}, not {zxid}")));
+    }
+    if executed.answer != *answer {
+        let expected = &executed.answer;
+        return Err(Violation::new(
+            CHECK,
+            format!("{session} #{xid} at {zxid} brings {answer:?}, should bring {expected:?}"),
+        ));
+    }
+    let floor = facts.asked(session, xid).map_or(Zxid::ZERO, |asked| asked.floor);
+    if zxid <= floor {
+        return Err(Violation::new(
+            CHECK,
+            format!("{session} #{xid} takes place at {zxid}, and was asked for after {floor} was answered"),
+        ));
+    }
+    Ok(())
+}
+
+fn read(
+    facts: &Facts,
+    session: SessionId,
+    xid: i32,
+    op: &Op,
+    zxid: Zxid,
+    answer: &Answer,
+) -> Result<(), Violation> {
+    let expected = facts.model().read(op, zxid);
+    if expected != *answer {
+        return Err(Violation::new(
+            CHECK,
+            format!("{session} #{xid} {op} at {zxid} brings {answer:?}, should bring {expected:?}"),
+        ));
+    }
+    let floor = facts.asked(session, xid).map_or(Zxid::ZERO, |asked| asked.floor);
+    if zxid < floor {
+        return Err(Violation::new(
+            CHECK,
+            format!("{session} #{xid} sees {zxid}, and was asked for after {floor} was answered"),
+        ));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{Story, create, get, set};
+    use super::*;
+    use crate::op::Outcome;
+
+    #[test]
+    fn a_write_answered_wrongly() {
+        let mut story = Story::begin();
+        story.invoke(1, &create("/a"));
+        story.log(2, 1, create("/a").code(), None);
+        story.apply(2);
+        story.answer(1, &create("/a"), 2, Ok(Outcome::Created("/b".into(), None)));
+        story.expect_violation(CHECK, "should bring Ok(Created(\"/a\"");
+    }
+
+    #[test]
+    fn a_write_acknowledged_and_never_executed() {
+        let mut story = Story::begin();
+        story.invoke(1, &create("/a"));
+        story.answer(1, &create("/a"), 1, Ok(Outcome::Created("/a".into(), None)));
+        story.expect_violation(CHECK, "never executed");
+    }
+
+    #[test]
+    fn a_read_of_another_state_than_it_says() {
+        let mut story = Story::begin();
+        story.write(1, &create("/a"), 2);
+        story.write(2, &set("/a"), 3);
+        let stale = story.judge.model().read(&get("/a", false), Zxid(2));
+        story.invoke(3, &get("/a", false));
+        story.answer(3, &get("/a", false), 3, stale);
+        story.expect_violation(CHECK, "should bring");
+    }
+
+    #[test]
+    fn a_read_that_goes_back() {
+        let mut story = Story::begin();
+        story.write(1, &create("/a"), 2);
+        story.write(2, &set("/a"), 3);
+        let stale = story.judge.model().read(&get("/a", false), Zxid(2));
+        story.invoke(3, &get("/a", false));
+        story.answer(3, &get("/a", false), 2, stale);
+        story.expect_violation(CHECK, "sees 0x2 after 0x3");
+    }
+
+    #[test]
+    fn a_write_placed_before_what_was_answered_when_it_was_asked_for() {
+        let mut story = Story::begin();
+        story.invoke(1, &create("/a"));
+        story.log(2, 1, create("/a").code(), None);
+        story.apply(2);
+        // Another client is told of 3 before this request is made, which then takes place at 2.
+        let mut facts = Facts::default();
+        for what in [
+            Observed::Answered {
+                client: super::super::testing::CLIENT,
+                session: SessionId(5),
+                xid: 1,
+                op: std::rc::Rc::new(Op::Ping),
+                zxid: Zxid(3),
+                answer: Ok(Outcome::Done),
+            },
+            Observed::Invoked {
+                client: super::super::testing::CLIENT,
+                session: SessionId(6),
+                xid: 1,
+                op: std::rc::Rc::new(create("/a")),
+            },
+        ] {
+            facts.take(&Record { at: Default::default(), what }).unwrap();
+        }
+        assert_eq!(facts.asked(SessionId(6), 1).unwrap().floor, Zxid(3));
+        let violation = read(&facts, SessionId(6), 1, &Op::Ping, Zxid(2), &Ok(Outcome::Done)).unwrap_err();
+        assert!(violation.what.contains("asked for after 0x3"), "{violation}");
+        story.expect_fine();
+    }
+
+    #[test]
+    fn a_session_told_expired_that_is_not() {
+        let mut story = Story::begin();
+        story.invoke(1, &get("/", false));
+        story.answer(1, &get("/", false), 1, Err(ErrorCode::SESSIONEXPIRED));
+        story.expect_violation(CHECK, "which it has not");
+    }
+}

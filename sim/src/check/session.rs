@@ -1,0 +1,177 @@
+//! Sessions live exactly as long as promised, by the monotonic clock of the server that decides.
+//!
+//! Not a moment less: no server declares a session expired before its whole timeout has passed since the last time
+//! it heard of it, or since it began to serve. Not for ever: at the latest two ticks later than that it does.
+//! ZooKeeper rounds up to the next tick, and its timer may fire one tick late. A client is told that its session is
+//! gone only if it is. That the ephemeral znodes go with it, all at once and no others, follows from the equality
+//! of trees.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use zabra_core::types::SessionId;
+
+use super::{Check, Facts, Violation};
+use crate::history::{Observed, Record};
+
+const CHECK: &str = "session";
+
+/// What a server may take beyond its timers: batches wait for the processor.
+const SLACK: Duration = Duration::from_millis(50);
+
+/// A session that must be watched over.
+#[derive(Clone, Copy, Debug)]
+struct Watched {
+    /// When its server last heard of it, by that server's clock.
+    touched: u64,
+    /// Its timeout; unknown until its client was told.
+    timeout: Option<Duration>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Sessions {
+    tick: Duration,
+    watched: BTreeMap<SessionId, Watched>,
+}
+
+impl Sessions {
+    /// For servers that round up to multiples of `tick`.
+    pub fn new(tick: Duration) -> Self {
+        Self { tick, watched: BTreeMap::new() }
+    }
+
+    fn timeout(&self, session: SessionId, facts: &Facts) -> Option<Duration> {
+        let logged = || {
+            let session = facts.model().sessions().get(&session)?;
+            Some(Duration::from_millis(session.timeout_ms as u64))
+        };
+        self.watched.get(&session).and_then(|watched| watched.timeout).or_else(logged)
+    }
+
+    fn on_expired(&mut self, session: SessionId, mono: u64, facts: &Facts) -> Result<(), Violation> {
+        let (Some(watched), Some(timeout)) = (self.watched.get(&session), self.timeout(session, facts))
+        else {
+            return Ok(());
+        };
+        let silent = Duration::from_nanos(mono.saturating_sub(watched.touched));
+        if silent < timeout {
+            return Err(Violation::new(
+                CHECK,
+                format!(
+                    "{session} is declared expired after {silent:?} of silence, its timeout is {timeout:?}"
+                ),
+            ));
+        }
+        self.watched.remove(&session);
+        Ok(())
+    }
+
+    fn on_ticked(&self, mono: u64, facts: &Facts) -> Result<(), Violation> {
+        for (session, watched) in &self.watched {
+            let known = facts.model().sessions().get(session);
+            if facts.is_ended(*session) || known.is_none_or(|session| session.closed.is_some()) {
+                continue;
+            }
+            let Some(timeout) = self.timeout(*session, facts) else { continue };
+            let silent = Duration::from_nanos(mono.saturating_sub(watched.touched));
+            if silent > timeout + self.tick * 2 + SLACK {
+                return Err(Violation::new(
+                    CHECK,
+                    format!("{session} lives on after {silent:?} of silence, its timeout is {timeout:?}"),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Check for Sessions {
+    fn observe(&mut self, record: &Record, facts: &Facts) -> Result<(), Violation> {
+        match &record.what {
+            Observed::Connected { session, timeout_ms, .. } => {
+                if let Some(watched) = self.watched.get_mut(session) {
+                    watched.timeout = Some(Duration::from_millis(*timeout_ms as u64));
+                }
+            }
+            Observed::SessionExpired { session, mono, .. } => self.on_expired(*session, *mono, facts)?,
+            Observed::SessionGone { session, .. } => {
+                let known = facts.model().sessions().get(session);
+                let over = known.is_some_and(|session| session.closed.is_some());
+                if !over && !facts.is_ended(*session) {
+                    return Err(Violation::new(
+                        CHECK,
+                        format!("a client is told that {session} is gone, and nobody ended it"),
+                    ));
+                }
+            }
+            Observed::Started { mono, .. } => {
+                // Nothing that happened to the server's predecessor counts: every session starts afresh.
+                self.watched.clear();
+                for (session, known) in facts.model().sessions() {
+                    if known.closed.is_none() {
+                        self.watched.insert(*session, Watched { touched: *mono, timeout: None });
+                    }
+                }
+            }
+            Observed::Ticked { mono, .. } => self.on_ticked(*mono, facts)?,
+            Observed::Touched { session, mono, .. } => {
+                let watched = self.watched.entry(*session).or_insert(Watched { touched: 0, timeout: None });
+                watched.touched = watched.touched.max(*mono);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{CLIENT, NODE, S, Story};
+    use super::*;
+
+    const MS: u64 = 1_000_000;
+
+    #[test]
+    fn expired_early() {
+        let mut story = Story::begin();
+        story.tell(Observed::Touched { node: NODE, session: S, mono: 1000 * MS });
+        story.tell(Observed::SessionExpired { node: NODE, session: S, mono: 4999 * MS });
+        story.expect_violation(CHECK, "declared expired after 3.999s");
+    }
+
+    #[test]
+    fn expired_in_time_and_told_so() {
+        let mut story = Story::begin();
+        story.tell(Observed::SessionExpired { node: NODE, session: S, mono: 4000 * MS });
+        story.tell(Observed::SessionGone { client: CLIENT, session: S });
+        story.expect_fine();
+    }
+
+    #[test]
+    fn forgotten() {
+        let mut story = Story::begin();
+        story.tell(Observed::Ticked { node: NODE, mono: 4200 * MS });
+        story.expect_fine();
+        story.tell(Observed::Ticked { node: NODE, mono: 4251 * MS });
+        story.expect_violation(CHECK, "lives on");
+    }
+
+    #[test]
+    fn a_restart_begins_the_timeout_afresh() {
+        let mut story = Story::begin();
+        let recovered = zabra_core::types::Zxid(1);
+        story.tell(Observed::Started { node: NODE, recovered, mono: 90_000 * MS });
+        story.tell(Observed::Ticked { node: NODE, mono: 94_000 * MS });
+        story.expect_fine();
+        story.tell(Observed::SessionExpired { node: NODE, session: S, mono: 93_999 * MS });
+        story.expect_violation(CHECK, "declared expired");
+    }
+
+    #[test]
+    fn told_gone_that_is_not() {
+        let mut story = Story::begin();
+        story.tell(Observed::SessionGone { client: CLIENT, session: S });
+        story.expect_violation(CHECK, "nobody ended it");
+    }
+}

@@ -1,0 +1,43 @@
+//! The tree of every server equals the reference after each transaction: data, all stored numbers, owners, and so
+//! the set of znodes. Equality of digests stands for it; the reference computes its own.
+
+use super::{Check, Facts, Violation};
+use crate::history::{Observed, Record};
+
+const CHECK: &str = "tree";
+
+/// See the module.
+#[derive(Debug)]
+pub struct TreeEquality;
+
+impl Check for TreeEquality {
+    fn observe(&mut self, record: &Record, facts: &Facts) -> Result<(), Violation> {
+        if let Observed::Applied { node, zxid, digest } = &record.what {
+            let expected = facts.digest_after(*zxid);
+            if expected != Some(*digest) {
+                return Err(Violation::new(
+                    CHECK,
+                    format!("n{} has digest {digest:x} after {zxid}, the reference {expected:x?}", node.0),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use zabra_core::types::{OpCode, Zxid};
+
+    use super::super::testing::{NODE, Story, create};
+    use super::*;
+
+    #[test]
+    fn another_tree() {
+        let mut story = Story::begin();
+        story.invoke(1, &create("/a"));
+        story.log(2, 1, OpCode::CREATE, None);
+        story.tell(Observed::Applied { node: NODE, zxid: Zxid(2), digest: 42 });
+        story.expect_violation(CHECK, "digest 2a after 0x2");
+    }
+}

@@ -1,0 +1,525 @@
+//! The disk of one node: files and names, what is durable of them, and how requests of the core are carried out.
+//!
+//! The weakest disk that keeps the promises written at [`DiskOp`] and no others:
+//! * A write is durable once its file was synced; a name is durable once its directory was.
+//! * [`DiskOp::LogCreate`] promises nothing; the first synced [`DiskOp::LogAppend`] makes file and name durable.
+//! * [`DiskOp::Remove`] is not durable: a removed file may be back after a power failure.
+//! * A crash between request and completion carries out some beginning of the request's steps.
+
+pub mod file;
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use zabra_core::store::{Dir, DirEntry, DiskAnswer, DiskError, DiskOp, FileName};
+
+pub use file::{SimFile, TearProfile};
+
+use crate::seed::Rng;
+
+/// The error number of a failing device (`EIO`).
+pub const EIO: i32 = 5;
+/// The error number for a file that exists already (`EEXIST`).
+pub const EEXIST: i32 = 17;
+
+/// How the next synchronisation ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SyncMode {
+    /// Data go to the medium.
+    #[default]
+    Honest,
+    /// It fails, and the data are gone (see [`SimFile::fail_sync`]).
+    Failing,
+    /// It reports success and does nothing: a disk with a volatile cache that it denies.
+    Lying,
+}
+
+/// A namespace change that is not on the medium yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum NameChange {
+    Link(FileName, FileId),
+    Unlink(FileName),
+}
+
+type FileId = u64;
+
+/// One thing that a request does. Requests that promise more than one step can be cut between them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Step {
+    Create { file: FileName, exclusive: bool },
+    Rename { from: FileName, to: FileName },
+    SetLen { file: FileName, len: u64, only_grow: bool },
+    SyncDir(Dir),
+    SyncFile(FileName),
+    Unlink(FileName),
+    Write { file: FileName, offset: u64, bytes: Bytes },
+}
+
+/// A disk.
+#[derive(Clone, Debug)]
+pub struct Disk {
+    files: BTreeMap<FileId, SimFile>,
+    next_file: FileId,
+    /// Names as the operating system shows them.
+    names: BTreeMap<FileName, FileId>,
+    /// Names that a power failure leaves.
+    durable_names: BTreeMap<FileName, FileId>,
+    pending_names: Vec<NameChange>,
+    /// The log file that is appended to, and where; lost with the process.
+    log: Option<(FileName, u64)>,
+    /// The snapshot that is being written: its final name and bytes so far; lost with the process.
+    snapshot: Option<(FileName, u64)>,
+    /// Bytes that fit.
+    capacity: u64,
+    sync_mode: SyncMode,
+    /// How often a synchronisation has succeeded; what a run reached is judged by such counts.
+    sync_count: u64,
+}
+
+impl Default for Disk {
+    fn default() -> Self {
+        Self {
+            files: BTreeMap::new(),
+            next_file: 0,
+            names: BTreeMap::new(),
+            durable_names: BTreeMap::new(),
+            pending_names: Vec::new(),
+            log: None,
+            snapshot: None,
+            capacity: u64::MAX,
+            sync_mode: SyncMode::Honest,
+            sync_count: 0,
+        }
+    }
+}
+
+impl Disk {
+    /// Bytes that fit from now on; what is there already stays.
+    pub fn set_capacity(&mut self, capacity: u64) {
+        self.capacity = capacity;
+    }
+
+    /// Whether it can be full.
+    pub fn is_limited(&self) -> bool {
+        self.capacity != u64::MAX
+    }
+
+    /// How synchronisations end from now on.
+    pub fn set_sync_mode(&mut self, mode: SyncMode) {
+        self.sync_mode = mode;
+    }
+
+    /// Bytes in use.
+    pub fn used(&self) -> u64 {
+        self.names.values().map(|id| self.files[id].image().len() as u64).sum()
+    }
+
+    /// How often a synchronisation has succeeded.
+    pub fn sync_count(&self) -> u64 {
+        self.sync_count
+    }
+
+    /// All files, as the operating system shows them.
+    pub fn files(&self) -> impl Iterator<Item = (&FileName, &[u8])> {
+        self.names.iter().map(|(name, id)| (name, self.files[id].image()))
+    }
+
+    /// All files that are there after a power failure at this moment, with what is certain to be in them.
+    pub fn durable_files(&self) -> impl Iterator<Item = (&FileName, &[u8])> {
+        self.durable_names.iter().map(|(name, id)| (name, self.files[id].durable()))
+    }
+
+    /// What of a file is certain to be there after a power failure at this moment.
+    pub fn durable_file(&self, file: &FileName) -> Option<&[u8]> {
+        self.durable_names.get(file).map(|id| self.files[id].durable())
+    }
+
+    /// Turns bits of one byte of a file around, wherever copies of it are.
+    pub fn rot(&mut self, file: &FileName, offset: usize, bits: u8) {
+        if let Some(id) = self.names.get(file) {
+            self.files.get_mut(id).expect("a name leads to a file").rot(offset, bits);
+        }
+    }
+
+    /// Puts a file there, durably: the state a scenario begins with.
+    pub fn put(&mut self, file: FileName, bytes: &[u8]) {
+        let dir = file.dir;
+        self.create(&file, false).expect("creating anew cannot fail");
+        let content = self.file_mut(&file).expect("just created");
+        content.write(0, bytes);
+        content.sync();
+        self.sync_dir(dir);
+    }
+
+    /// Removes a file, durably.
+    pub fn take(&mut self, file: &FileName) {
+        self.names.remove(file);
+        self.durable_names.remove(file);
+        self.pending_names.retain(|change| match change {
+            NameChange::Link(name, _) | NameChange::Unlink(name) => name != file,
+        });
+    }
+
+    /// Carries a request out.
+    pub fn run(&mut self, op: &DiskOp) -> Result<DiskAnswer, DiskError> {
+        match op {
+            DiskOp::List { .. } => Ok(DiskAnswer::Listing(
+                self.files()
+                    .map(|(file, image)| DirEntry { file: file.clone(), size: image.len() as u64 })
+                    .collect(),
+            )),
+            DiskOp::Read { file, offset, len, .. } => {
+                let id = self.names.get(file).ok_or(DiskError::NotFound)?;
+                let image = self.files[id].image();
+                let from = usize::try_from(*offset).unwrap_or(usize::MAX).min(image.len());
+                let to = from.saturating_add(*len).min(image.len());
+                Ok(DiskAnswer::Data(Bytes::copy_from_slice(&image[from..to])))
+            }
+            _ => {
+                for step in self.steps(op)? {
+                    self.step(step)?;
+                }
+                self.after(op);
+                Ok(DiskAnswer::Done)
+            }
+        }
+    }
+
+    /// Carries out some beginning of a request, because the process ended in the middle of it.
+    pub fn run_partly(&mut self, op: &DiskOp, rng: &mut Rng) {
+        if matches!(op, DiskOp::List { .. } | DiskOp::Read { .. }) {
+            return;
+        }
+        let Ok(steps) = self.steps(op) else { return };
+        let whole = rng.index(steps.len() + 1);
+        for (index, step) in steps.into_iter().enumerate() {
+            if index < whole {
+                if self.step(step).is_err() {
+                    return;
+                }
+            } else if let Step::Write { file, offset, bytes } = step {
+                let cut = rng.index(bytes.len() + 1);
+                let _ = self.step(Step::Write { file, offset, bytes: bytes.slice(..cut) });
+                return;
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// The process ends; the operating system keeps what it was given.
+    pub fn end_process(&mut self) {
+        self.log = None;
+        self.snapshot = None;
+    }
+
+    /// The power fails: what was not synced is lost, kept or torn, each name and each write by itself.
+    pub fn lose_power(&mut self, rng: &mut Rng, profile: &TearProfile) {
+        self.end_process();
+        for change in std::mem::take(&mut self.pending_names) {
+            if !rng.chance(profile.lost) {
+                apply_name(&mut self.durable_names, change);
+            }
+        }
+        for file in self.files.values_mut() {
+            file.lose_power(rng, profile);
+        }
+        self.names.clone_from(&self.durable_names);
+        let names = &self.names;
+        self.files.retain(|id, _| names.values().any(|named| named == id));
+    }
+
+    fn steps(&self, op: &DiskOp) -> Result<Vec<Step>, DiskError> {
+        Ok(match op {
+            DiskOp::LogCreate { file, .. } => vec![Step::Create { file: file.clone(), exclusive: true }],
+            DiskOp::LogAppend { bytes, grow_to, sync, .. } => {
+                let (file, offset) = self.log.clone().expect("nothing is appended before a log was created");
+                let mut steps = Vec::new();
+                if let Some(len) = *grow_to {
+                    steps.push(Step::SetLen { file: file.clone(), len, only_grow: true });
+                }
+                steps.push(Step::Write { file: file.clone(), offset, bytes: bytes.clone() });
+                if *sync {
+                    let dir = file.dir;
+                    steps.push(Step::SyncFile(file));
+                    steps.push(Step::SyncDir(dir));
+                }
+                steps
+            }
+            DiskOp::Truncate { file, size, .. } => vec![
+                Step::SetLen { file: file.clone(), len: *size, only_grow: false },
+                Step::SyncFile(file.clone()),
+            ],
+            DiskOp::SnapshotCreate { file, .. } => {
+                vec![Step::Create { file: temporary(file), exclusive: false }]
+            }
+            DiskOp::SnapshotAppend { bytes, .. } => {
+                let (file, offset) = self.snapshot.clone().expect("no snapshot was begun");
+                vec![Step::Write { file: temporary(&file), offset, bytes: bytes.clone() }]
+            }
+            DiskOp::SnapshotFinish { .. } => {
+                let (file, _) = self.snapshot.clone().expect("no snapshot was begun");
+                publish(&file)
+            }
+            DiskOp::SnapshotDiscard { .. } => match &self.snapshot {
+                Some((file, _)) => vec![Step::Unlink(temporary(file))],
+                None => Vec::new(),
+            },
+            DiskOp::Replace { file, bytes, .. } => {
+                let mut steps = vec![
+                    Step::Create { file: temporary(file), exclusive: false },
+                    Step::Write { file: temporary(file), offset: 0, bytes: bytes.clone() },
+                ];
+                steps.extend(publish(file));
+                steps
+            }
+            DiskOp::Remove { files, .. } => files.iter().cloned().map(Step::Unlink).collect(),
+            DiskOp::List { .. } | DiskOp::Read { .. } => Vec::new(),
+        })
+    }
+
+    /// What the process remembers of a request that succeeded.
+    fn after(&mut self, op: &DiskOp) {
+        match op {
+            DiskOp::LogCreate { file, .. } => self.log = Some((file.clone(), 0)),
+            DiskOp::LogAppend { bytes, .. } => {
+                self.log.as_mut().expect("checked when its steps were made").1 += bytes.len() as u64;
+            }
+            DiskOp::SnapshotCreate { file, .. } => self.snapshot = Some((file.clone(), 0)),
+            DiskOp::SnapshotAppend { bytes, .. } => {
+                self.snapshot.as_mut().expect("checked when its steps were made").1 += bytes.len() as u64;
+            }
+            DiskOp::SnapshotFinish { .. } | DiskOp::SnapshotDiscard { .. } => self.snapshot = None,
+            DiskOp::Truncate { .. }
+            | DiskOp::Replace { .. }
+            | DiskOp::Remove { .. }
+            | DiskOp::List { .. }
+            | DiskOp::Read { .. } => {}
+        }
+    }
+
+    fn step(&mut self, step: Step) -> Result<(), DiskError> {
+        match step {
+            Step::Create { file, exclusive } => self.create(&file, exclusive),
+            Step::Rename { from, to } => {
+                let id = self.names.remove(&from).ok_or(DiskError::NotFound)?;
+                self.names.insert(to.clone(), id);
+                // The new name is linked before the old one goes: a rename never loses the file itself.
+                self.pending_names.push(NameChange::Link(to, id));
+                self.pending_names.push(NameChange::Unlink(from));
+                Ok(())
+            }
+            Step::SetLen { file, len, only_grow } => {
+                let len = usize::try_from(len).expect("simulated files fit the memory");
+                let size = self.file_mut(&file)?.image().len();
+                if len > size && self.used() + (len - size) as u64 > self.capacity {
+                    return Err(DiskError::Full);
+                }
+                if len > size || !only_grow {
+                    self.file_mut(&file)?.set_len(len);
+                }
+                Ok(())
+            }
+            Step::SyncDir(dir) => {
+                match self.sync_mode {
+                    SyncMode::Honest => self.sync_dir(dir),
+                    SyncMode::Failing => return Err(DiskError::Failed(EIO)),
+                    SyncMode::Lying => {}
+                }
+                Ok(())
+            }
+            Step::SyncFile(file) => {
+                let mode = self.sync_mode;
+                let content = self.file_mut(&file)?;
+                match mode {
+                    SyncMode::Honest => content.sync(),
+                    SyncMode::Failing => {
+                        content.fail_sync();
+                        return Err(DiskError::Failed(EIO));
+                    }
+                    SyncMode::Lying => {}
+                }
+                self.sync_count += 1;
+                Ok(())
+            }
+            Step::Unlink(file) => {
+                if self.names.remove(&file).is_some() {
+                    self.pending_names.push(NameChange::Unlink(file));
+                }
+                Ok(())
+            }
+            Step::Write { file, offset, bytes } => self.write(&file, offset, &bytes),
+        }
+    }
+
+    fn create(&mut self, file: &FileName, exclusive: bool) -> Result<(), DiskError> {
+        if exclusive && self.names.contains_key(file) {
+            return Err(DiskError::Failed(EEXIST));
+        }
+        let id = self.next_file;
+        self.next_file += 1;
+        self.files.insert(id, SimFile::default());
+        self.names.insert(file.clone(), id);
+        self.pending_names.push(NameChange::Link(file.clone(), id));
+        Ok(())
+    }
+
+    fn write(&mut self, file: &FileName, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
+        let offset = usize::try_from(offset).expect("simulated files fit the memory");
+        let used = self.used();
+        let capacity = self.capacity;
+        let content = self.file_mut(file)?;
+        let growth = (offset + bytes.len()).saturating_sub(content.image().len()) as u64;
+        let room = capacity.saturating_sub(used);
+        if growth > room {
+            // A full disk takes what fits, as write(2) does.
+            let fits = bytes.len() - usize::try_from(growth - room).expect("growth is at most the length");
+            content.write(offset, &bytes[..fits]);
+            return Err(DiskError::Full);
+        }
+        content.write(offset, bytes);
+        Ok(())
+    }
+
+    fn sync_dir(&mut self, dir: Dir) {
+        let (now, later) =
+            std::mem::take(&mut self.pending_names).into_iter().partition(|change| match change {
+                NameChange::Link(name, _) | NameChange::Unlink(name) => name.dir == dir,
+            });
+        self.pending_names = later;
+        let now: Vec<NameChange> = now;
+        for change in now {
+            apply_name(&mut self.durable_names, change);
+        }
+    }
+
+    fn file_mut(&mut self, file: &FileName) -> Result<&mut SimFile, DiskError> {
+        let id = self.names.get(file).ok_or(DiskError::NotFound)?;
+        Ok(self.files.get_mut(id).expect("a name leads to a file"))
+    }
+}
+
+fn apply_name(names: &mut BTreeMap<FileName, FileId>, change: NameChange) {
+    match change {
+        NameChange::Link(name, id) => {
+            names.insert(name, id);
+        }
+        NameChange::Unlink(name) => {
+            names.remove(&name);
+        }
+    }
+}
+
+/// Makes the temporary version of a file durable and gives it its name.
+fn publish(file: &FileName) -> Vec<Step> {
+    vec![
+        Step::SyncFile(temporary(file)),
+        Step::Rename { from: temporary(file), to: file.clone() },
+        Step::SyncDir(file.dir),
+    ]
+}
+
+/// The name that a file has until it is complete.
+pub fn temporary(file: &FileName) -> FileName {
+    FileName { dir: file.dir, name: format!("{}.tmp", file.name) }
+}
+
+#[cfg(test)]
+mod tests {
+    use zabra_core::types::Ticket;
+
+    use super::*;
+    use crate::seed::Seed;
+
+    const T: Ticket = Ticket(1);
+    const ALL_LOST: TearProfile = TearProfile { lost: 1_000_000, torn: 0, scattered: 0, sector: 1 };
+    const HALF_LOST: TearProfile = TearProfile { lost: 500_000, torn: 500_000, scattered: 0, sector: 1 };
+
+    fn log(name: &str) -> FileName {
+        FileName { dir: Dir::Log, name: name.into() }
+    }
+
+    fn append(bytes: &'static [u8], sync: bool) -> DiskOp {
+        DiskOp::LogAppend { ticket: T, bytes: Bytes::from_static(bytes), grow_to: Some(64), sync }
+    }
+
+    fn names(disk: &Disk) -> Vec<String> {
+        disk.files().map(|(file, _)| file.name.clone()).collect()
+    }
+
+    #[test]
+    fn a_log_is_durable_after_its_first_sync_and_not_before() {
+        let mut rng = Seed(1).stream("test", 0);
+        let mut disk = Disk::default();
+        disk.run(&DiskOp::LogCreate { ticket: T, file: log("log.1") }).unwrap();
+        disk.run(&append(b"abc", false)).unwrap();
+        let mut early = disk.clone();
+        early.lose_power(&mut rng, &ALL_LOST);
+        assert!(names(&early).is_empty());
+        disk.run(&append(b"def", true)).unwrap();
+        disk.lose_power(&mut rng, &ALL_LOST);
+        let (_, image) = disk.files().next().unwrap();
+        assert_eq!((&image[..7], image.len()), (&b"abcdef\0"[..], 64));
+    }
+
+    #[test]
+    fn a_replaced_file_is_old_or_new_wherever_the_crash_comes() {
+        let mut rng = Seed(2).stream("test", 0);
+        let epoch = FileName { dir: Dir::Snapshot, name: "currentEpoch".into() };
+        let (mut old, mut new) = (0, 0);
+        for _ in 0..300 {
+            let mut disk = Disk::default();
+            disk.put(epoch.clone(), b"1");
+            let op = DiskOp::Replace { ticket: T, file: epoch.clone(), bytes: Bytes::from_static(b"2") };
+            disk.run_partly(&op, &mut rng);
+            disk.lose_power(&mut rng, &HALF_LOST);
+            match disk.files().find(|(file, _)| **file == epoch).expect("never gone").1 {
+                b"1" => old += 1,
+                b"2" => new += 1,
+                other => panic!("neither old nor new: {other:?}"),
+            }
+        }
+        assert!(old > 30 && new > 30, "{old} old, {new} new");
+    }
+
+    #[test]
+    fn a_removed_file_may_come_back() {
+        let mut rng = Seed(3).stream("test", 0);
+        let mut disk = Disk::default();
+        disk.put(log("log.1"), b"x");
+        disk.run(&DiskOp::Remove { ticket: T, files: vec![log("log.1"), log("log.9")] }).unwrap();
+        assert!(names(&disk).is_empty());
+        disk.lose_power(&mut rng, &ALL_LOST);
+        assert_eq!(names(&disk), ["log.1"]);
+    }
+
+    #[test]
+    fn a_full_disk_takes_what_fits() {
+        let mut disk = Disk::default();
+        disk.set_capacity(4);
+        disk.run(&DiskOp::LogCreate { ticket: T, file: log("log.1") }).unwrap();
+        let op =
+            DiskOp::LogAppend { ticket: T, bytes: Bytes::from_static(b"abcdef"), grow_to: None, sync: true };
+        assert_eq!(disk.run(&op), Err(DiskError::Full));
+        assert_eq!(disk.files().next().unwrap().1, b"abcd");
+    }
+
+    #[test]
+    fn a_log_is_not_created_twice() {
+        let mut disk = Disk::default();
+        disk.put(log("log.1"), b"x");
+        let again = DiskOp::LogCreate { ticket: T, file: log("log.1") };
+        assert_eq!(disk.run(&again), Err(DiskError::Failed(EEXIST)));
+    }
+
+    #[test]
+    fn a_lying_sync_promises_and_does_nothing() {
+        let mut rng = Seed(4).stream("test", 0);
+        let mut disk = Disk::default();
+        disk.set_sync_mode(SyncMode::Lying);
+        disk.run(&DiskOp::LogCreate { ticket: T, file: log("log.1") }).unwrap();
+        disk.run(&append(b"abc", true)).unwrap();
+        disk.lose_power(&mut rng, &ALL_LOST);
+        assert!(names(&disk).is_empty());
+    }
+}

@@ -1,0 +1,245 @@
+//! What happened in a run, as checkers and reports see it.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::rc::Rc;
+
+use zabra_core::types::{SessionId, Zxid};
+
+use crate::clock::SimTime;
+use crate::link::{ClientId, NodeId};
+use crate::op::{Answer, EventKind, Op};
+use crate::txnlog::Logged;
+
+/// Something that a checker may want to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Observed {
+    /// A client was answered.
+    Answered {
+        /// Which.
+        client: ClientId,
+        /// In which session.
+        session: SessionId,
+        /// To which request.
+        xid: i32,
+        /// The request.
+        op: Rc<Op>,
+        /// The zxid in the reply's header.
+        zxid: Zxid,
+        /// What it was told.
+        answer: Answer,
+    },
+    /// A server applied a transaction.
+    Applied {
+        /// Which.
+        node: NodeId,
+        /// What.
+        zxid: Zxid,
+        /// The digest of its tree afterwards.
+        digest: u64,
+    },
+    /// A client has a session on a connection, a new one or its old one.
+    Connected {
+        /// Which.
+        client: ClientId,
+        /// The session.
+        session: SessionId,
+        /// Its negotiated timeout.
+        timeout_ms: i32,
+        /// Whether it had the session before.
+        resumed: bool,
+    },
+    /// A node went down.
+    Crashed {
+        /// Which.
+        node: NodeId,
+        /// Whether unsynced data were at risk.
+        power: bool,
+    },
+    /// A client lost its connection.
+    Disconnected {
+        /// Which.
+        client: ClientId,
+    },
+    /// A client was told of a change.
+    Event {
+        /// Which.
+        client: ClientId,
+        /// The zxid in the event's header.
+        zxid: Zxid,
+        /// What happened.
+        kind: EventKind,
+        /// To which znode.
+        path: String,
+    },
+    /// A fault was injected, in words.
+    Fault(String),
+    /// All faults have stopped; from now on the world must come to rest.
+    Healed,
+    /// A client asked for something.
+    Invoked {
+        /// Which.
+        client: ClientId,
+        /// In which session.
+        session: SessionId,
+        /// The number of the request.
+        xid: i32,
+        /// What.
+        op: Rc<Op>,
+    },
+    /// A server handed a transaction to its disk.
+    Logged {
+        /// Which.
+        node: NodeId,
+        /// What.
+        record: Logged,
+    },
+    /// A server sent an answer or a watch event.
+    Sent {
+        /// Which.
+        node: NodeId,
+        /// The xid in the header.
+        xid: i32,
+        /// The zxid in the header.
+        zxid: Zxid,
+        /// The last transaction that would survive a power failure at this moment.
+        durable: Zxid,
+    },
+    /// A server decided that a session has expired.
+    SessionExpired {
+        /// Which server.
+        node: NodeId,
+        /// Which session.
+        session: SessionId,
+        /// What its monotonic clock shows, in nanoseconds.
+        mono: u64,
+    },
+    /// A client was told that its session is gone.
+    SessionGone {
+        /// Which.
+        client: ClientId,
+        /// The session.
+        session: SessionId,
+    },
+    /// A server took something from a client that keeps its session alive.
+    Touched {
+        /// Which server.
+        node: NodeId,
+        /// Which session.
+        session: SessionId,
+        /// What its monotonic clock shows, in nanoseconds.
+        mono: u64,
+    },
+    /// A server serves.
+    Started {
+        /// Which.
+        node: NodeId,
+        /// The last transaction that it recovered.
+        recovered: Zxid,
+        /// What its monotonic clock shows, in nanoseconds.
+        mono: u64,
+    },
+    /// Time passed at a server that serves.
+    Ticked {
+        /// Which.
+        node: NodeId,
+        /// What its monotonic clock shows, in nanoseconds.
+        mono: u64,
+    },
+    /// A server stopped by itself, or did not start; in words.
+    Stopped {
+        /// Which.
+        node: NodeId,
+        /// Why.
+        why: String,
+        /// Whether it was asked to, or has a failing disk for an excuse.
+        excused: bool,
+    },
+}
+
+/// An observation and its time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// When.
+    pub at: SimTime,
+    /// What.
+    pub what: Observed,
+}
+
+impl fmt::Display for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.at)?;
+        match &self.what {
+            Observed::Answered { client, session, xid, op, zxid, answer } => {
+                write!(f, "c{} < {session} #{xid} {op} = {answer:?} at {zxid}", client.0)
+            }
+            Observed::Applied { node, zxid, digest } => {
+                write!(f, "n{} applied {zxid}, digest {digest:x}", node.0)
+            }
+            Observed::Connected { client, session, timeout_ms, resumed } => {
+                let how = if *resumed { "resumed" } else { "opened" };
+                write!(f, "c{} {how} {session}, timeout {timeout_ms} ms", client.0)
+            }
+            Observed::Crashed { node, power } => {
+                write!(f, "n{} {}", node.0, if *power { "lost its power" } else { "was killed" })
+            }
+            Observed::Disconnected { client } => write!(f, "c{} lost its connection", client.0),
+            Observed::Event { client, zxid, kind, path } => {
+                write!(f, "c{} < event {kind:?} {path} at {zxid}", client.0)
+            }
+            Observed::Fault(words) => write!(f, "-- {words}"),
+            Observed::Healed => f.write_str("-- all faults stop"),
+            Observed::Invoked { client, session, xid, op } => {
+                write!(f, "c{} > {session} #{xid} {op}", client.0)
+            }
+            Observed::Logged { node, record } => write!(f, "n{} logs {record}", node.0),
+            Observed::Sent { node, xid, zxid, durable } => {
+                write!(f, "n{} sends #{xid} at {zxid}, durable {durable}", node.0)
+            }
+            Observed::SessionExpired { node, session, .. } => write!(f, "n{} expires {session}", node.0),
+            Observed::SessionGone { client, session } => {
+                write!(f, "c{} is told that {session} is gone", client.0)
+            }
+            Observed::Touched { node, session, .. } => write!(f, "n{} hears of {session}", node.0),
+            Observed::Started { node, recovered, .. } => {
+                write!(f, "n{} serves, recovered up to {recovered}", node.0)
+            }
+            Observed::Ticked { node, mono } => write!(f, "n{} shows {mono} ns", node.0),
+            Observed::Stopped { node, why, .. } => write!(f, "n{} stopped: {why}", node.0),
+        }
+    }
+}
+
+/// The last records, for the report of a failure.
+#[derive(Clone, Debug)]
+pub struct History {
+    last: VecDeque<Record>,
+    keep: usize,
+    count: u64,
+}
+
+impl History {
+    /// A history that remembers the last `keep` records.
+    pub fn new(keep: usize) -> Self {
+        Self { last: VecDeque::new(), keep, count: 0 }
+    }
+
+    /// Adds a record.
+    pub fn push(&mut self, record: Record) {
+        self.count += 1;
+        if self.last.len() == self.keep {
+            self.last.pop_front();
+        }
+        self.last.push_back(record);
+    }
+
+    /// The last records, oldest first.
+    pub fn last(&self) -> impl Iterator<Item = &Record> {
+        self.last.iter()
+    }
+
+    /// How many there were in all.
+    pub const fn count(&self) -> u64 {
+        self.count
+    }
+}

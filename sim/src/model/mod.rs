@@ -1,0 +1,207 @@
+//! The reference: a tree and a session table as ZooKeeper's documentation and source describe them, written to be
+//! obvious and never to be fast. It shares no code with the core's tree, pipeline or digest.
+//!
+//! It executes *requests*, not transactions: what a request does and answers at its place in the order is decided
+//! here a second time, from the state that all requests before it left. Every state it ever had can be looked up
+//! by zxid, since an answer may be read long after the state it describes has passed.
+
+mod digest;
+mod eval;
+mod node;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use zabra_core::time::WallTime;
+use zabra_core::types::{ErrorCode, SessionId, Stat, Zxid};
+
+pub use node::Node;
+
+use crate::op::{Answer, EventKind, Op, Outcome};
+
+/// Who executes a request, and where in the order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its place.
+    pub zxid: Zxid,
+    /// The time that the ordering server stamped it with.
+    pub time: WallTime,
+    /// The session that asked.
+    pub session: SessionId,
+}
+
+/// A change that watches tell of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// What happened.
+    pub kind: EventKind,
+    /// To which znode.
+    pub path: String,
+}
+
+/// A session, as the order of transactions knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// Its negotiated timeout.
+    pub timeout_ms: i32,
+    /// When it began.
+    pub opened: Zxid,
+    /// When it ended.
+    pub closed: Option<Zxid>,
+}
+
+/// All states of the reference tree, the present one last.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// Every version of every znode, in ascending order of zxid; `None` where it was deleted.
+    versions: BTreeMap<String, Vec<(Zxid, Option<Rc<Node>>)>>,
+    sessions: BTreeMap<SessionId, Session>,
+    /// Owned by session, for the end of a session.
+    ephemerals: BTreeMap<SessionId, BTreeSet<String>>,
+    /// Sum over all znodes, see [`digest`].
+    digest: u64,
+    last: Zxid,
+    /// What each transaction changed, in the order in which watches must tell of it.
+    changes: BTreeMap<Zxid, Vec<Change>>,
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        let mut model = Self {
+            versions: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            ephemerals: BTreeMap::new(),
+            digest: 0,
+            last: Zxid::ZERO,
+            changes: BTreeMap::new(),
+        };
+        for (path, children) in [
+            ("/", &["zookeeper"][..]),
+            ("/zookeeper", &["config", "quota"]),
+            ("/zookeeper/config", &[]),
+            ("/zookeeper/quota", &[]),
+        ] {
+            let node = Node {
+                data: Some(Vec::new()),
+                children: children.iter().map(|&name| name.to_owned()).collect(),
+                ..Node::default()
+            };
+            model.put(Zxid::ZERO, path, Some(Rc::new(node)));
+        }
+        model
+    }
+}
+
+impl Model {
+    /// The last transaction that was executed.
+    pub const fn last(&self) -> Zxid {
+        self.last
+    }
+
+    /// ZooKeeper's digest of the present tree.
+    pub const fn digest(&self) -> u64 {
+        self.digest
+    }
+
+    /// The session table.
+    pub const fn sessions(&self) -> &BTreeMap<SessionId, Session> {
+        &self.sessions
+    }
+
+    /// The znodes that a session owns now.
+    pub fn ephemerals(&self, session: SessionId) -> impl Iterator<Item = &str> {
+        self.ephemerals.get(&session).into_iter().flatten().map(String::as_str)
+    }
+
+    /// What the transaction at `zxid` changed, in the order in which watches must tell of it.
+    pub fn changes(&self, zxid: Zxid) -> &[Change] {
+        self.changes.get(&zxid).map_or(&[], Vec::as_slice)
+    }
+
+    /// All transactions after `after` up to and including `until`, with what they changed.
+    pub fn changes_within(&self, after: Zxid, until: Zxid) -> impl Iterator<Item = (Zxid, &Change)> {
+        let range = (std::ops::Bound::Excluded(after), std::ops::Bound::Included(until));
+        let nothing = after >= until;
+        (!nothing)
+            .then(|| self.changes.range(range))
+            .into_iter()
+            .flatten()
+            .flat_map(|(&zxid, changes)| changes.iter().map(move |change| (zxid, change)))
+    }
+
+    /// A znode as it is now.
+    pub fn node(&self, path: &str) -> Option<&Rc<Node>> {
+        self.versions.get(path)?.last()?.1.as_ref()
+    }
+
+    /// A znode as it was once `zxid` was executed.
+    pub fn node_at(&self, path: &str, zxid: Zxid) -> Option<&Rc<Node>> {
+        let versions = self.versions.get(path)?;
+        let until = versions.partition_point(|(at, _)| *at <= zxid);
+        versions[..until].last()?.1.as_ref()
+    }
+
+    /// All paths that exist now.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.versions
+            .iter()
+            .filter(|(_, versions)| versions.last().is_some_and(|(_, node)| node.is_some()))
+            .map(|(path, _)| path.as_str())
+    }
+
+    /// What a read answers in the state that `zxid` left.
+    pub fn read(&self, op: &Op, zxid: Zxid) -> Answer {
+        let found = |path: &str| self.node_at(path, zxid).ok_or(ErrorCode::NONODE);
+        Ok(match op {
+            Op::Exists { path, .. } => Outcome::Stat(found(path)?.stat()),
+            Op::GetData { path, .. } => {
+                let node = found(path)?;
+                Outcome::Data(node.data.clone(), node.stat())
+            }
+            Op::GetChildren { path, .. } => {
+                let node = found(path)?;
+                Outcome::Children(node.children.iter().cloned().collect(), node.stat())
+            }
+            Op::Ping | Op::SetWatches { .. } => Outcome::Done,
+            Op::Sync { path } => Outcome::Path(path.clone()),
+            Op::Check { .. }
+            | Op::CloseSession
+            | Op::Create { .. }
+            | Op::Delete { .. }
+            | Op::Multi(_)
+            | Op::SetData { .. } => unreachable!("{op} is no read"),
+        })
+    }
+
+    /// A session begins at `place`.
+    pub fn open_session(&mut self, place: Place, timeout_ms: i32) {
+        self.advance(place.zxid);
+        let session = Session { timeout_ms, opened: place.zxid, closed: None };
+        self.sessions.insert(place.session, session);
+    }
+
+    /// Takes its place in the order and does nothing: a request that was refused before it was looked at.
+    pub fn skip(&mut self, zxid: Zxid) {
+        self.advance(zxid);
+    }
+
+    fn advance(&mut self, zxid: Zxid) {
+        assert!(zxid > self.last, "{zxid} executed after {}", self.last);
+        self.last = zxid;
+    }
+
+    fn put(&mut self, zxid: Zxid, path: &str, node: Option<Rc<Node>>) {
+        if let Some(old) = self.node(path) {
+            self.digest = self.digest.wrapping_sub(digest::of(path, old));
+        }
+        if let Some(new) = &node {
+            self.digest = self.digest.wrapping_add(digest::of(path, new));
+        }
+        self.versions.entry(path.to_owned()).or_default().push((zxid, node));
+    }
+}
+
+/// The stat of a znode that a create2 answers with: that of the znode as just created.
+fn created_stat(node: &Node) -> Stat {
+    node.stat()
+}

@@ -1,0 +1,152 @@
+//! One server process after the other on one machine: its disk and clocks, which outlive processes, and the process
+//! of the moment, which recovers, serves and ends.
+//!
+//! Every process has a generation number. Whatever was begun for an earlier one (a disk completion, a timer, a wake)
+//! carries the number and is dropped when it comes: the dead hear nothing.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use zabra_core::recovery::Recovery;
+use zabra_core::server::{Input, Server};
+use zabra_core::store::{DiskOp, Stream};
+use zabra_core::types::{ConnId, SessionId};
+use zabra_core::wire::Deframer;
+
+use crate::clock::{Clock, SimTime};
+use crate::disk::Disk;
+use crate::link::LinkId;
+use crate::seed::Rng;
+use crate::txnlog::LogTap;
+
+/// What a node's process does at the moment.
+#[derive(Debug)]
+pub enum Life {
+    /// There is none.
+    Down,
+    /// It reads its disk.
+    Recovering(Box<Recovery>),
+    /// It has stopped by itself; the connections it had are gone.
+    Stopped,
+    /// It serves.
+    Up(Box<Server>),
+}
+
+/// A client connection, as its server has it.
+#[derive(Debug)]
+pub struct Conn {
+    /// What carries it.
+    pub link: LinkId,
+    /// Cuts what is sent into frames, to see what the client is told.
+    pub sent: Deframer,
+    /// Whether the handshake was answered.
+    pub greeted: bool,
+    /// The session that is attached to it.
+    pub session: Option<SessionId>,
+    /// When something came from it, by the node's monotonic clock.
+    pub heard: u64,
+}
+
+/// Requests to the disk in one order.
+#[derive(Debug, Default)]
+pub struct DiskQueue {
+    /// The one that is being carried out.
+    pub current: Option<DiskOp>,
+    /// Those that wait for it.
+    pub waiting: VecDeque<DiskOp>,
+}
+
+/// A machine with a server on it.
+#[derive(Debug)]
+pub struct Node {
+    /// Its disk.
+    pub disk: Disk,
+    /// Its clocks.
+    pub clock: Clock,
+    /// Counts processes.
+    pub generation: u64,
+    /// The process.
+    pub life: Life,
+    /// What is in the log of this process, and what of it is durable.
+    pub tap: LogTap,
+    /// What happened and was not told to the process yet.
+    pub inbox: VecDeque<Input>,
+    /// Whether it is to be told soon.
+    pub wake_due: bool,
+    /// When its timer is set for.
+    pub timer: Option<SimTime>,
+    /// Its connections.
+    pub conns: BTreeMap<ConnId, Conn>,
+    /// Never used twice, not even by later processes.
+    pub next_conn: u64,
+    /// The log, and everything else.
+    pub queues: BTreeMap<Stream, DiskQueue>,
+    /// The disk does nothing until then.
+    pub stalled_until: SimTime,
+    /// The process does nothing until then.
+    pub paused_until: SimTime,
+    /// Its disk fails, which excuses that it stops.
+    pub disk_fails: bool,
+    /// A synchronisation failed: what the cache shows is not what the disk has, so only a power cycle helps.
+    pub cache_lies: bool,
+    /// It was asked to stop.
+    pub stopping: bool,
+    /// Seeds of its processes, and how busy its processor is.
+    pub rng: Rng,
+}
+
+impl Node {
+    /// A machine with an empty disk, switched off.
+    pub fn new(clock: Clock, rng: Rng) -> Self {
+        let disk = Disk::default();
+        Self {
+            tap: LogTap::new(&disk),
+            disk,
+            clock,
+            generation: 0,
+            life: Life::Down,
+            inbox: VecDeque::new(),
+            wake_due: false,
+            timer: None,
+            conns: BTreeMap::new(),
+            next_conn: 1,
+            queues: BTreeMap::from([
+                (Stream::Log, DiskQueue::default()),
+                (Stream::Bulk, DiskQueue::default()),
+            ]),
+            stalled_until: SimTime::ZERO,
+            paused_until: SimTime::ZERO,
+            disk_fails: false,
+            cache_lies: false,
+            stopping: false,
+            rng,
+        }
+    }
+
+    /// Whether its process serves.
+    pub const fn is_up(&self) -> bool {
+        matches!(self.life, Life::Up(_))
+    }
+
+    /// Whether it has no process that works.
+    pub const fn is_down(&self) -> bool {
+        matches!(self.life, Life::Down | Life::Stopped)
+    }
+
+    /// The queue of a stream.
+    pub fn queue(&mut self, stream: Stream) -> &mut DiskQueue {
+        self.queues.get_mut(&stream).expect("both streams have one")
+    }
+
+    /// Forgets everything that lives in a process.
+    pub fn forget_process(&mut self) {
+        self.generation += 1;
+        self.inbox.clear();
+        self.wake_due = false;
+        self.timer = None;
+        self.conns.clear();
+        self.stopping = false;
+        for queue in self.queues.values_mut() {
+            *queue = DiskQueue::default();
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! Everything a run is made of, drawn from its seed and printed in full.
+//!
+//! The swarm rule: each seed first draws which faults there are and how strong, then runs. Runs with one kind of
+//! fault and with none are part of the mix, because faults hide each other: a world that always crashes never
+//! fills a queue.
+
+use std::time::Duration;
+
+use zabra_core::config::Config;
+
+use crate::disk::TearProfile;
+use crate::link::NetProfile;
+use crate::seed::{Rng, Seed};
+use crate::workload::Weights;
+
+/// The profile of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// Servers.
+    pub servers: usize,
+    /// Clients.
+    pub clients: usize,
+    /// How long there are faults and requests; then all faults stop, and the world must come to rest.
+    pub duration: Duration,
+    /// How long it may take to come to rest.
+    pub settle_max: Duration,
+    /// How servers are configured.
+    pub config: Config,
+    /// How links behave.
+    pub net: NetProfile,
+    /// How disks behave.
+    pub disk: DiskProfile,
+    /// How clocks err.
+    pub clock: ClockProfile,
+    /// What goes wrong, and how often.
+    pub faults: FaultProfile,
+    /// What clients do.
+    pub workload: WorkloadProfile,
+}
+
+/// How disks behave, faults apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskProfile {
+    /// The least that a request takes.
+    pub latency_min: Duration,
+    /// What is added on average, distributed exponentially.
+    pub latency_mean: Duration,
+    /// What a power failure does to unsynced data.
+    pub tear: TearProfile,
+}
+
+/// How clocks err.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockProfile {
+    /// Rate errors are drawn up to this, either way.
+    pub rate_ppm_max: u64,
+    /// Wall clocks are off by up to this, either way, and are stepped by as much.
+    pub wall_ms_max: u64,
+}
+
+/// How often each fault comes: on average once in the given time, or never.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FaultProfile {
+    /// A process is killed; the operating system lives on.
+    pub kill: Option<Duration>,
+    /// The power of a node fails.
+    pub power: Option<Duration>,
+    /// A node is stopped in order.
+    pub stop: Option<Duration>,
+    /// The longest time until a node is started again.
+    pub restart_max: Duration,
+    /// A node is frozen with all its timers, and later sees all that happened at once.
+    pub pause: Option<Duration>,
+    /// The longest time for which a node is frozen.
+    pub pause_max: Duration,
+    /// A link is reset, in the middle of what it carries.
+    pub reset: Option<Duration>,
+    /// A link falls silent for ever, unknown to both ends.
+    pub half_open: Option<Duration>,
+    /// Nothing gets through a link for a while, and then everything.
+    pub hold: Option<Duration>,
+    /// The longest time for which nothing gets through.
+    pub hold_max: Duration,
+    /// A client stops reading for a while.
+    pub slow_reader: Option<Duration>,
+    /// A disk does nothing for a while.
+    pub stall: Option<Duration>,
+    /// The longest time for which a disk does nothing.
+    pub stall_max: Duration,
+    /// A disk is full for a while.
+    pub full: Option<Duration>,
+    /// The next synchronisation of a disk fails.
+    pub failed_sync: Option<Duration>,
+    /// A wall clock is stepped.
+    pub clock_step: Option<Duration>,
+}
+
+/// What clients do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WorkloadProfile {
+    /// How often each kind of request is made.
+    pub weights: Weights,
+    /// Requests that one client has under way at once.
+    pub pipeline_max: usize,
+    /// The average pause between two requests of one client.
+    pub think: Duration,
+    /// Session timeouts that clients ask for, shortest and longest.
+    pub session_timeout: (Duration, Duration),
+    /// Odds, per million and request, that a client leaves without a word and comes back later.
+    pub leave: u32,
+    /// Odds, per million and request, that it ends its session.
+    pub close: u32,
+    /// Directories that the requests are about: few, so that clients meet.
+    pub directories: u64,
+    /// The most bytes of data that are written.
+    pub data_max: u64,
+}
+
+impl Options {
+    /// The profile that `seed` stands for.
+    pub fn from_seed(seed: Seed) -> Self {
+        let mut rng = seed.stream("options", 0);
+        let tick = Duration::from_millis(*rng.pick(&[50, 100, 200]));
+        let ticks = |count: u32| tick * count;
+        Self {
+            servers: 1,
+            clients: rng.within(1, 8) as usize,
+            duration: Duration::from_secs(*rng.pick(&[10, 20, 40])),
+            settle_max: Duration::from_secs(60),
+            config: config(&mut rng, tick),
+            net: NetProfile {
+                latency_min: Duration::from_micros(rng.within(20, 2_000)),
+                latency_mean: Duration::from_micros(*rng.pick(&[50, 500, 3_000, 20_000])),
+                segmentation: *rng.pick(&[0, 20_000, 300_000]),
+                window: *rng.pick(&[512, 16 << 10, 1 << 20]),
+            },
+            disk: DiskProfile {
+                latency_min: Duration::from_micros(rng.within(10, 500)),
+                latency_mean: Duration::from_micros(*rng.pick(&[100, 1_000, 10_000, 50_000])),
+                tear: TearProfile {
+                    lost: *rng.pick(&[100_000, 500_000, 1_000_000]),
+                    torn: *rng.pick(&[0, 300_000, 800_000]),
+                    scattered: 0,
+                    sector: *rng.pick(&[1, 512, 4096]),
+                },
+            },
+            clock: ClockProfile {
+                rate_ppm_max: *rng.pick(&[0, 200, 50_000]),
+                wall_ms_max: *rng.pick(&[0, 1_000, 31_536_000_000]),
+            },
+            faults: faults(&mut rng),
+            workload: WorkloadProfile {
+                weights: Weights::swarm(&mut rng),
+                pipeline_max: *rng.pick(&[1, 4, 32]),
+                think: Duration::from_micros(*rng.pick(&[500, 5_000, 50_000])),
+                session_timeout: (ticks(2), ticks(*rng.pick(&[4, 20]))),
+                leave: *rng.pick(&[0, 2_000, 20_000]),
+                close: *rng.pick(&[0, 1_000, 10_000]),
+                directories: rng.within(1, 8),
+                data_max: *rng.pick(&[16, 200, 3_000]),
+            },
+        }
+    }
+
+    /// A small world in which nothing goes wrong: what scenarios begin with.
+    pub fn calm() -> Self {
+        let mut options = Self::from_seed(Seed(0));
+        options.clients = 1;
+        options.duration = Duration::from_secs(10);
+        options.config = small_config(Duration::from_millis(100));
+        options.net = NetProfile {
+            latency_min: Duration::from_micros(100),
+            latency_mean: Duration::from_micros(100),
+            segmentation: 0,
+            window: 1 << 20,
+        };
+        options.disk = DiskProfile {
+            latency_min: Duration::from_micros(500),
+            latency_mean: Duration::from_micros(500),
+            tear: TearProfile { lost: 1_000_000, torn: 0, scattered: 0, sector: 1 },
+        };
+        options.clock = ClockProfile { rate_ppm_max: 0, wall_ms_max: 0 };
+        options.faults = FaultProfile::default();
+        options.workload.leave = 0;
+        options.workload.close = 0;
+        options.workload.weights = Weights::default();
+        options.workload.session_timeout = (Duration::from_secs(2), Duration::from_secs(2));
+        options
+    }
+}
+
+/// A server whose every limit is small, so that the paths at the limits are walked often.
+fn small_config(tick: Duration) -> Config {
+    Config {
+        tick_time: tick,
+        min_session_timeout: tick * 2,
+        max_session_timeout: tick * 20,
+        snap_count: 200,
+        pre_alloc_size: 16 << 10,
+        snapshot_chunk_bytes: 1 << 10,
+        ..Config::default()
+    }
+}
+
+fn config(rng: &mut Rng, tick: Duration) -> Config {
+    Config {
+        snap_count: *rng.pick(&[20, 100, 500]),
+        txn_log_size_limit: *rng.pick(&[None, Some(4 << 10), Some(64 << 10)]),
+        pre_alloc_size: *rng.pick(&[4 << 10, 16 << 10, 64 << 10]),
+        snapshot_chunk_bytes: *rng.pick(&[256, 1 << 10, 64 << 10]),
+        global_outstanding_limit: *rng.pick(&[2, 20, 1000]),
+        purge_interval: *rng.pick(&[None, Some(Duration::from_secs(3))]),
+        outbox_pause_bytes: *rng.pick(&[2 << 10, 1 << 20]),
+        ..small_config(tick)
+    }
+}
+
+/// Which faults there are: none, one kind, or each kind by the toss of a coin.
+fn faults(rng: &mut Rng) -> FaultProfile {
+    let style = rng.below(10);
+    let only = rng.below(12);
+    let mut kind = 0;
+    let mut rate = |rng: &mut Rng, seconds: &[u64]| {
+        let (drawn, coin) = (*rng.pick(seconds), rng.chance(400_000));
+        let on = match style {
+            0 => false,
+            1..=4 => kind == only,
+            _ => coin,
+        };
+        kind += 1;
+        on.then_some(Duration::from_secs(drawn))
+    };
+    FaultProfile {
+        kill: rate(rng, &[2, 5, 15]),
+        power: rate(rng, &[2, 5, 15]),
+        stop: rate(rng, &[5, 15]),
+        pause: rate(rng, &[3, 10]),
+        reset: rate(rng, &[1, 5]),
+        half_open: rate(rng, &[2, 10]),
+        hold: rate(rng, &[1, 5]),
+        slow_reader: rate(rng, &[2, 5]),
+        stall: rate(rng, &[3, 10]),
+        full: rate(rng, &[10, 20]),
+        failed_sync: rate(rng, &[10, 20]),
+        clock_step: rate(rng, &[2, 10]),
+        restart_max: Duration::from_millis(*rng.pick(&[10, 1_000, 8_000])),
+        pause_max: Duration::from_millis(*rng.pick(&[200, 3_000])),
+        hold_max: Duration::from_millis(*rng.pick(&[100, 2_000])),
+        stall_max: Duration::from_millis(*rng.pick(&[200, 4_000])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_profile_is_one_that_a_server_accepts() {
+        for seed in 0..500 {
+            let options = Options::from_seed(Seed(seed));
+            assert_eq!(options.config.check(), Ok(()), "seed {seed}");
+            assert_eq!(options, Options::from_seed(Seed(seed)));
+        }
+    }
+
+    #[test]
+    fn the_mix_has_runs_without_faults_with_one_kind_and_with_many() {
+        let count = |profile: &FaultProfile| {
+            [
+                profile.kill,
+                profile.power,
+                profile.stop,
+                profile.pause,
+                profile.reset,
+                profile.half_open,
+                profile.hold,
+                profile.slow_reader,
+                profile.stall,
+                profile.full,
+                profile.failed_sync,
+                profile.clock_step,
+            ]
+            .iter()
+            .flatten()
+            .count()
+        };
+        let counts: Vec<usize> = (0..200).map(|seed| count(&Options::from_seed(Seed(seed)).faults)).collect();
+        for wanted in [0, 1, 5] {
+            assert!(counts.contains(&wanted), "no run with {wanted} kinds of fault");
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! A number that stands for everything that happened in a run: equal for equal runs, on any machine, in any build.
+
+use std::fmt::{self, Write};
+
+/// Folds what happens into one number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trace(u64);
+
+impl Default for Trace {
+    fn default() -> Self {
+        Self(0x9e37_79b9_7f4a_7c15)
+    }
+}
+
+impl Trace {
+    /// Adds a number.
+    pub fn number(&mut self, number: u64) {
+        self.0 = (self.0 ^ number).wrapping_mul(0x2545_f491_4f6c_dd1d).rotate_left(29);
+    }
+
+    /// Adds bytes and their count.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        let mut chunks = bytes.chunks_exact(8);
+        for chunk in &mut chunks {
+            self.number(u64::from_le_bytes(chunk.try_into().expect("chunks of eight")));
+        }
+        let mut rest = [0; 8];
+        rest[..chunks.remainder().len()].copy_from_slice(chunks.remainder());
+        self.number(u64::from_le_bytes(rest));
+        self.number(bytes.len() as u64);
+    }
+
+    /// Adds whatever can be printed.
+    pub fn debug(&mut self, what: &dyn fmt::Debug) {
+        write!(self, "{what:?}").expect("a trace takes everything");
+    }
+
+    /// What it all comes to.
+    pub const fn hash(self) -> u64 {
+        self.0
+    }
+}
+
+impl Write for Trace {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for &byte in text.as_bytes() {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn order_and_content_count() {
+        let hash = |parts: &[&[u8]]| {
+            let mut trace = Trace::default();
+            parts.iter().for_each(|part| trace.bytes(part));
+            trace.hash()
+        };
+        assert_eq!(hash(&[b"ab", b"c"]), hash(&[b"ab", b"c"]));
+        assert_ne!(hash(&[b"ab", b"c"]), hash(&[b"a", b"bc"]));
+        assert_ne!(hash(&[b"ab", b"c"]), hash(&[b"c", b"ab"]));
+        assert_ne!(hash(&[&[0; 8]]), hash(&[&[0; 7]]));
+    }
+}

@@ -1,0 +1,255 @@
+//! Reads ZooKeeper's transaction log a second time, apart from the core: the order of transactions as the disk has
+//! it, and which of them a power failure would leave.
+
+use std::collections::VecDeque;
+use std::fmt;
+
+use bytes::Bytes;
+use zabra_core::store::{Dir, FileName};
+use zabra_core::time::WallTime;
+use zabra_core::types::{ErrorCode, OpCode, SessionId, Zxid};
+
+use crate::disk::Disk;
+
+/// Bytes of the header of a log file.
+const FILE_HEADER: usize = 16;
+/// Bytes of a record before its payload: checksum and length.
+const RECORD_HEADER: usize = 12;
+
+/// The head of a logged transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Logged {
+    /// Its place.
+    pub zxid: Zxid,
+    /// Who asked.
+    pub session: SessionId,
+    /// The number of the request.
+    pub cxid: i32,
+    /// Its time stamp.
+    pub time: WallTime,
+    /// What kind.
+    pub op: OpCode,
+    /// For a failed one, why.
+    pub error: Option<ErrorCode>,
+    /// For the begin of a session, its timeout.
+    pub timeout_ms: Option<i32>,
+}
+
+impl fmt::Display for Logged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {:?} of {} #{}", self.zxid, self.op, self.session, self.cxid)?;
+        if let Some(code) = self.error {
+            write!(f, " failed with {code}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A record and where it lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Placed {
+    record: Logged,
+    start: usize,
+    bytes: Bytes,
+}
+
+/// Follows what one process appends to its log.
+#[derive(Clone, Debug, Default)]
+pub struct LogTap {
+    file: Option<FileName>,
+    /// How far the file was parsed, and what came after.
+    parsed: usize,
+    rest: Vec<u8>,
+    /// Appended and not known to be durable.
+    volatile: VecDeque<(FileName, Placed)>,
+    durable: Zxid,
+}
+
+impl LogTap {
+    /// Begins with what a power failure at this moment would leave.
+    pub fn new(disk: &Disk) -> Self {
+        Self { durable: durable_on(disk), ..Self::default() }
+    }
+
+    /// The last transaction that would survive a power failure.
+    pub const fn durable(&self) -> Zxid {
+        self.durable
+    }
+
+    /// The process goes on in a new file.
+    pub fn on_create(&mut self, file: &FileName) {
+        self.file = Some(file.clone());
+        self.parsed = 0;
+        self.rest.clear();
+    }
+
+    /// The process appends. Answers the transactions that are complete with it.
+    pub fn on_append(&mut self, bytes: &[u8]) -> Vec<Logged> {
+        let Some(file) = self.file.clone() else { return Vec::new() };
+        self.rest.extend_from_slice(bytes);
+        let mut at = 0;
+        if self.parsed == 0 {
+            if self.rest.len() < FILE_HEADER {
+                return Vec::new();
+            }
+            at = FILE_HEADER;
+        }
+        let mut records = Vec::new();
+        while let Some((record, len)) = parse(&self.rest[at..]) {
+            let placed = Placed {
+                record,
+                start: self.parsed + at,
+                bytes: Bytes::copy_from_slice(&self.rest[at..at + len]),
+            };
+            self.volatile.push_back((file.clone(), placed));
+            records.push(record);
+            at += len;
+        }
+        self.parsed += at;
+        self.rest.drain(..at);
+        records
+    }
+
+    /// A disk operation ended: looks which records are on the medium now.
+    pub fn on_done(&mut self, disk: &Disk) {
+        while let Some((file, placed)) = self.volatile.front() {
+            let end = placed.start + placed.bytes.len();
+            let there = disk
+                .durable_file(file)
+                .is_some_and(|bytes| bytes.get(placed.start..end) == Some(&placed.bytes[..]));
+            if !there {
+                return;
+            }
+            self.durable = self.durable.max(placed.record.zxid);
+            self.volatile.pop_front();
+        }
+    }
+
+    /// A file was made durable by other means than appending: looks at the whole medium again.
+    pub fn rescan(&mut self, disk: &Disk) {
+        self.durable = self.durable.max(durable_on(disk));
+    }
+}
+
+/// The last transaction that a power failure at this moment would leave.
+fn durable_on(disk: &Disk) -> Zxid {
+    let mut last = Zxid::ZERO;
+    for (file, bytes) in disk.durable_files() {
+        if let Some(zxid) = numbered(file, Dir::Snapshot, "snapshot.") {
+            last = last.max(zxid);
+        }
+        if numbered(file, Dir::Log, "log.").is_some() {
+            last = records(bytes).map(|record| record.zxid).max().unwrap_or(last).max(last);
+        }
+    }
+    last
+}
+
+/// The transactions of a log file, up to the first that is not whole.
+pub fn records(file: &[u8]) -> impl Iterator<Item = Logged> {
+    let mut rest = file.get(FILE_HEADER..).unwrap_or_default();
+    std::iter::from_fn(move || {
+        let (record, len) = parse(rest)?;
+        rest = &rest[len..];
+        Some(record)
+    })
+}
+
+/// The number in the name of a log or snapshot.
+fn numbered(file: &FileName, dir: Dir, prefix: &str) -> Option<Zxid> {
+    if file.dir != dir {
+        return None;
+    }
+    i64::from_str_radix(file.name.strip_prefix(prefix)?, 16).ok().map(Zxid)
+}
+
+/// The first record of `bytes` and its length, if it is whole and its checksum right.
+fn parse(bytes: &[u8]) -> Option<(Logged, usize)> {
+    let checksum = i64::from_be_bytes(bytes.get(..8)?.try_into().ok()?);
+    let len = usize::try_from(int(bytes, 8)?).ok().filter(|&len| len > 0)?;
+    let payload = bytes.get(RECORD_HEADER..RECORD_HEADER + len)?;
+    if *bytes.get(RECORD_HEADER + len)? != b'B' || checksum != i64::from(adler32(payload)) {
+        return None;
+    }
+    let op = OpCode(int(payload, 28)?);
+    let first = int(payload, 32);
+    let record = Logged {
+        session: SessionId(long(payload, 0)?),
+        cxid: int(payload, 8)?,
+        zxid: Zxid(long(payload, 12)?),
+        time: WallTime(long(payload, 20)?),
+        op,
+        error: first.filter(|_| op == OpCode::ERROR).map(ErrorCode),
+        timeout_ms: first.filter(|_| op == OpCode::CREATE_SESSION),
+    };
+    Some((record, RECORD_HEADER + len + 1))
+}
+
+fn int(bytes: &[u8], at: usize) -> Option<i32> {
+    Some(i32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+fn long(bytes: &[u8], at: usize) -> Option<i64> {
+    Some(i64::from_be_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
+}
+
+fn adler32(bytes: &[u8]) -> u32 {
+    let (mut a, mut b) = (1_u32, 0_u32);
+    for &byte in bytes {
+        a = (a + u32::from(byte)) % 65_521;
+        b = (b + a) % 65_521;
+    }
+    b << 16 | a
+}
+
+#[cfg(test)]
+mod tests {
+    use zabra_core::store::DiskOp;
+    use zabra_core::types::Ticket;
+
+    use super::*;
+
+    fn record(zxid: i64) -> Vec<u8> {
+        let mut payload = Vec::new();
+        payload.extend(7_i64.to_be_bytes());
+        payload.extend(3_i32.to_be_bytes());
+        payload.extend(zxid.to_be_bytes());
+        payload.extend(1000_i64.to_be_bytes());
+        payload.extend((-1_i32).to_be_bytes());
+        payload.extend((-101_i32).to_be_bytes());
+        let mut bytes = i64::from(adler32(&payload)).to_be_bytes().to_vec();
+        bytes.extend((payload.len() as i32).to_be_bytes());
+        bytes.extend(payload);
+        bytes.push(b'B');
+        bytes
+    }
+
+    #[test]
+    fn adler_of_the_check_string() {
+        assert_eq!(adler32(b"Wikipedia"), 0x11e6_0398);
+    }
+
+    #[test]
+    fn a_record_counts_as_durable_once_it_is_on_the_medium() {
+        let mut disk = Disk::default();
+        let mut tap = LogTap::new(&disk);
+        let file = FileName { dir: Dir::Log, name: "log.1".into() };
+        disk.run(&DiskOp::LogCreate { ticket: Ticket(1), file: file.clone() }).unwrap();
+        tap.on_create(&file);
+        let all = [&[0; FILE_HEADER][..], &record(1), &record(2)].concat();
+        let (first, second) = all.split_at(60);
+        let mut found = Vec::new();
+        for (part, sync) in [(first, false), (second, true)] {
+            found.extend(tap.on_append(part).iter().map(|record| record.zxid.0));
+            let bytes = Bytes::copy_from_slice(part);
+            let op = DiskOp::LogAppend { ticket: Ticket(2), bytes, grow_to: Some(4096), sync };
+            disk.run(&op).unwrap();
+            tap.on_done(&disk);
+            assert_eq!(tap.durable(), Zxid(if sync { 2 } else { 0 }));
+        }
+        assert_eq!(found, [1, 2]);
+        assert_eq!(LogTap::new(&disk).durable(), Zxid(2));
+        let read: Vec<Logged> = records(disk.files().next().unwrap().1).collect();
+        assert_eq!((read.len(), read[0].error), (2, Some(ErrorCode::NONODE)));
+    }
+}

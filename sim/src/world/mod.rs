@@ -1,0 +1,376 @@
+//! The world: every node, client, link, disk and clock on one heap of events, in one thread.
+//!
+//! Nothing happens but by an event, and events of the same moment are put in an order drawn from the seed. The world
+//! decides nothing that a server or client could decide; it carries bytes, time and misfortune.
+
+pub mod counts;
+mod faults;
+mod net;
+mod process;
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::time::Duration;
+
+use zabra_core::store::Stream;
+
+pub use self::counts::Counts;
+pub use self::faults::FaultKind;
+use self::net::LinkState;
+use crate::check::liveness::{self, Standing};
+use crate::check::{Judge, Violation};
+use crate::client::SimClient;
+use crate::clock::{Clock, SimTime};
+use crate::history::{History, Observed, Record};
+use crate::link::{ClientId, End, LinkId, NodeId};
+use crate::model::Model;
+use crate::node::Node;
+use crate::options::Options;
+use crate::rt;
+use crate::seed::{Rng, Seed};
+use crate::trace::Trace;
+use crate::workload::Workload;
+
+/// Records that a report shows.
+const HISTORY_KEPT: usize = 200;
+
+/// Something that will happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Event {
+    /// A connection reaches its server.
+    Accept { link: LinkId },
+    /// Bytes reach one end of a link.
+    Arrive { link: LinkId, to: End },
+    /// A client does something.
+    Client { client: ClientId },
+    /// One end of a link learns that it is gone.
+    Close { link: LinkId, to: End },
+    /// A disk operation ends.
+    Disk { node: NodeId, generation: u64, stream: Stream },
+    /// Something goes wrong.
+    Fault { kind: FaultKind },
+    /// A client reads again.
+    ReadAgain { link: LinkId },
+    /// A full disk has room again.
+    Room { node: NodeId },
+    /// A process begins.
+    Start { node: NodeId, generation: u64 },
+    /// A timer is due.
+    Timer { node: NodeId, generation: u64 },
+    /// A process looks at what happened.
+    Wake { node: NodeId, generation: u64 },
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct World {
+    seed: Seed,
+    options: Options,
+    now: SimTime,
+    heap: BinaryHeap<Reverse<(SimTime, u64, u64, Event)>>,
+    /// Makes the order of events total.
+    scheduled: u64,
+    tie_rng: Rng,
+    net_rng: Rng,
+    disk_rng: Rng,
+    fault_rngs: BTreeMap<FaultKind, Rng>,
+    nodes: Vec<Node>,
+    clients: Vec<SimClient>,
+    links: BTreeMap<LinkId, LinkState>,
+    next_link: u64,
+    judge: Judge,
+    history: History,
+    trace: Trace,
+    counts: Counts,
+    healed: bool,
+    /// Every record is printed as it comes.
+    loud: bool,
+}
+
+impl World {
+    /// The world that `seed` stands for, before anything has happened.
+    pub fn new(seed: Seed) -> Self {
+        Self::with_options(seed, Options::from_seed(seed))
+    }
+
+    /// A world with a profile of its own.
+    ///
+    /// # Panics
+    /// If the configuration of the servers is not valid.
+    pub fn with_options(seed: Seed, mut options: Options) -> Self {
+        options.config.report_applied = true;
+        options.config.check().expect("profiles are valid");
+        let mut clock_rng = seed.stream("clock", 0);
+        let rate_max = options.clock.rate_ppm_max;
+        let wall_max = options.clock.wall_ms_max;
+        let nodes = (0..options.servers)
+            .map(|index| {
+                let rate = clock_rng.within(0, rate_max * 2) as i64 - rate_max as i64;
+                let wall = clock_rng.within(0, wall_max * 2) as i64 - wall_max as i64;
+                Node::new(Clock::new(rate, wall), seed.stream("node", index as u64))
+            })
+            .collect();
+        let clients = (0..options.clients)
+            .map(|index| {
+                let stream = |name| seed.stream(name, index as u64);
+                let profile = options.workload;
+                let workload = Workload::new(stream("workload"), profile, index as u64);
+                SimClient::new(ClientId(index), stream("client"), workload, profile)
+            })
+            .collect();
+        let mut world = Self {
+            seed,
+            now: SimTime::ZERO,
+            heap: BinaryHeap::new(),
+            scheduled: 0,
+            tie_rng: seed.stream("ties", 0),
+            net_rng: seed.stream("net", 0),
+            disk_rng: seed.stream("disk", 0),
+            fault_rngs: FaultKind::ALL
+                .iter()
+                .map(|&kind| (kind, seed.stream("fault", kind as u64)))
+                .collect(),
+            nodes,
+            clients,
+            links: BTreeMap::new(),
+            next_link: 1,
+            judge: Judge::new(options.config.tick_time),
+            history: History::new(HISTORY_KEPT),
+            trace: Trace::default(),
+            counts: Counts::default(),
+            healed: false,
+            loud: false,
+            options,
+        };
+        world.begin();
+        world
+    }
+
+    /// Prints every record as it comes.
+    pub fn set_loud(&mut self, loud: bool) {
+        self.loud = loud;
+    }
+
+    /// What everything follows from.
+    pub const fn seed(&self) -> Seed {
+        self.seed
+    }
+
+    /// The profile.
+    pub const fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// The time since the world began.
+    pub const fn now(&self) -> SimTime {
+        self.now
+    }
+
+    /// What stands for everything that has happened.
+    pub const fn trace(&self) -> u64 {
+        self.trace.hash()
+    }
+
+    /// How often things happened.
+    pub const fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// The last records.
+    pub const fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// The reference tree.
+    pub const fn model(&self) -> &Model {
+        self.judge.model()
+    }
+
+    /// A node.
+    pub fn node(&self, node: NodeId) -> &Node {
+        &self.nodes[node.0]
+    }
+
+    /// A node, to do something to its disk or clock.
+    pub fn node_mut(&mut self, node: NodeId) -> &mut Node {
+        &mut self.nodes[node.0]
+    }
+
+    /// A client.
+    pub fn client(&self, client: ClientId) -> &SimClient {
+        &self.clients[client.0]
+    }
+
+    /// A client, to give it a script.
+    pub fn client_mut(&mut self, client: ClientId) -> &mut SimClient {
+        &mut self.clients[client.0]
+    }
+
+    /// Lets the whole run happen: faults and requests for as long as the profile says, then rest.
+    ///
+    /// # Errors
+    /// The first violation.
+    pub fn run(&mut self) -> Result<(), Violation> {
+        let end = SimTime::ZERO + self.options.duration;
+        self.run_until(end)?;
+        self.heal()?;
+        self.rest()
+    }
+
+    /// Lets time pass.
+    ///
+    /// # Errors
+    /// The first violation.
+    pub fn run_for(&mut self, duration: Duration) -> Result<(), Violation> {
+        self.run_until(self.now + duration)
+    }
+
+    /// Lets time pass until `until`.
+    ///
+    /// # Errors
+    /// The first violation.
+    pub fn run_until(&mut self, until: SimTime) -> Result<(), Violation> {
+        while self.heap.peek().is_some_and(|Reverse((at, ..))| *at <= until) {
+            self.step()?;
+        }
+        self.pass_to(until);
+        Ok(())
+    }
+
+    /// Lets time pass until `reached` says so, for at most `max`. Answers whether it did.
+    ///
+    /// # Errors
+    /// The first violation.
+    pub fn run_while(
+        &mut self,
+        max: Duration,
+        mut goes_on: impl FnMut(&Self) -> bool,
+    ) -> Result<bool, Violation> {
+        let until = self.now + max;
+        while goes_on(self) {
+            if self.heap.peek().is_none_or(|Reverse((at, ..))| *at > until) {
+                self.pass_to(until);
+                return Ok(!goes_on(self));
+            }
+            self.step()?;
+        }
+        Ok(true)
+    }
+
+    /// Ends all faults and asks the clients for one last request each.
+    ///
+    /// # Errors
+    /// What a checker has against it.
+    pub fn heal(&mut self) -> Result<(), Violation> {
+        self.observe(Observed::Healed)?;
+        self.healed = true;
+        for index in 0..self.nodes.len() {
+            self.heal_node(NodeId(index));
+        }
+        for client in &mut self.clients {
+            client.rest();
+        }
+        let links: Vec<LinkId> = self.links.keys().copied().collect();
+        for link in links {
+            self.read_again(link)?;
+        }
+        Ok(())
+    }
+
+    /// Lets time pass until everybody is at rest.
+    ///
+    /// # Errors
+    /// If that takes too long, or any other violation.
+    pub fn rest(&mut self) -> Result<(), Violation> {
+        let max = self.options.settle_max;
+        let at_rest =
+            |world: &Self| world.nodes.iter().all(Node::is_up) && world.clients.iter().all(SimClient::rested);
+        self.run_while(max, |world| !at_rest(world))?;
+        liveness::at_rest(&self.standings(), max)
+    }
+
+    fn standings(&self) -> Vec<Standing> {
+        let nodes = self.nodes.iter().enumerate().map(|(index, node)| Standing {
+            who: format!("n{index}"),
+            waits_for: (!node.is_up()).then(|| "a process that serves".into()),
+        });
+        let clients = self.clients.iter().enumerate().map(|(index, client)| Standing {
+            who: format!("c{index}"),
+            waits_for: (!client.rested()).then(|| match client.is_up() {
+                true => format!("{} answers", client.outstanding()),
+                false => "a connection".into(),
+            }),
+        });
+        nodes.chain(clients).collect()
+    }
+
+    /// Schedules what is there from the beginning.
+    fn begin(&mut self) {
+        for index in 0..self.nodes.len() {
+            self.schedule(SimTime::ZERO, Event::Start { node: NodeId(index), generation: 0 });
+        }
+        for index in 0..self.clients.len() {
+            let delay = self.net_rng.duration(Duration::from_millis(1), Duration::from_millis(200));
+            self.schedule(SimTime::ZERO + delay, Event::Client { client: ClientId(index) });
+        }
+        for &kind in FaultKind::ALL {
+            self.schedule_fault(kind);
+        }
+    }
+
+    fn schedule(&mut self, at: SimTime, event: Event) {
+        let tie = self.tie_rng.bits();
+        self.scheduled += 1;
+        self.heap.push(Reverse((at.max(self.now), tie, self.scheduled, event)));
+    }
+
+    fn pass_to(&mut self, at: SimTime) {
+        rt::advance(at.since(self.now));
+        self.now = self.now.max(at);
+    }
+
+    fn step(&mut self) -> Result<(), Violation> {
+        let Some(Reverse((at, _, _, event))) = self.heap.pop() else { return Ok(()) };
+        self.pass_to(at);
+        self.counts.events += 1;
+        match event {
+            Event::Accept { link } => self.on_accept(link),
+            Event::Arrive { link, to } => self.on_arrive(link, to),
+            Event::Client { client } => self.on_client(client),
+            Event::Close { link, to } => self.on_close(link, to),
+            Event::Disk { node, generation, stream } => self.on_disk(node, generation, stream),
+            Event::Fault { kind } => self.on_fault(kind),
+            Event::ReadAgain { link } => self.read_again(link),
+            Event::Room { node } => {
+                self.nodes[node.0].disk.set_capacity(u64::MAX);
+                Ok(())
+            }
+            Event::Start { node, generation } => self.on_start(node, generation),
+            Event::Timer { node, generation } => self.on_timer(node, generation),
+            Event::Wake { node, generation } => self.on_wake(node, generation),
+        }
+    }
+
+    fn observe(&mut self, what: Observed) -> Result<(), Violation> {
+        match &what {
+            Observed::Answered { .. } => self.counts.answers += 1,
+            Observed::Applied { .. } => self.counts.applied += 1,
+            Observed::Connected { resumed: true, .. } => self.counts.resumed += 1,
+            Observed::Event { .. } => self.counts.watch_events += 1,
+            Observed::Invoked { .. } => self.counts.requests += 1,
+            Observed::SessionExpired { .. } => self.counts.expired += 1,
+            Observed::Started { .. } => self.counts.starts += 1,
+            _ => {}
+        }
+        let record = Record { at: self.now, what };
+        if self.loud {
+            println!("{record}");
+        }
+        let verdict = self.judge.observe(&record);
+        // These two are told at every drain, and of no use to a reader.
+        if !matches!(record.what, Observed::Ticked { .. } | Observed::Touched { .. }) {
+            self.history.push(record);
+        }
+        verdict
+    }
+}

@@ -1,0 +1,301 @@
+//! Clients and links: who is connected to whom, what arrives, and who learns that a connection is gone.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use zabra_core::server::Input;
+use zabra_core::types::ConnId;
+use zabra_core::wire::Deframer;
+
+use super::{Event, World};
+use crate::check::Violation;
+use crate::client::Want;
+use crate::client::codec::Garbled;
+use crate::history::Observed;
+use crate::link::{ClientId, End, Link, LinkId, NodeId, Party};
+use crate::node::Conn;
+
+/// A link, and what its ends know of it.
+#[derive(Debug)]
+pub(super) struct LinkState {
+    pub(super) link: Link,
+    /// The server's number for it, once it was accepted.
+    pub(super) conn: Option<ConnId>,
+    /// The acceptor has closed it, or learned that it is gone.
+    acceptor_done: bool,
+    /// Likewise the dialer.
+    dialer_done: bool,
+    /// The acceptor closes it once all that it sent is out.
+    closing: bool,
+}
+
+impl LinkState {
+    const fn is_done(&self, end: End) -> bool {
+        match end {
+            End::Acceptor => self.acceptor_done,
+            End::Dialer => self.dialer_done,
+        }
+    }
+
+    pub(super) const fn set_done(&mut self, end: End) {
+        match end {
+            End::Acceptor => self.acceptor_done = true,
+            End::Dialer => self.dialer_done = true,
+        }
+    }
+
+    pub(super) const fn node(&self) -> NodeId {
+        match self.link.acceptor {
+            Party::Node(node) => node,
+            Party::Client(_) => unreachable!(),
+        }
+    }
+
+    const fn client(&self) -> Option<ClientId> {
+        match self.link.dialer {
+            Party::Client(client) => Some(client),
+            Party::Node(_) => None,
+        }
+    }
+}
+
+impl World {
+    pub(super) fn on_client(&mut self, client: ClientId) -> Result<(), Violation> {
+        let (wants, pause) = self.clients[client.0].act(self.now);
+        self.carry_out(client, wants)?;
+        self.schedule(self.now + pause.max(Duration::from_nanos(1)), Event::Client { client });
+        Ok(())
+    }
+
+    /// Does what a client wants, in order.
+    pub(super) fn carry_out(&mut self, client: ClientId, wants: Vec<Want>) -> Result<(), Violation> {
+        // The client forgets its link when it hangs up, so the link is looked up by its dialer.
+        for want in wants {
+            match want {
+                Want::Dial => self.dial(client),
+                Want::Hangup => self.hangup(client),
+                Want::Send(bytes) => {
+                    if let Some(link) = self.clients[client.0].link() {
+                        self.send(link, End::Acceptor, Bytes::from(bytes));
+                    }
+                }
+                Want::Tell(what) => self.observe(what)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Connects to some server; a client that still waits for a connection does not ask for another.
+    fn dial(&mut self, client: ClientId) {
+        let party = Party::Client(client);
+        let under_way = |state: &LinkState| state.link.dialer == party && !state.dialer_done;
+        if self.links.values().any(under_way) {
+            return;
+        }
+        let node = NodeId(self.net_rng.index(self.nodes.len()));
+        let id = LinkId(self.next_link);
+        self.next_link += 1;
+        let link = Link::new(party, Party::Node(node));
+        let state = LinkState { link, conn: None, acceptor_done: false, dialer_done: false, closing: false };
+        self.links.insert(id, state);
+        let at = self.now + self.latency();
+        self.schedule(at, Event::Accept { link: id });
+    }
+
+    pub(super) fn latency(&mut self) -> Duration {
+        self.options.net.latency_min + self.net_rng.exponential(self.options.net.latency_mean)
+    }
+
+    pub(super) fn on_accept(&mut self, id: LinkId) -> Result<(), Violation> {
+        let Some(state) = self.links.get(&id) else { return Ok(()) };
+        let (node_id, Some(client)) = (state.node(), state.client()) else { return Ok(()) };
+        let node = &mut self.nodes[node_id.0];
+        if !node.is_up() {
+            // Nobody listens.
+            self.links.remove(&id);
+            return Ok(());
+        }
+        let conn = ConnId(node.next_conn);
+        node.next_conn += 1;
+        let heard = node.clock.now(self.now).mono.as_nanos();
+        let sent = Deframer::new(16 << 20);
+        node.conns.insert(conn, Conn { link: id, sent, greeted: false, session: None, heard });
+        self.links.get_mut(&id).expect("just seen").conn = Some(conn);
+        let from = SocketAddr::from(([10, 0, (client.0 >> 8) as u8, client.0 as u8], 40_000));
+        self.tell_node(node_id, Input::Accepted { conn, from });
+        let wants = self.clients[client.0].on_connected(self.now, id);
+        self.carry_out(client, wants)
+    }
+
+    /// Hands bytes to a link for the end `to`.
+    pub(super) fn send(&mut self, id: LinkId, to: End, bytes: Bytes) {
+        if let Some(state) = self.links.get_mut(&id) {
+            state.link.send(to, bytes);
+            self.pump(id, to);
+        }
+    }
+
+    /// Lets a link take what waits at its sender, and tells a server how much that was.
+    pub(super) fn pump(&mut self, id: LinkId, to: End) {
+        let Some(state) = self.links.get_mut(&id) else { return };
+        let (taken, arrivals) = state.link.pump(to, self.now, &mut self.net_rng, &self.options.net);
+        let (conn, node) = (state.conn, state.node());
+        let closes = to == End::Dialer && state.closing && state.link.is_flushed(to);
+        if closes {
+            state.closing = false;
+        }
+        let last = state.link.last_arrival(to);
+        for at in arrivals {
+            self.schedule(at, Event::Arrive { link: id, to });
+        }
+        if closes {
+            self.schedule(last.max(self.now) + Duration::from_nanos(1), Event::Close { link: id, to });
+        }
+        let alive = conn.is_some_and(|conn| self.nodes[node.0].conns.contains_key(&conn));
+        if to == End::Dialer && taken > 0 && alive {
+            self.tell_node(node, Input::Drained { conn: conn.expect("it is alive"), bytes: taken });
+        }
+    }
+
+    pub(super) fn on_arrive(&mut self, id: LinkId, to: End) -> Result<(), Violation> {
+        let Some(state) = self.links.get_mut(&id) else { return Ok(()) };
+        if state.is_done(to) {
+            return Ok(());
+        }
+        let pieces = state.link.arrive(to, self.now);
+        self.receive(id, to, pieces)
+    }
+
+    /// One end has read bytes.
+    fn receive(&mut self, id: LinkId, to: End, pieces: Vec<Bytes>) -> Result<(), Violation> {
+        let Some(state) = self.links.get(&id) else { return Ok(()) };
+        let (conn, node, client) = (state.conn, state.node(), state.client());
+        for bytes in pieces {
+            match (to, conn, client) {
+                (End::Acceptor, Some(conn), _) => self.tell_node(node, Input::Received { conn, bytes }),
+                (End::Dialer, _, Some(client)) => {
+                    let wants = self.clients[client.0]
+                        .on_bytes(self.now, id, bytes)
+                        .map_err(|garbled| self.garbled(client, &garbled))?;
+                    self.carry_out(client, wants)?;
+                }
+                (End::Acceptor, None, _) | (End::Dialer, _, None) => {}
+            }
+        }
+        self.pump(id, to);
+        Ok(())
+    }
+
+    fn garbled(&self, client: ClientId, garbled: &Garbled) -> Violation {
+        Violation::new("wire", format!("c{} at {}: {garbled}", client.0, self.now))
+    }
+
+    /// One end learns that the link is gone.
+    pub(super) fn on_close(&mut self, id: LinkId, to: End) -> Result<(), Violation> {
+        let Some(state) = self.links.get_mut(&id) else { return Ok(()) };
+        if state.is_done(to) || state.link.is_silent(to) {
+            return Ok(());
+        }
+        state.set_done(to);
+        let (conn, node, client) = (state.conn, state.node(), state.client());
+        self.forget_if_done(id);
+        match (to, conn, client) {
+            (End::Acceptor, Some(conn), _) => {
+                // The node forgets it once its process looks at this: bytes that came before are still to be seen.
+                if self.nodes[node.0].conns.contains_key(&conn) {
+                    self.tell_node(node, Input::Closed { conn });
+                }
+                Ok(())
+            }
+            (End::Dialer, _, Some(client)) => {
+                let wants = self.clients[client.0].on_closed(id);
+                self.carry_out(client, wants)
+            }
+            (End::Acceptor, None, _) | (End::Dialer, _, None) => Ok(()),
+        }
+    }
+
+    /// A client hangs up: in order, or so that what is on its way is lost.
+    fn hangup(&mut self, client: ClientId) {
+        let party = Party::Client(client);
+        let found = self.links.iter().find(|(_, state)| state.link.dialer == party && !state.dialer_done);
+        let Some((&id, _)) = found else { return };
+        let abrupt = self.net_rng.chance(500_000);
+        let soon = self.now + self.latency();
+        let state = self.links.get_mut(&id).expect("just found");
+        state.set_done(End::Dialer);
+        let last = state.link.last_arrival(End::Acceptor);
+        let at = if abrupt { soon } else { soon.max(last + Duration::from_nanos(1)) };
+        self.forget_if_done(id);
+        self.schedule(at, Event::Close { link: id, to: End::Acceptor });
+    }
+
+    /// A server closes a connection once all that it sent is out.
+    pub(super) fn close_by_server(&mut self, node: NodeId, conn: ConnId) {
+        let Some(Conn { link: id, .. }) = self.nodes[node.0].conns.remove(&conn) else { return };
+        if let Some(state) = self.links.get_mut(&id) {
+            state.set_done(End::Acceptor);
+            state.closing = true;
+            self.pump(id, End::Dialer);
+            self.forget_if_done(id);
+        }
+    }
+
+    /// The connections of a process that ended: their clients learn it soon, or never.
+    pub(super) fn abandon_conns(&mut self, node: NodeId, told: bool) {
+        let conns = std::mem::take(&mut self.nodes[node.0].conns);
+        for conn in conns.into_values() {
+            let Some(state) = self.links.get_mut(&conn.link) else { continue };
+            state.set_done(End::Acceptor);
+            if !told {
+                state.link.silence(End::Dialer);
+            }
+            self.forget_if_done(conn.link);
+            let at = self.now + self.latency();
+            self.schedule(at, Event::Close { link: conn.link, to: End::Dialer });
+        }
+    }
+
+    fn forget_if_done(&mut self, id: LinkId) {
+        if self.links.get(&id).is_some_and(|state| state.acceptor_done && state.dialer_done) {
+            self.links.remove(&id);
+        }
+    }
+
+    /// Whether a server reads from a connection.
+    pub(super) fn set_server_reads(
+        &mut self,
+        node: NodeId,
+        conn: ConnId,
+        reads: bool,
+    ) -> Result<(), Violation> {
+        let Some(link) = self.nodes[node.0].conns.get(&conn).map(|conn| conn.link) else { return Ok(()) };
+        self.set_reads(link, End::Acceptor, reads)
+    }
+
+    /// A client that did not read does so again.
+    pub(super) fn read_again(&mut self, link: LinkId) -> Result<(), Violation> {
+        self.set_reads(link, End::Dialer, true)
+    }
+
+    pub(super) fn set_reads(&mut self, id: LinkId, end: End, reads: bool) -> Result<(), Violation> {
+        let Some(state) = self.links.get_mut(&id) else { return Ok(()) };
+        state.link.set_reading(end, reads);
+        if !reads || state.is_done(end) {
+            return Ok(());
+        }
+        let pieces = state.link.read(end);
+        self.receive(id, end, pieces)
+    }
+
+    /// Cuts the connection of a client, as a scenario does.
+    ///
+    /// # Errors
+    /// What a checker has against what follows at once.
+    pub fn disconnect(&mut self, client: ClientId) -> Result<(), Violation> {
+        self.observe(Observed::Fault(format!("c{} loses its connection", client.0)))?;
+        let wants = self.clients[client.0].leave();
+        self.carry_out(client, wants)
+    }
+}

@@ -1,0 +1,418 @@
+//! Processes: they start, recover, are told what happened, have their wishes carried out, and end.
+
+use std::time::Duration;
+
+use zabra_core::recovery::Recovery;
+use zabra_core::server::{Action, Event as Told, HaltReason, Input, Server};
+use zabra_core::store::{DiskDone, DiskOp, Stream};
+use zabra_core::types::{ConnId, SessionId, Zxid};
+use zabra_core::wire::Reader;
+
+use super::{Event, World};
+use crate::check::Violation;
+use crate::client::codec::ReplyHead;
+use crate::disk::SyncMode;
+use crate::history::Observed;
+use crate::link::NodeId;
+use crate::node::{DiskQueue, Life, Node};
+use crate::rt;
+use crate::txnlog::LogTap;
+
+impl World {
+    pub(super) fn on_start(&mut self, id: NodeId, generation: u64) -> Result<(), Violation> {
+        if self.nodes[id.0].generation == generation { self.start(id) } else { Ok(()) }
+    }
+
+    fn boot(&mut self, id: NodeId) -> Result<(), Violation> {
+        let node = &mut self.nodes[id.0];
+        node.forget_process();
+        node.tap = LogTap::new(&node.disk);
+        // Far from zero and different for each process, as a machine's uptime is.
+        let base = node.rng.below(1 << 50);
+        node.clock.restart(base);
+        let hash_seed = [0; 4].map(|_: u64| node.rng.bits());
+        node.life = Life::Recovering(Box::new(Recovery::new(&self.options.config, hash_seed, false)));
+        self.drive_recovery(id)
+    }
+
+    /// Carries out what recovery asks for; once it has an outcome, there is a server or an end.
+    fn drive_recovery(&mut self, id: NodeId) -> Result<(), Violation> {
+        let Life::Recovering(recovery) = &mut self.nodes[id.0].life else { return Ok(()) };
+        let ops: Vec<DiskOp> = std::iter::from_fn(|| recovery.poll_op()).collect();
+        let outcome = if ops.is_empty() { recovery.poll_outcome() } else { None };
+        for op in ops {
+            self.trace.debug(&op);
+            self.submit(id, op)?;
+        }
+        match outcome {
+            None => Ok(()),
+            Some(Ok(recovered)) => {
+                let last = recovered.last_zxid;
+                let node = &mut self.nodes[id.0];
+                let now = node.clock.now(self.now);
+                let seed = node.rng.seed();
+                let config = self.options.config.clone();
+                node.life = Life::Up(Box::new(Server::new(config, recovered, seed, now)));
+                let mono = now.mono.as_nanos();
+                self.observe(Observed::Started { node: id, recovered: last, mono })?;
+                self.process(id)
+            }
+            Some(Err(error)) => self.stopped(id, format!("recovery refused: {error:?}")),
+        }
+    }
+
+    /// Puts something into a node's inbox; the process looks at it soon.
+    pub(super) fn tell_node(&mut self, id: NodeId, input: Input) {
+        let node = &mut self.nodes[id.0];
+        if !node.is_up() {
+            return;
+        }
+        node.inbox.push_back(input);
+        if !node.wake_due {
+            node.wake_due = true;
+            let busy = Duration::from_nanos(node.rng.within(1_000, 100_000));
+            let generation = node.generation;
+            self.schedule(self.now + busy, Event::Wake { node: id, generation });
+        }
+    }
+
+    pub(super) fn on_wake(&mut self, id: NodeId, generation: u64) -> Result<(), Violation> {
+        let node = &mut self.nodes[id.0];
+        if node.generation != generation {
+            return Ok(());
+        }
+        if node.paused_until > self.now {
+            let until = node.paused_until;
+            self.schedule(until, Event::Wake { node: id, generation });
+            return Ok(());
+        }
+        node.wake_due = false;
+        self.process(id)
+    }
+
+    pub(super) fn on_timer(&mut self, id: NodeId, generation: u64) -> Result<(), Violation> {
+        let node = &mut self.nodes[id.0];
+        if node.generation != generation || node.timer.is_none_or(|at| at > self.now) {
+            return Ok(());
+        }
+        if node.paused_until > self.now {
+            let until = node.paused_until;
+            self.schedule(until, Event::Timer { node: id, generation });
+            return Ok(());
+        }
+        node.timer = None;
+        self.process(id)
+    }
+
+    /// Tells a server all that happened, and does all that it wants.
+    fn process(&mut self, id: NodeId) -> Result<(), Violation> {
+        let node = &mut self.nodes[id.0];
+        let Life::Up(server) = &mut node.life else { return Ok(()) };
+        let now = node.clock.now(self.now);
+        let mut heard = Vec::new();
+        let mut inputs: Vec<Input> = node.inbox.drain(..).collect();
+        if server.poll_timeout().is_some_and(|due| due <= now.mono) {
+            // Whether time or news comes first in a batch must not matter.
+            let place = node.rng.index(inputs.len() + 1);
+            inputs.insert(place, Input::Tick);
+        }
+        self.trace.number(self.now.0);
+        self.trace.number(id.0 as u64);
+        let mut actions = Vec::new();
+        for input in inputs {
+            trace_input(&mut self.trace, &input);
+            if let Input::Received { conn, .. } = &input
+                && let Some(conn) = node.conns.get_mut(conn)
+            {
+                conn.heard = now.mono.as_nanos();
+                heard.extend(conn.session);
+            }
+            if let Input::Closed { conn } = &input {
+                node.conns.remove(conn);
+            }
+            rt::catch(|| server.handle(now, input))
+                .map_err(|message| Violation::new("panic", format!("n{}: {message}", id.0)))?;
+        }
+        rt::catch(|| {
+            while let Some(action) = server.poll_action() {
+                actions.push(action);
+            }
+        })
+        .map_err(|message| Violation::new("panic", format!("n{}: {message}", id.0)))?;
+        for action in actions {
+            trace_action(&mut self.trace, &action);
+            self.act(id, action)?;
+        }
+        self.after_drain(id, &heard)
+    }
+
+    /// The sessions that were heard of are touched only now: in the batch, a tick may have come first.
+    fn after_drain(&mut self, id: NodeId, heard: &[SessionId]) -> Result<(), Violation> {
+        let node = &mut self.nodes[id.0];
+        let mono = node.clock.now(self.now).mono.as_nanos();
+        let Life::Up(server) = &node.life else { return Ok(()) };
+        let due = server.poll_timeout().map(|instant| node.clock.when(instant).max(self.now));
+        let generation = node.generation;
+        let set = due.filter(|&due| node.timer.is_none_or(|timer| due < timer));
+        if let Some(due) = set {
+            // A timer that is due already is due again a moment later, or a server that does not stop asking
+            // would stop the world.
+            let at = due.max(self.now + Duration::from_micros(1));
+            node.timer = Some(at);
+            self.schedule(at, Event::Timer { node: id, generation });
+        }
+        for &session in heard {
+            self.observe(Observed::Touched { node: id, session, mono })?;
+        }
+        self.observe(Observed::Ticked { node: id, mono })
+    }
+
+    fn act(&mut self, id: NodeId, action: Action) -> Result<(), Violation> {
+        match action {
+            Action::Send { conn, bytes } => {
+                self.look_at_sent(id, conn, &bytes)?;
+                if let Some(link) = self.nodes[id.0].conns.get(&conn).map(|conn| conn.link) {
+                    self.send(link, crate::link::End::Dialer, bytes);
+                }
+                Ok(())
+            }
+            Action::PauseReads { conn } => {
+                self.counts.read_pauses += 1;
+                self.set_server_reads(id, conn, false)
+            }
+            Action::ResumeReads { conn } => self.set_server_reads(id, conn, true),
+            Action::Close { conn, .. } => {
+                self.close_by_server(id, conn);
+                Ok(())
+            }
+            Action::Disk(op) => self.submit(id, op),
+            Action::Event(told) => self.on_told(id, told),
+            Action::Halt { why } => {
+                if matches!(why, HaltReason::Disk { .. }) {
+                    self.counts.disk_halts += 1;
+                }
+                self.stopped(id, format!("{why:?}"))
+            }
+        }
+    }
+
+    /// Sees what a client is told, at the moment it leaves the server.
+    fn look_at_sent(&mut self, id: NodeId, conn: ConnId, bytes: &bytes::Bytes) -> Result<(), Violation> {
+        let node = &mut self.nodes[id.0];
+        let durable = node.tap.durable();
+        let Some(conn) = node.conns.get_mut(&conn) else { return Ok(()) };
+        conn.sent.push(bytes.clone());
+        let mut latest: Option<ReplyHead> = None;
+        loop {
+            let frame = conn.sent.next_frame().map_err(|error| Violation::new("wire", error.to_string()))?;
+            let Some(frame) = frame else { break };
+            if !std::mem::replace(&mut conn.greeted, true) {
+                continue;
+            }
+            let head = ReplyHead::decode(&mut Reader::new(&frame))
+                .map_err(|garbled| Violation::new("wire", garbled.to_string()))?;
+            if latest.is_none_or(|latest| head.zxid > latest.zxid) {
+                latest = Some(head);
+            }
+        }
+        match latest {
+            Some(ReplyHead { xid, zxid, .. }) if zxid > Zxid::ZERO => {
+                self.observe(Observed::Sent { node: id, xid, zxid, durable })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn on_told(&mut self, id: NodeId, told: Told) -> Result<(), Violation> {
+        let mono = self.nodes[id.0].clock.now(self.now).mono.as_nanos();
+        match told {
+            Told::Applied { zxid, digest } => self.observe(Observed::Applied { node: id, zxid, digest }),
+            Told::DigestMismatch { zxid, expected, found } => Err(Violation::new(
+                "tree",
+                format!("n{} itself found digest {found:x} after {zxid}, predicted {expected:x}", id.0),
+            )),
+            Told::SessionOpened { session, conn, .. } => {
+                let Some(conn) = self.nodes[id.0].conns.get_mut(&conn) else { return Ok(()) };
+                conn.session = Some(session);
+                let mono = conn.heard;
+                self.observe(Observed::Touched { node: id, session, mono })
+            }
+            Told::SessionExpired { session } => {
+                self.observe(Observed::SessionExpired { node: id, session, mono })
+            }
+            Told::SnapshotFinished { .. } => {
+                self.counts.snapshots += 1;
+                Ok(())
+            }
+            Told::SessionClosed { .. } | Told::SnapshotStarted { .. } | Told::SnapshotFailed { .. } => Ok(()),
+        }
+    }
+
+    /// Queues a request to the disk, and begins it if nothing stands before it.
+    fn submit(&mut self, id: NodeId, op: DiskOp) -> Result<(), Violation> {
+        let node = &mut self.nodes[id.0];
+        let records = match &op {
+            DiskOp::LogCreate { file, .. } => {
+                node.tap.on_create(file);
+                Vec::new()
+            }
+            DiskOp::LogAppend { bytes, .. } => node.tap.on_append(bytes),
+            _ => Vec::new(),
+        };
+        let stream = op.stream();
+        node.queue(stream).waiting.push_back(op);
+        for record in records {
+            self.observe(Observed::Logged { node: id, record })?;
+        }
+        self.begin_disk_op(id, stream);
+        Ok(())
+    }
+
+    fn begin_disk_op(&mut self, id: NodeId, stream: Stream) {
+        let profile = self.options.disk;
+        let latency = profile.latency_min + self.disk_rng.exponential(profile.latency_mean);
+        let node = &mut self.nodes[id.0];
+        let (stalled_until, generation) = (node.stalled_until, node.generation);
+        let queue = node.queue(stream);
+        if queue.current.is_some() {
+            return;
+        }
+        queue.current = queue.waiting.pop_front();
+        if queue.current.is_some() {
+            let at = self.now.max(stalled_until) + latency;
+            self.schedule(at, Event::Disk { node: id, generation, stream });
+        }
+    }
+
+    pub(super) fn on_disk(&mut self, id: NodeId, generation: u64, stream: Stream) -> Result<(), Violation> {
+        let node = &mut self.nodes[id.0];
+        if node.generation != generation {
+            return Ok(());
+        }
+        if node.stalled_until > self.now {
+            // It stopped in the middle of this one.
+            let until = node.stalled_until;
+            self.schedule(until, Event::Disk { node: id, generation, stream });
+            return Ok(());
+        }
+        let op = node.queue(stream).current.take().expect("it was begun");
+        let result = node.disk.run(&op);
+        match op {
+            DiskOp::LogAppend { .. } => node.tap.on_done(&node.disk),
+            DiskOp::Truncate { .. } | DiskOp::SnapshotFinish { .. } => node.tap.rescan(&node.disk),
+            _ => {}
+        }
+        let done = DiskDone { ticket: op.ticket(), result };
+        self.begin_disk_op(id, stream);
+        match &mut self.nodes[id.0].life {
+            Life::Recovering(recovery) => {
+                self.trace.debug(&done);
+                rt::catch(|| recovery.on_done(done))
+                    .map_err(|message| Violation::new("panic", format!("n{}: {message}", id.0)))?;
+                self.drive_recovery(id)
+            }
+            Life::Up(_) => {
+                self.tell_node(id, Input::Disk(done));
+                Ok(())
+            }
+            Life::Down | Life::Stopped => Ok(()),
+        }
+    }
+
+    /// A process ended by its own decision.
+    fn stopped(&mut self, id: NodeId, why: String) -> Result<(), Violation> {
+        self.abandon_conns(id, true);
+        let node = &mut self.nodes[id.0];
+        let excused = node.stopping || node.disk_fails;
+        self.end_process(id);
+        self.nodes[id.0].life = Life::Stopped;
+        self.observe(Observed::Stopped { node: id, why, excused })?;
+        self.schedule_restart(id);
+        Ok(())
+    }
+
+    /// What a process leaves behind: a beginning of what it had asked the disk for.
+    fn end_process(&mut self, id: NodeId) {
+        let node = &mut self.nodes[id.0];
+        for DiskQueue { current, .. } in node.queues.values() {
+            if let Some(op) = current {
+                node.disk.run_partly(op, &mut self.disk_rng);
+            }
+        }
+        node.disk.end_process();
+        node.forget_process();
+    }
+
+    /// Ends the process of a node, with or without its power.
+    ///
+    /// # Errors
+    /// What a checker has against it.
+    pub fn crash(&mut self, id: NodeId, power: bool) -> Result<(), Violation> {
+        if matches!(self.nodes[id.0].life, Life::Down) {
+            return Ok(());
+        }
+        self.abandon_conns(id, !power);
+        self.end_process(id);
+        let node = &mut self.nodes[id.0];
+        node.life = Life::Down;
+        if power {
+            self.counts.power_failures += 1;
+            Self::cycle_power(node, &mut self.disk_rng, &self.options.disk.tear);
+        } else {
+            self.counts.kills += 1;
+        }
+        self.observe(Observed::Crashed { node: id, power })
+    }
+
+    fn cycle_power(node: &mut Node, rng: &mut crate::seed::Rng, tear: &crate::disk::TearProfile) {
+        node.disk.lose_power(rng, tear);
+        node.disk.set_sync_mode(SyncMode::Honest);
+        node.cache_lies = false;
+    }
+
+    /// Starts a process on a node that has none.
+    ///
+    /// # Errors
+    /// What a checker has against it.
+    pub fn start(&mut self, id: NodeId) -> Result<(), Violation> {
+        if !self.nodes[id.0].is_down() {
+            return Ok(());
+        }
+        if self.nodes[id.0].cache_lies {
+            // A restart on a cache that shows what the disk does not have would deceive any server.
+            Self::cycle_power(&mut self.nodes[id.0], &mut self.disk_rng, &self.options.disk.tear);
+        }
+        let node = &mut self.nodes[id.0];
+        node.disk_fails = node.disk.is_limited();
+        self.boot(id)
+    }
+
+    /// Asks a server to stop in order.
+    pub fn stop(&mut self, id: NodeId) {
+        self.nodes[id.0].stopping = true;
+        self.tell_node(id, Input::Shutdown);
+    }
+}
+
+fn trace_input(trace: &mut crate::trace::Trace, input: &Input) {
+    match input {
+        Input::Received { conn, bytes } => {
+            trace.number(conn.0);
+            trace.bytes(bytes);
+        }
+        other => trace.debug(other),
+    }
+}
+
+fn trace_action(trace: &mut crate::trace::Trace, action: &Action) {
+    match action {
+        Action::Send { conn, bytes } => {
+            trace.number(conn.0);
+            trace.bytes(bytes);
+        }
+        Action::Disk(DiskOp::LogAppend { bytes, .. } | DiskOp::SnapshotAppend { bytes, .. }) => {
+            trace.bytes(bytes);
+        }
+        other => trace.debug(other),
+    }
+}
