@@ -169,6 +169,10 @@ impl World {
         for &session in heard {
             self.observe(Observed::Touched { node: id, session, mono })?;
         }
+        // A server that was asked to stop expires nobody any more.
+        if self.nodes[id.0].stopping {
+            return Ok(());
+        }
         self.observe(Observed::Ticked { node: id, mono })
     }
 
@@ -304,7 +308,7 @@ impl World {
         let result = node.disk.run(&op);
         match op {
             DiskOp::LogAppend { .. } => node.tap.on_done(&node.disk),
-            DiskOp::Truncate { .. } | DiskOp::SnapshotFinish { .. } => node.tap.rescan(&node.disk),
+            DiskOp::Truncate { .. } => node.tap.rescan(&node.disk),
             _ => {}
         }
         let done = DiskDone { ticket: op.ticket(), result };
