@@ -2,7 +2,7 @@
 //! others.
 
 use rand_chacha::ChaCha12Rng;
-use rand_core::{RngCore, SeedableRng};
+use rand_core::SeedableRng;
 
 /// What randomness is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,8 +11,6 @@ pub enum Stream {
     Hash = 1,
     /// When the next snapshot is taken.
     Snapshot = 2,
-    /// The key of the tree's hash, which recovery builds before there is a server.
-    Tree = 3,
 }
 
 /// The generator of one concern.
@@ -20,10 +18,4 @@ pub fn stream(seed: [u8; 32], stream: Stream) -> ChaCha12Rng {
     let mut rng = ChaCha12Rng::from_seed(seed);
     rng.set_stream(stream as u64);
     rng
-}
-
-/// The key of the tree's hash of paths, for [`crate::recovery::Recovery::new`].
-pub fn tree_hash_seed(seed: [u8; 32]) -> [u64; 4] {
-    let mut rng = stream(seed, Stream::Tree);
-    core::array::from_fn(|_| rng.next_u64())
 }

@@ -12,6 +12,16 @@ pub(crate) fn seed() -> io::Result<[u8; 32]> {
     Ok(seed)
 }
 
+/// A key for hash tables, so that clients cannot choose names that collide.
+///
+/// # Errors
+/// As [`seed`].
+pub(crate) fn hash_seed() -> io::Result<[u64; 4]> {
+    let seed = seed()?;
+    let (words, _) = seed.as_chunks::<8>();
+    Ok(std::array::from_fn(|index| u64::from_ne_bytes(words[index])))
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

@@ -1,6 +1,24 @@
 //! What the core tells, put into the log. Applied transactions are not: they are the hot path.
 
+use zabra_core::recovery::Notice;
 use zabra_core::server::Event;
+
+/// Logs what recovery noticed, louder the more it matters.
+pub(crate) fn log_notice(notice: &Notice) {
+    match notice {
+        Notice::DataDropped { .. } | Notice::DataMissing { .. } | Notice::DigestMismatch { .. } => {
+            tracing::error!("{notice}");
+        }
+        Notice::Harmless { .. } | Notice::LogTailCut { .. } | Notice::SnapshotUnreadable { .. } => {
+            tracing::warn!("{notice}");
+        }
+        Notice::FreshDatabase
+        | Notice::LogRemoved { .. }
+        | Notice::Replayed { .. }
+        | Notice::SnapshotLoaded { .. }
+        | Notice::TemporaryRemoved { .. } => tracing::info!("{notice}"),
+    }
+}
 
 /// Logs an event.
 pub(crate) fn log(event: &Event) {

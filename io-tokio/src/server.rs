@@ -9,18 +9,16 @@ use std::thread;
 
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, oneshot};
-use zabra_core::recovery::RecoveryError;
-use zabra_core::rng::tree_hash_seed;
-use zabra_core::server::HaltReason;
+use zabra_core::server::{HaltReason, Server as Core};
 use zabra_core::store::DiskDone;
 
 use crate::clock::Clock;
-use crate::disk::{self, Directories, Disk, OpenError, recover};
+use crate::disk::{self, Directories, Disk, OpenError};
 use crate::driver::{DiskPort, Driver, DriverTask};
 use crate::listener::{self, AcceptTask};
 use crate::machine::Machine;
 use crate::settings::Settings;
-use crate::{entropy, limits};
+use crate::{entropy, events, limits};
 
 /// Tasks run between two looks at the sockets. The runtime's default of 61 would cost a busy server with more
 /// connections than that several looks a turn.
@@ -42,8 +40,8 @@ pub enum StartError {
         /// What the operating system says.
         error: io::Error,
     },
-    /// What is on the disk cannot be served.
-    Recovery(Box<RecoveryError>),
+    /// The data cannot be recovered.
+    Recovery(disk::StartError),
     /// The operating system refused something that every server needs.
     System {
         /// What was being done.
@@ -64,8 +62,8 @@ impl fmt::Display for StartError {
                 address.port(),
                 address.port()
             ),
-            Self::Listen { address, error } => write!(f, "cannot listen on {address}: {error}"),
             Self::Recovery(error) => error.fmt(f),
+            Self::Listen { address, error } => write!(f, "cannot listen on {address}: {error}"),
             Self::System { doing, error } => write!(f, "{doing}: {error}"),
         }
     }
@@ -160,7 +158,7 @@ struct Parts<M> {
     runtime: LocalRuntime,
 }
 
-impl Parts<zabra_core::server::Server> {
+impl Parts<Core> {
     /// Locks and recovers the data, and sets everything up.
     fn prepare(settings: &Settings) -> Result<Self, StartError> {
         let system = |doing| move |error| StartError::System { doing, error };
@@ -169,20 +167,12 @@ impl Parts<zabra_core::server::Server> {
             Directories::open(&settings.data_dir, &settings.data_log_dir, settings.data_dir_autocreate)
                 .map_err(StartError::Directories)?;
         let seed = entropy::seed().map_err(system("asking for random bytes"))?;
-        let recovered = recover(&directories, &settings.core, tree_hash_seed(seed)).map_err(|error| match error {
-            disk::StartError::Io(error) => StartError::System { doing: "recovering the data", error },
-            disk::StartError::Recovery(error) => StartError::Recovery(Box::new(error)),
-        })?;
+        let hash_seed = entropy::hash_seed().map_err(system("asking for random bytes"))?;
+        let recovered =
+            disk::recover(&directories, &settings.core, hash_seed).map_err(StartError::Recovery)?;
         for notice in &recovered.report {
-            tracing::warn!("{notice}");
+            events::log_notice(notice);
         }
-        tracing::info!(
-            "recovered {} znodes and {} sessions at zxid {}, {} transactions of them from the log",
-            recovered.tree.node_count(),
-            recovered.sessions.len(),
-            recovered.last_zxid,
-            recovered.replayed_txns
-        );
         let (done, completions) = mpsc::unbounded_channel();
         let disk = Disk::start(&directories, move |completion| {
             // After a halt nobody waits for completions any more.
@@ -195,7 +185,7 @@ impl Parts<zabra_core::server::Server> {
             .build_local(LocalOptions::default())
             .map_err(system("setting up the event loop"))?;
         let clock = Clock::start();
-        let machine = zabra_core::server::Server::new(settings.core.clone(), recovered, seed, clock.now());
+        let machine = Core::new(settings.core.clone(), recovered, seed, clock.now());
         let disk = Box::new(move |op| disk.submit(op));
         Ok(Self { machine, clock, disk, completions, conn_max, runtime })
     }

@@ -161,7 +161,7 @@ mod tests {
                     match strict {
                         Verdict::RefuseCorrupt | Verdict::RefuseGap => assert_eq!(lax, Verdict::Drop),
                         Verdict::Apply | Verdict::Cut | Verdict::End | Verdict::Skip => {
-                            assert_eq!(lax, strict)
+                            assert_eq!(lax, strict);
                         }
                         Verdict::Drop => panic!("nothing is dropped unasked"),
                     }

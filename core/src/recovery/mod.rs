@@ -33,7 +33,7 @@ use bytes::Bytes;
 pub use self::report::{Notice, RecoveryError, SnapshotProblem};
 pub use self::scan::{BadHeader, Damage, DamageKind};
 
-use self::load::{Loaded, SnapshotLoad, tree_options};
+use self::load::{Loaded, SnapshotLoad, compression, tree_options};
 use self::replay::{Database, Repairs, Replay};
 use crate::config::Config;
 use crate::store::inventory::snapshot_name;
@@ -130,9 +130,14 @@ impl Recovery {
             }
             Phase::Probe { candidates, next, asked: asked @ false } => {
                 *asked = true;
-                let SnapshotFile { file, size, .. } = &candidates[*next];
+                let SnapshotFile { file, size, encoding, .. } = &candidates[*next];
                 let len = COMPLETE_CHECK_LEN;
-                let (file, offset) = (file.clone(), size.saturating_sub(len as u64));
+                let offset = match encoding {
+                    SnapshotEncoding::Plain => size.saturating_sub(len as u64),
+                    // Whether it is whole shows only when it is decompressed.
+                    SnapshotEncoding::Gzip | SnapshotEncoding::Snappy => 0,
+                };
+                let file = file.clone();
                 Some(DiskOp::Read { ticket: tickets.issue(), file, offset, len })
             }
             Phase::Load { load, .. } => load.poll_op(tickets),
@@ -221,16 +226,15 @@ impl Recovery {
     fn on_probe(&mut self, candidates: Vec<SnapshotFile>, next: usize, done: DiskDone) {
         let snapshot = &candidates[next];
         let problem = match done.result {
-            Ok(DiskAnswer::Data(bytes)) => match snapshot.encoding {
-                SnapshotEncoding::Plain if is_complete(&bytes) => None,
-                // Whether a compressed one is whole shows only when it is unpacked.
-                SnapshotEncoding::Gzip | SnapshotEncoding::Snappy if bytes.len() == COMPLETE_CHECK_LEN => {
-                    None
-                }
-                SnapshotEncoding::Plain | SnapshotEncoding::Gzip | SnapshotEncoding::Snappy => {
-                    Some(SnapshotProblem::Incomplete)
-                }
-            },
+            Ok(DiskAnswer::Data(bytes)) => {
+                let fits = match snapshot.encoding {
+                    SnapshotEncoding::Plain => is_complete(&bytes),
+                    SnapshotEncoding::Gzip | SnapshotEncoding::Snappy => {
+                        compression(snapshot.encoding).matches(&bytes)
+                    }
+                };
+                (!fits).then_some(SnapshotProblem::Incomplete)
+            }
             Ok(DiskAnswer::Done | DiskAnswer::Listing(_)) => panic!("a read is answered with bytes"),
             Err(error) => Some(SnapshotProblem::Disk(error)),
         };

@@ -7,6 +7,7 @@ use crate::store::{DiskError, FileName};
 use crate::tree::LoadError;
 use crate::types::Zxid;
 use crate::wire::DecodeError;
+use crate::wire::compression::CompressionError;
 
 /// Something that the operator should hear of, though the server starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,8 +96,8 @@ pub enum Notice {
 /// Why a snapshot cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SnapshotProblem {
-    /// It is compressed, and what it unpacks from is damaged.
-    Compression(DecodeError),
+    /// It is compressed, and cannot be decompressed.
+    Compression(CompressionError),
     /// Its bytes are no snapshot.
     Decode(DecodeError),
     /// Reading failed.
@@ -223,7 +224,7 @@ impl fmt::Display for BadHeader {
 impl fmt::Display for SnapshotProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Compression(error) => write!(f, "it does not unpack ({error})"),
+            Self::Compression(error) => error.fmt(f),
             Self::Decode(error) => error.fmt(f),
             Self::Disk(error) => error.fmt(f),
             Self::Incomplete => f.write_str("it was not written to its end"),

@@ -292,8 +292,7 @@ fn disk_load_empty_begins_only_where_it_may() {
     assert!(error.to_string().contains("'initialize'"), "{error}");
     assert!(disk.files.is_empty());
     for config in [&config(), &forbidding] {
-        let mut disk = TestDisk::default();
-        disk.changes_left = Some(0);
+        let mut disk = TestDisk { changes_left: Some(0), ..TestDisk::default() };
         disk.recover_initialized(config, true).expect_err("the first snapshot cannot be written");
         disk.changes_left = None;
         let recovered = disk.recover_initialized(config, true).expect("a new database");

@@ -41,7 +41,7 @@ pub use self::watch::{Notification, WatchSummary, WatchTable};
 use self::acl_table::AclTable;
 use self::cursor::Cursor;
 use self::digest::History;
-use self::index::PathIndex;
+use self::index::{Hashed, PathIndex};
 use self::node::{NO_SLOT, Node};
 use self::quota::QuotaSet;
 use self::slab::Slab;
@@ -65,7 +65,7 @@ pub struct Tree {
     options: TreeOptions,
     nodes: Slab<Node>,
     /// Every znode but the root.
-    index: PathIndex,
+    index: PathIndex<Hashed>,
     acls: AclTable,
     /// Slots of each session's ephemeral znodes; no session without any.
     ephemerals: BTreeMap<SessionId, BTreeSet<u32>>,
@@ -380,6 +380,11 @@ impl<'a> NodeRef<'a> {
     pub fn children(&self) -> impl ExactSizeIterator<Item = &'a str> + use<'a> {
         let tree = self.tree;
         self.node.children().iter().map(|&slot| path::name(&tree.nodes.get(slot).path))
+    }
+
+    /// Bytes of all those names together, for a reply that is to be written in one go.
+    pub fn child_name_bytes(&self) -> usize {
+        self.children().map(str::len).sum()
     }
 
     /// What kind of znode it is.

@@ -7,12 +7,12 @@
 //! Connections are told in ascending order. ZooKeeper promises none; a simulation needs one.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::mem;
 
 use super::apply::Change;
-use super::index::PathIndex;
+use super::index::{PathIndex, Slim};
 use super::slab::Slab;
 use crate::types::{AclList, ConnId, EventType, WatcherType, Zxid, path};
 
@@ -45,7 +45,7 @@ pub struct WatchSummary {
 /// All watches of one server.
 #[derive(Debug)]
 pub struct WatchTable {
-    index: PathIndex,
+    index: PathIndex<Slim>,
     /// Exactly the paths that somebody watches, all of them indexed.
     entries: Slab<Entry>,
     book: Book,
@@ -62,9 +62,22 @@ struct Entry {
 /// Who watches a path. Nearly always that is one connection.
 #[derive(Debug)]
 enum Watchers {
-    One(ConnId, Modes),
+    /// Without watches only on the way to being removed.
+    One { conn: ConnId, modes: Modes, position: u32 },
     #[expect(clippy::box_collection, reason = "a map as such would make every entry 16 bytes larger")]
-    Many(Box<BTreeMap<ConnId, Modes>>),
+    Many(Box<BTreeMap<ConnId, Held>>),
+}
+
+// A million one-shot watches have a million entries: grow them on purpose only.
+const _: () = assert!(size_of::<Option<Entry>>() == 32 || size_of::<usize>() != 8);
+
+/// What one connection has on one path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Held {
+    /// Never none: who watches nothing is not kept.
+    modes: Modes,
+    /// Where the path's slot stands in the connection's list.
+    position: u32,
 }
 
 /// The watches of one connection on one path.
@@ -87,8 +100,8 @@ struct Book {
 
 #[derive(Debug, Default)]
 struct Conn {
-    /// Slots of the entries that name this connection.
-    entries: BTreeSet<u32>,
+    /// Slots of the entries that name this connection; each knows its position here.
+    entries: Vec<u32>,
     /// How many of them with data watches.
     data: usize,
     /// Whether ZooKeeper would still list this connection: it forgets one that had its last watch removed, but
@@ -169,14 +182,13 @@ impl WatchTable {
 
     /// Whether `conn` has a watch of this type on `path`.
     pub fn contains(&self, path: &str, kind: WatcherType, conn: ConnId) -> bool {
-        self.find(path)
-            .is_some_and(|slot| self.entries.get(slot).watchers.get(conn).has(Modes::of_type(kind)))
+        self.find(path).is_some_and(|slot| self.modes(slot, conn).has(Modes::of_type(kind)))
     }
 
     /// Removes the watches of this type that `conn` has on `path` and says whether there were any.
     pub fn remove(&mut self, path: &str, kind: WatcherType, conn: ConnId) -> bool {
         let Some(slot) = self.find(path) else { return false };
-        let old = self.entries.get(slot).watchers.get(conn);
+        let old = self.modes(slot, conn);
         let new = old.without(Modes::of_type(kind));
         if new == old {
             return false;
@@ -190,10 +202,9 @@ impl WatchTable {
 
     /// Removes every watch of a connection that has closed.
     pub fn remove_conn(&mut self, conn: ConnId) {
-        let slots: Vec<u32> =
-            self.book.conns.get(&conn).map_or_else(Vec::new, |conn| conn.entries.iter().copied().collect());
-        for slot in slots {
-            let old = self.entries.get(slot).watchers.get(conn);
+        // From the end, so that nothing has to move up.
+        while let Some(&slot) = self.book.conns.get(&conn).and_then(|conn| conn.entries.last()) {
+            let old = self.modes(slot, conn);
             self.set(slot, conn, old, Modes::NONE);
         }
         self.book.forget(conn);
@@ -311,26 +322,13 @@ impl WatchTable {
 
     fn trigger(&mut self, path: &str, which: Modes, one_shot: Modes, told: &mut Vec<ConnId>) {
         let Some(slot) = self.find(path) else { return };
-        let Self { entries, book, .. } = self;
-        let entry = entries.get_mut(slot);
-        let mut use_up = |conn, modes: &mut Modes| {
-            if modes.has(which) {
-                told.push(conn);
-                let old = *modes;
-                *modes = old.without(one_shot);
-                book.note(slot, conn, old, *modes);
-            }
-            *modes != Modes::NONE
-        };
-        let is_left = match &mut entry.watchers {
-            Watchers::One(conn, modes) => use_up(*conn, modes),
-            Watchers::Many(many) => {
-                many.retain(|&conn, modes| use_up(conn, modes));
-                !many.is_empty()
-            }
-        };
-        if !is_left {
-            self.remove_entry(slot);
+        let begin = told.len();
+        let watchers = self.entries.get(slot).watchers.iter();
+        told.extend(watchers.filter(|(_, modes)| modes.has(which)).map(|(conn, _)| conn));
+        for &conn in &told[begin..] {
+            // The entry goes with its last watcher, who is the last one here if anybody goes.
+            let old = self.modes(slot, conn);
+            self.set(slot, conn, old, old.without(one_shot));
         }
     }
 
@@ -338,14 +336,17 @@ impl WatchTable {
         let hash = self.index.hash(path);
         let found = self.index.find(hash, |slot| *self.entries.get(slot).path == *path);
         if let Some(slot) = found {
-            let old = self.entries.get(slot).watchers.get(conn);
+            let old = self.modes(slot, conn);
             self.set(slot, conn, old, old.with(more));
             return;
         }
-        let slot = self.entries.insert(0, Entry { path: path.into(), watchers: Watchers::One(conn, more) });
+        // Where the connection will list the slot is known before the slot is.
+        let held = Held { modes: more, position: self.book.next_position(conn) };
+        let slot = self.entries.insert(0, Entry { path: path.into(), watchers: Watchers::one(conn, held) });
         let entries = &self.entries;
         self.index.insert(hash, slot, |slot| &entries.get(slot).path);
-        self.book.note(slot, conn, Modes::NONE, more);
+        self.book.list(slot, conn);
+        self.book.count(conn, Modes::NONE, more);
     }
 
     /// Changes the watches of one connection on one path.
@@ -353,10 +354,25 @@ impl WatchTable {
         if old == new {
             return;
         }
-        self.book.note(slot, conn, old, new);
-        if !self.entries.get_mut(slot).watchers.set(conn, new) {
-            self.remove_entry(slot);
+        self.book.count(conn, old, new);
+        let watchers = &mut self.entries.get_mut(slot).watchers;
+        if new == Modes::NONE {
+            let position = watchers.remove(conn);
+            if watchers.is_empty() {
+                self.remove_entry(slot);
+            }
+            if let Some(moved) = self.book.unlist(conn, position) {
+                *self.entries.get_mut(moved).watchers.get_mut(conn).1 = position;
+            }
+        } else if old == Modes::NONE {
+            watchers.insert(conn, Held { modes: new, position: self.book.list(slot, conn) });
+        } else {
+            *watchers.get_mut(conn).0 = new;
         }
+    }
+
+    fn modes(&self, slot: u32, conn: ConnId) -> Modes {
+        self.entries.get(slot).watchers.get(conn)
     }
 
     fn remove_entry(&mut self, slot: u32) {
@@ -371,57 +387,78 @@ impl WatchTable {
 }
 
 impl Watchers {
+    const fn one(conn: ConnId, held: Held) -> Self {
+        Self::One { conn, modes: held.modes, position: held.position }
+    }
+
     fn get(&self, conn: ConnId) -> Modes {
         match self {
-            Self::One(only, modes) if *only == conn => *modes,
-            Self::One(..) => Modes::NONE,
-            Self::Many(many) => many.get(&conn).copied().unwrap_or(Modes::NONE),
+            Self::One { conn: only, modes, .. } if *only == conn => *modes,
+            Self::One { .. } => Modes::NONE,
+            Self::Many(many) => many.get(&conn).map_or(Modes::NONE, |held| held.modes),
         }
     }
 
-    /// Changes the watches of one connection and says whether anybody is left.
-    fn set(&mut self, conn: ConnId, new: Modes) -> bool {
+    /// Modes and position of a connection that is known to have something.
+    fn get_mut(&mut self, conn: ConnId) -> (&mut Modes, &mut u32) {
         match self {
-            Self::One(only, modes) if *only == conn => {
-                *modes = new;
-                new != Modes::NONE
-            }
-            Self::One(only, modes) => {
-                assert!(new != Modes::NONE, "watches are removed from connections that have them");
-                *self = Self::Many(Box::new(BTreeMap::from([(*only, *modes), (conn, new)])));
-                true
+            Self::One { conn: only, modes, position } => {
+                assert_eq!(*only, conn, "a connection's list names only entries that name it");
+                (modes, position)
             }
             Self::Many(many) => {
-                if new == Modes::NONE {
-                    many.remove(&conn);
-                } else {
-                    many.insert(conn, new);
-                }
-                !many.is_empty()
+                let held = many.get_mut(&conn);
+                let Held { modes, position } = held.expect("a listed entry names the connection");
+                (modes, position)
             }
+        }
+    }
+
+    /// Adds a connection that has nothing yet.
+    fn insert(&mut self, conn: ConnId, held: Held) {
+        match self {
+            Self::One { conn: only, modes, position } => {
+                let other = Held { modes: *modes, position: *position };
+                *self = Self::Many(Box::new(BTreeMap::from([(*only, other), (conn, held)])));
+            }
+            Self::Many(many) => {
+                many.insert(conn, held);
+            }
+        }
+    }
+
+    /// Removes a connection that has something and says where its list named this entry. A single one stays,
+    /// without watches, until the entry is removed.
+    fn remove(&mut self, conn: ConnId) -> u32 {
+        if let Self::Many(many) = self {
+            return many.remove(&conn).expect("only who watches is removed").position;
+        }
+        let (modes, position) = self.get_mut(conn);
+        *modes = Modes::NONE;
+        *position
+    }
+
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::One { modes, .. } => *modes == Modes::NONE,
+            Self::Many(many) => many.is_empty(),
         }
     }
 
     /// By ascending connection.
     fn iter(&self) -> impl Iterator<Item = (ConnId, Modes)> {
         let (one, many) = match self {
-            Self::One(conn, modes) => (Some((*conn, *modes)), None),
-            Self::Many(many) => (None, Some(many.iter().map(|(&conn, &modes)| (conn, modes)))),
+            Self::One { conn, modes, .. } => (Some((*conn, *modes)), None),
+            Self::Many(many) => (None, Some(many.iter().map(|(&conn, held)| (conn, held.modes)))),
         };
         one.into_iter().chain(many.into_iter().flatten())
     }
 }
 
 impl Book {
-    /// Keeps the counts right when the watches of `conn` at `slot` change from `old` to `new`.
-    fn note(&mut self, slot: u32, conn: ConnId, old: Modes, new: Modes) {
+    /// Keeps the counts right when the watches of `conn` on some path change from `old` to `new`.
+    fn count(&mut self, conn: ConnId, old: Modes, new: Modes) {
         let conn = self.conns.entry(conn).or_default();
-        if old == Modes::NONE {
-            conn.entries.insert(slot);
-        }
-        if new == Modes::NONE {
-            conn.entries.remove(&slot);
-        }
         let change = |count: &mut usize, which: Modes| {
             *count = *count + usize::from(new.has(which)) - usize::from(old.has(which));
         };
@@ -433,6 +470,28 @@ impl Book {
             conn.is_listed = true;
             self.listed += 1;
         }
+    }
+
+    /// The position that [`Book::list`] will return.
+    fn next_position(&self, conn: ConnId) -> u32 {
+        self.conns.get(&conn).map_or(0, |conn| conn.entries.len() as u32)
+    }
+
+    /// Names the entry at `slot` in the connection's list, and says where.
+    fn list(&mut self, slot: u32, conn: ConnId) -> u32 {
+        let entries = &mut self.conns.entry(conn).or_default().entries;
+        entries.push(slot);
+        (entries.len() - 1) as u32
+    }
+
+    /// Takes an entry off the connection's list and says which one has moved to its position, if one has.
+    fn unlist(&mut self, conn: ConnId, position: u32) -> Option<u32> {
+        let entries = &mut self.conns.get_mut(&conn).expect("who watches has a list").entries;
+        entries.swap_remove(position as usize);
+        if entries.capacity() > 64 && entries.len() < entries.capacity() / 4 {
+            entries.shrink_to(entries.capacity() / 2);
+        }
+        entries.get(position as usize).copied()
     }
 
     fn unlist_if_idle(&mut self, conn: ConnId) {

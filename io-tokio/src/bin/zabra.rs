@@ -123,9 +123,12 @@ fn main() -> ExitCode {
 
 fn run(arguments: &ServerArguments) -> Result<(), Failure> {
     let filter = EnvFilter::try_new(&arguments.log).unwrap_or_else(|_| EnvFilter::new("info"));
+    // A thread of its own writes the log: a terminal that stands still must not stop the server. What does not fit
+    // into its queue is dropped.
+    let (writer, _flushed_when_dropped) = tracing_appender::non_blocking(std::io::stderr());
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(writer)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
     let Loaded { mut settings, warnings } = configuration(arguments)?;

@@ -134,7 +134,7 @@ mod tests {
         let error =
             recover(&directories, &config, SEED).expect_err("nothing says that this is a new database");
         assert!(matches!(error, StartError::Recovery(RecoveryError::Empty)), "{error}");
-        std::fs::write(root.path().join("initialize"), "").expect("written");
+        fs::write(root.path().join("initialize"), "").expect("written");
         let recovered = recover(&directories, &config, SEED).expect("a new database");
         assert!(recovered.report.contains(&Notice::FreshDatabase));
         assert!(!root.path().join("initialize").exists());
