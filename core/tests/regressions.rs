@@ -56,3 +56,22 @@ fn snapshots_of_this_run_are_never_purged() {
     });
     assert!(removed.is_some_and(|files| files > 2), "three of many snapshots stay: {removed:?}");
 }
+
+/// Requests whose xid is not positive did not count as outstanding, so a client that sent nothing else was read from
+/// without end while the disk took its time, and all it sent was kept.
+#[test]
+fn requests_without_a_positive_xid_are_never_throttled() {
+    const LIMIT: usize = 10;
+    let config = Config { global_outstanding_limit: LIMIT, inbox_pause_bytes: 100, ..Config::default() };
+    let mut lone = LoneServer::new(config);
+    let (conn, _) = lone.client();
+    lone.hold_disk();
+    lone.send(conn, 0, OpCode::CREATE, &create("/a"));
+    for _ in 0..LIMIT + 100 {
+        lone.send(conn, 0, OpCode::EXISTS, &Request::Exists { path: "/a", watch: false });
+    }
+    assert_eq!(lone.paused.get(&conn), Some(&true), "more is read than may wait");
+    lone.release_disk();
+    assert_eq!(lone.paused.get(&conn), Some(&false));
+    assert_eq!(lone.replies(conn).len(), 1 + LIMIT + 100, "every one is answered in the end");
+}
