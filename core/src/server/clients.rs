@@ -56,7 +56,8 @@ impl Server {
             if conn.phase == conn::Phase::Greeting && self.take_word(conn) {
                 break;
             }
-            if self.in_process() > self.config.global_outstanding_limit && conn.outstanding > 0 {
+            // Not only those that count in `conn.outstanding`: the client chooses what counts there.
+            if self.in_process() > self.config.global_outstanding_limit && !conn.waiting.is_empty() {
                 conn.throttled = true;
                 self.throttled.push_back(conn.id);
                 break;

@@ -194,7 +194,8 @@ impl Server {
 
     /// When [`Input::Tick`] is next worth sending.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        if self.phase == Phase::Halted {
+        // A server that stops lets nothing expire, so no tick would settle anything.
+        if self.phase != Phase::Running {
             return None;
         }
         let greeting = self.greetings.front().map(|&(deadline, _)| deadline);

@@ -77,7 +77,10 @@ impl Server {
         match self.snapshotter.on_done(done) {
             SnapshotOutcome::Ongoing => {}
             SnapshotOutcome::Finished { zxid, entry } => {
+                let file = entry.file.clone();
                 self.inventory.add(entry);
+                // Otherwise purging, which keeps enough snapshots that are known to be whole, would never begin.
+                self.inventory.mark_complete(&file, true);
                 self.tell(Event::SnapshotFinished { zxid });
             }
             SnapshotOutcome::Failed { zxid, error } => {

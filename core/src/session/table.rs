@@ -40,8 +40,10 @@ struct Session {
     timeout_ms: i32,
     /// What it is tracked with: the last negotiated one.
     current_timeout_ms: i32,
-    /// The bucket it is due in. Never before the bucket that lists it.
+    /// The bucket it is due in.
     due_ms: u64,
+    /// The bucket that lists it, never after `due_ms`. A later bucket may list it, too, to no effect.
+    listed_ms: u64,
     /// The connection it is attached to, if any.
     owner: Option<ConnId>,
     /// Its createSession was applied: it is part of the state that snapshots keep.
@@ -106,6 +108,7 @@ impl SessionTable {
             timeout_ms,
             current_timeout_ms: timeout_ms,
             due_ms,
+            listed_ms: due_ms,
             owner,
             committed: false,
             closing: false,
@@ -154,12 +157,13 @@ impl SessionTable {
         let due_ms = self.bucket(timeout_ms, now);
         let entry = self.sessions.get_mut(&session).filter(|entry| !entry.closing).ok_or(Check::Expired)?;
         entry.current_timeout_ms = timeout_ms;
-        // A shorter timeout may make it due earlier than the bucket that lists it; list it there, too, and let
-        // the later listing find it gone or not yet due.
-        if due_ms < entry.due_ms {
+        entry.due_ms = due_ms;
+        // A shorter timeout may make it due earlier than the bucket that lists it; list it there, too, and let the
+        // later listing be of no effect.
+        if due_ms < entry.listed_ms {
+            entry.listed_ms = due_ms;
             self.buckets.entry(due_ms).or_default().push(session);
         }
-        entry.due_ms = due_ms;
         Ok(entry.owner.replace(owner))
     }
 
@@ -213,13 +217,15 @@ impl SessionTable {
                 break;
             }
             for session in bucket.remove() {
-                let Some(entry) = self.sessions.get_mut(&session).filter(|entry| !entry.closing) else {
+                let Some(entry) = self.sessions.get_mut(&session) else { continue };
+                if entry.closing || entry.listed_ms != bucket_ms {
                     continue;
-                };
+                }
                 if entry.due_ms <= now.as_millis() {
                     entry.closing = true;
                     expired.push(session);
                 } else {
+                    entry.listed_ms = entry.due_ms;
                     self.buckets.entry(entry.due_ms).or_default().push(session);
                 }
             }
@@ -319,6 +325,25 @@ mod tests {
         );
         assert_eq!(table.expire(at(300)), [session], "the shorter timeout counts");
         assert_eq!(table.reattach(session, 200, CONN, at(301)), Err(Check::Expired));
+    }
+
+    /// A session that came back over and over with a long timeout and a short one in turn was listed once more each
+    /// time, and every listing was carried on for as long as the session lived.
+    #[test]
+    fn every_reconnect_lists_the_session_again() {
+        let mut table = table();
+        let session = table.create(5000, CONN, at(0));
+        for round in 0..1000 {
+            for timeout_ms in [300, 5000] {
+                assert!(table.reattach(session, timeout_ms, CONN, at(round * 10)).is_ok());
+            }
+            assert_eq!(table.expire(at(round * 10)), []);
+            let listed: usize = table.buckets.values().map(Vec::len).sum();
+            assert!(listed <= 1 + 5000 / 100, "{listed} listings of one session");
+        }
+        assert_eq!(table.reattach(session, 300, CONN, at(10_000)), Ok(Some(CONN)));
+        assert_eq!(table.expire(at(10_300)), []);
+        assert_eq!(table.expire(at(10_400)), [session], "the last timeout counts");
     }
 
     /// PARITY `sess.id`: the top byte is the server's, and no id is given that a recovered session has.
