@@ -9,6 +9,8 @@ use rand_core::SeedableRng;
 pub enum Stream {
     /// Keys of hash tables, so that clients cannot choose colliding paths.
     Hash = 1,
+    /// Where session ids go on after the clock went back.
+    Session = 3,
     /// When the next snapshot is taken.
     Snapshot = 2,
 }

@@ -670,7 +670,12 @@ fn shutdown_finishes_what_was_taken() {
 #[test]
 fn acl_auth_with_a_null_id() {
     let (mut lone, conn) = server();
-    lone.send(conn, -4, OpCode::AUTH, &Request::Auth { kind: 0, scheme: Some("digest"), auth: Some(b"bob:pw") });
+    lone.send(
+        conn,
+        -4,
+        OpCode::AUTH,
+        &Request::Auth { kind: 0, scheme: Some("digest"), auth: Some(b"bob:pw") },
+    );
     lone.replies(conn);
     let mut body = Vec::new();
     let mut writer = Writer::new(&mut body);

@@ -228,3 +228,19 @@ fn requests_after_close_are_refused() {
     let (other, _) = lone.client();
     assert_eq!(lone.call(other, OpCode::EXISTS, &exists("/late")).err, ErrorCode::NONODE);
 }
+
+/// `node.ephemeral.close`: a znode that is another session's by the time the close is applied stays.
+#[test]
+fn sess_close_spares_what_another_session_creates() {
+    let mut lone = LoneServer::new(Config::default());
+    let (conn, _) = lone.client();
+    let (other, _) = lone.client();
+    lone.call(conn, OpCode::CREATE, &create("/e", 1));
+    lone.hold_disk();
+    lone.send(conn, 1, OpCode::DELETE, &Request::Delete { path: "/e", version: -1 });
+    lone.send(other, 1, OpCode::CREATE, &create("/e", 1));
+    lone.send(conn, 2, OpCode::CLOSE_SESSION, &Request::CloseSession);
+    lone.release_disk();
+    lone.replies(other);
+    assert_eq!(lone.call(other, OpCode::EXISTS, &exists("/e")).err, ErrorCode::OK);
+}

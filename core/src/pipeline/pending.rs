@@ -167,7 +167,11 @@ impl Pending {
     pub fn ephemerals(&self, tree: &Tree, session: SessionId) -> BTreeSet<Box<str>> {
         let mut paths: BTreeSet<Box<str>> = tree
             .ephemerals(session)
-            .filter(|path| self.find(path).is_none_or(|slot| self.entry(slot).node.is_some()))
+            // What is pending may be gone, or another session's by then.
+            .filter(|path| {
+                let pending = self.find(path).map(|slot| self.owner(self.entry(slot).node.as_ref()));
+                pending.is_none_or(|owner| owner == Some(session))
+            })
             .map(Box::from)
             .collect();
         let own = (session, 0)..=(session, u32::MAX);

@@ -363,12 +363,16 @@ impl Recovery {
             let ahead = self.inventory.snapshots().iter().filter(|snapshot| snapshot.zxid > last_zxid);
             remove.extend(ahead.map(|snapshot| snapshot.file.clone()));
         }
+        // A process that was killed may have left records that only the operating system's memory holds. They are
+        // about to be served, so they are made durable first: cutting nothing off syncs the file.
+        let newest = self.inventory.logs().last().filter(|log| !repairs.remove.contains(&log.file));
+        let unsynced = newest.map(|log| (log.file.clone(), log.size));
         remove.extend(repairs.remove);
         let mut ops = VecDeque::new();
         if !remove.is_empty() {
             ops.push_back(Repair::Remove(remove));
         }
-        ops.extend(repairs.truncate.map(|(file, size)| Repair::Truncate(file, size)));
+        ops.extend(repairs.truncate.or(unsynced).map(|(file, size)| Repair::Truncate(file, size)));
         if fresh {
             report.push(Notice::FreshDatabase);
             ops.push_back(Repair::Begin(load::encode(&mut tree, &self.config)));

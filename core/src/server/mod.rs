@@ -132,12 +132,13 @@ impl Server {
         let Recovered { tree, sessions, inventory, replayed_txns, replayed_bytes, .. } = recovered;
         let last_zxid = tree.last_zxid();
         let draw = snapshot_rng.next_u64();
+        let session_draw = rng::stream(seed, rng::Stream::Session).next_u64();
         Self {
             now,
             phase: Phase::Running,
             actions: VecDeque::new(),
             watches: WatchTable::new(hash_seed()),
-            sessions: SessionTable::new(config.server_id, config.tick_time, &sessions, now.mono, now.wall),
+            sessions: SessionTable::new(config.server_id, config.tick_time, &sessions, now, session_draw),
             conns: ConnTable::new(hash_seed()),
             proposals: VecDeque::new(),
             pending: Pending::new(&tree, hash_seed()),

@@ -9,8 +9,12 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::time::{Instant, WallTime};
+use crate::time::{Instant, Now, WallTime};
 use crate::types::{ConnId, ErrorCode, SessionId};
+
+/// Of a drawn number, this many bits are not used: what is left is far less than the ids that a server has, and far
+/// more than it will ever give.
+const DRAWN_SHIFT: u32 = 16;
 
 /// What the owner of a request's session turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,22 +71,26 @@ impl SessionTable {
     /// The table of a server that starts with the sessions `recovered` from disk, each with its full timeout.
     ///
     /// New ids begin with `server_id` in the top byte and the wall clock below it (PARITY `sess.id`). ZooKeeper
-    /// takes the time since boot, which repeats itself after a reboot while old sessions may still live; here
-    /// no id is given that a live session of this server has reached.
+    /// takes the time since boot, which repeats itself after a reboot while old sessions may still live. Here no
+    /// id is given that a live session of this server has reached; where the clock is behind those, ids go on from
+    /// a place drawn by `draw`, any random number, since sessions that ended may have reached further still.
     pub fn new(
         server_id: i64,
         tick: Duration,
         recovered: &BTreeMap<SessionId, i32>,
-        mono: Instant,
-        wall: WallTime,
+        now: Now,
+        draw: u64,
     ) -> Self {
-        let first = Self::first_id(server_id, wall);
+        let first = Self::first_id(server_id, now.wall);
         let reached = recovered.keys().filter(|id| (id.0 as u64) >> 56 == (first as u64) >> 56).max();
-        let next_id = SessionId(reached.map_or(first, |id| first.max(id.0 + 1)));
+        let next_id = match reached {
+            Some(reached) if reached.0 >= first => SessionId(reached.0 + 1 + (draw >> DRAWN_SHIFT) as i64),
+            _ => SessionId(first),
+        };
         let tick_ms = u64::try_from(tick.as_millis()).unwrap_or(u64::MAX);
         let mut table = Self { sessions: BTreeMap::new(), buckets: BTreeMap::new(), tick_ms, next_id };
         for (&session, &timeout_ms) in recovered {
-            table.track(session, timeout_ms, None, mono);
+            table.track(session, timeout_ms, None, now.mono);
             table.commit(session);
         }
         table
@@ -268,7 +276,11 @@ mod tests {
 
     fn table() -> SessionTable {
         let tick = Duration::from_millis(100);
-        SessionTable::new(1, tick, &BTreeMap::new(), Instant::ZERO, WallTime(1_700_000_000_000))
+        SessionTable::new(1, tick, &BTreeMap::new(), start(1_700_000_000_000), 0)
+    }
+
+    fn start(wall_ms: i64) -> Now {
+        Now { mono: Instant::ZERO, wall: WallTime(wall_ms) }
     }
 
     fn at(ms: u64) -> Instant {
@@ -349,14 +361,19 @@ mod tests {
     /// PARITY `sess.id`: the top byte is the server's, and no id is given that a recovered session has.
     #[test]
     fn sess_id() {
-        let wall = WallTime(1_700_000_000_000);
+        let wall_ms = 1_700_000_000_000;
         let tick = Duration::from_millis(100);
-        let mut table = SessionTable::new(0x7f, tick, &BTreeMap::new(), Instant::ZERO, wall);
-        let first = table.create(1000, CONN, at(0));
+        let none = BTreeMap::new();
+        let first = SessionTable::new(0x7f, tick, &none, start(wall_ms), 0).create(1000, CONN, at(0));
         assert_eq!(first.0 >> 56, 0x7f);
+        // The wall clock went back across the restart. Sessions that ended may have had the ids that follow.
         let recovered = BTreeMap::from([(SessionId(first.0 + 5), 1000)]);
-        // The wall clock went back across the restart.
-        let mut table = SessionTable::new(0x7f, tick, &recovered, Instant::ZERO, WallTime(wall.0 - 1));
-        assert_eq!(table.create(1000, CONN, at(0)), SessionId(first.0 + 6));
+        for (draw, expected) in [(0, first.0 + 6), (7 << 16, first.0 + 13)] {
+            let mut table = SessionTable::new(0x7f, tick, &recovered, start(wall_ms - 1), draw);
+            assert_eq!(table.create(1000, CONN, at(0)), SessionId(expected));
+        }
+        let other = BTreeMap::from([(SessionId(first.0 + 5 + (1 << 56)), 1000)]);
+        let mut table = SessionTable::new(0x7f, tick, &other, start(wall_ms), 9 << 16);
+        assert_eq!(table.create(1000, CONN, at(0)), first, "another server's sessions do not matter");
     }
 }

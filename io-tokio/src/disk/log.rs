@@ -83,7 +83,9 @@ impl LogFiles {
     fn truncate(&self, name: &FileName, size: u64) -> io::Result<()> {
         let file = File::options().write(true).open(self.directories.path(name))?;
         file.set_len(size)?;
-        file.sync_all()
+        file.sync_all()?;
+        // A file whose creator was killed may not have a durable name yet.
+        self.directories.sync(name.dir)
     }
 }
 
