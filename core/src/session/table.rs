@@ -372,7 +372,7 @@ mod tests {
             let mut table = SessionTable::new(0x7f, tick, &recovered, start(wall_ms - 1), draw);
             assert_eq!(table.create(1000, CONN, at(0)), SessionId(expected));
         }
-        let other = BTreeMap::from([(SessionId(first.0 + 5 + (1 << 56)), 1000)]);
+        let other = BTreeMap::from([(SessionId(first.0 + 5 - (1 << 56)), 1000)]);
         let mut table = SessionTable::new(0x7f, tick, &other, start(wall_ms), 9 << 16);
         assert_eq!(table.create(1000, CONN, at(0)), first, "another server's sessions do not matter");
     }
