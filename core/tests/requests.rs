@@ -10,7 +10,7 @@ use zabra_core::types::{Acl, AclList, ConnId, ErrorCode, EventType, Id, OpCode, 
 use zabra_core::wire::data::decode_stat;
 use zabra_core::wire::reply::WatchEvent;
 use zabra_core::wire::request::MultiOp;
-use zabra_core::wire::{Reader, Request};
+use zabra_core::wire::{Reader, Request, Writer};
 
 fn server() -> (LoneServer, ConnId) {
     let mut lone = LoneServer::new(Config::default());
@@ -664,4 +664,27 @@ fn shutdown_finishes_what_was_taken() {
     lone.release_disk();
     assert_eq!(lone.replies(conn).len(), 1);
     assert_eq!(lone.halted, Some(HaltReason::Shutdown));
+}
+
+/// `acl.auth`: the id does not matter, not even that it is null.
+#[test]
+fn acl_auth_with_a_null_id() {
+    let (mut lone, conn) = server();
+    lone.send(conn, -4, OpCode::AUTH, &Request::Auth { kind: 0, scheme: Some("digest"), auth: Some(b"bob:pw") });
+    lone.replies(conn);
+    let mut body = Vec::new();
+    let mut writer = Writer::new(&mut body);
+    writer.int(1);
+    writer.int(OpCode::CREATE.0);
+    writer.string("/a");
+    writer.buffer(None);
+    writer.vector_len(1);
+    writer.int(31);
+    writer.string("auth");
+    writer.null();
+    writer.int(0);
+    let mut bytes = i32::try_from(body.len()).expect("small").to_be_bytes().to_vec();
+    bytes.extend(body);
+    lone.receive(conn, bytes);
+    assert_eq!(lone.replies(conn)[0].err, ErrorCode::OK);
 }

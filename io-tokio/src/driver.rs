@@ -14,7 +14,7 @@ use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::mem;
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -187,9 +187,9 @@ impl<M: Machine> Driver<M> {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(count)) if count > 0 => {
                     self.received(id, count);
-                    // As much as there was room for: there may be more, which waits until the others had theirs.
+                    // As much as it may have at once: there may be more, which waits until the others had theirs.
                     if count == READ_BYTES {
-                        cx.waker().wake_by_ref();
+                        run_after_next_look(cx);
                         return Poll::Pending;
                     }
                 }
@@ -392,6 +392,14 @@ impl<M: Machine> Driver<M> {
     fn all_flushed(&self) -> bool {
         self.conns.values().all(Conn::is_flushed)
     }
+}
+
+/// Has the running task run again once the runtime has looked at the sockets. Waking it at once would keep the
+/// queue of tasks from ever being empty, and the runtime would look only every so many tasks: a client that never
+/// stops sending would hold up the others for as long.
+pub(crate) fn run_after_next_look(cx: &mut Context<'_>) {
+    let later = pin!(tokio::task::yield_now()).poll(cx);
+    debug_assert!(later.is_pending());
 }
 
 /// Stops the process if a task panics: a broken invariant must not be served on.

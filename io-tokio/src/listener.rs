@@ -11,7 +11,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::time::Sleep;
 
-use crate::driver::{ConnTask, Shared};
+use crate::driver::{ConnTask, Shared, run_after_next_look};
 use crate::machine::Machine;
 
 /// Connections that the kernel may hold ready if `clientPortListenBacklog` is not set. Java's default of 50 makes
@@ -108,7 +108,7 @@ impl<M: Machine> Future for AcceptTask<M> {
                 Poll::Ready(Err(error)) => this.on_error(&error),
             }
         }
-        cx.waker().wake_by_ref();
+        run_after_next_look(cx);
         Poll::Pending
     }
 }

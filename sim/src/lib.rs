@@ -10,6 +10,7 @@
 //! | [`model`], [`check`] | the reference, and what must hold |
 //! | [`node`], [`world`], [`trace`] | processes that start, serve and end; everything on one heap of events |
 //! | [`rt`], [`report`] | a seed becomes a run, and a run a report |
+//! | [`scenario`] | named situations in a few lines |
 
 #[cfg(not(madsim))]
 compile_error!(
@@ -29,6 +30,7 @@ pub mod op;
 pub mod options;
 pub mod report;
 pub mod rt;
+pub mod scenario;
 pub mod seed;
 pub mod trace;
 pub mod txnlog;

@@ -211,6 +211,7 @@ fn config(rng: &mut Rng, tick: Duration) -> Config {
         global_outstanding_limit: *rng.pick(&[2, 20, 1000]),
         purge_interval: *rng.pick(&[None, Some(Duration::from_secs(3))]),
         outbox_pause_bytes: *rng.pick(&[2 << 10, 1 << 20]),
+        inbox_pause_bytes: *rng.pick(&[64, 64 << 10]),
         ..small_config(tick)
     }
 }

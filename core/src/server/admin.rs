@@ -5,6 +5,7 @@
 
 use alloc::format;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt::Write;
 
 use super::{CloseReason, Server};
@@ -27,11 +28,13 @@ impl Server {
         if word == Word::SetTraceMask && mask.is_none() && self.allows(word) {
             return true;
         }
+        conn.stats.received += 1;
+        self.stats.received += 1;
         let text = if !self.allows(word) {
             format!("{} is not executed because it is not in the whitelist.\n", word.name())
         } else {
             let mask = mask.map(|bytes| i64::from_be_bytes(bytes[4..].try_into().expect("eight are left")));
-            self.word(word, mask, conn.id)
+            self.word(word, mask, conn)
         };
         conn.outbox.extend_from_slice(text.as_bytes());
         self.close(conn, CloseReason::AdminWordAnswered);
@@ -43,7 +46,7 @@ impl Server {
             || self.config.four_letter_words.allows(word.name())
     }
 
-    fn word(&mut self, word: Word, mask: Option<i64>, asking: ConnId) -> String {
+    fn word(&mut self, word: Word, mask: Option<i64>, asking: &Conn) -> String {
         let mut out = String::new();
         // Writing to a String cannot fail.
         let _ = match word {
@@ -60,7 +63,7 @@ impl Server {
                 self.inventory.size(Dir::Snapshot),
                 self.log_dir_size()
             ),
-            Word::Dump => self.write_dump(&mut out),
+            Word::Dump => self.write_dump(&mut out, asking),
             Word::Environment => self.write_environment(&mut out),
             Word::GetTraceMask => write!(out, "{}", self.trace_mask),
             Word::Hash => self.tree.digest_history().try_for_each(|(zxid, digest)| {
@@ -111,19 +114,29 @@ impl Server {
         writeln!(out, "minSessionTimeout={}", config.min_session_timeout.as_millis())?;
         writeln!(out, "maxSessionTimeout={}", config.max_session_timeout.as_millis())?;
         writeln!(out, "clientPortListenBacklog={}", about.listen_backlog)?;
-        writeln!(out, "serverId={}", config.server_id)
+        // A standalone server has no number, whatever `myid` says.
+        writeln!(out, "serverId=0")
     }
 
-    fn write_connections(&self, out: &mut String, brief: bool, asking: ConnId) -> core::fmt::Result {
-        // The connection that asks is taken out of the table; it has nothing to tell but that it asks.
-        for conn in self.conns.sorted().into_iter().filter(|conn| conn.id != asking) {
-            write_connection(out, conn, brief)?;
+    fn write_connections(&self, out: &mut String, brief: bool, asking: &Conn) -> core::fmt::Result {
+        for conn in self.everyone(asking) {
+            // Nothing more is read from the one that asks.
+            let reads = !conn.paused && conn.id != asking.id;
+            write_connection(out, conn, brief, reads)?;
         }
         writeln!(out)
     }
 
+    /// All connections in the order in which they came, with the one that asks, which is taken out of the table.
+    fn everyone<'a>(&'a self, asking: &'a Conn) -> Vec<&'a Conn> {
+        let mut conns = self.conns.sorted();
+        let place = conns.partition_point(|conn| conn.id < asking.id);
+        conns.insert(place, asking);
+        conns
+    }
+
     /// `srvr`, or `stat` with its list of clients.
-    fn write_status(&self, out: &mut String, with_clients: Option<ConnId>) -> core::fmt::Result {
+    fn write_status(&self, out: &mut String, with_clients: Option<&Conn>) -> core::fmt::Result {
         writeln!(out, "Zookeeper version: {}", self.config.about.version)?;
         if let Some(asking) = with_clients {
             writeln!(out, "Clients:")?;
@@ -150,7 +163,7 @@ impl Server {
         Ok(())
     }
 
-    fn write_dump(&self, out: &mut String) -> core::fmt::Result {
+    fn write_dump(&self, out: &mut String, asking: &Conn) -> core::fmt::Result {
         let due = self.sessions.due();
         writeln!(out, "SessionTracker dump:")?;
         writeln!(out, "Session Sets ({})/({}):", due.len(), self.sessions.len())?;
@@ -171,7 +184,7 @@ impl Server {
             }
         }
         writeln!(out, "Connections dump:")?;
-        let conns = self.conns.sorted();
+        let conns = self.everyone(asking);
         writeln!(out, "Connections Sets (1)/({}):", conns.len())?;
         for conn in conns {
             writeln!(out, "\tip: /{} sessionId: {}", conn.from, conn.session)?;
@@ -230,9 +243,9 @@ impl Server {
     }
 }
 
-fn write_connection(out: &mut String, conn: &Conn, brief: bool) -> core::fmt::Result {
+fn write_connection(out: &mut String, conn: &Conn, brief: bool, reads: bool) -> core::fmt::Result {
     let stats = &conn.stats;
-    let interest = u8::from(!conn.paused);
+    let interest = u8::from(reads);
     write!(
         out,
         " /{}[{interest}](queued={},recved={},sent={}",

@@ -57,10 +57,12 @@ fn decode_entries(reader: &mut Reader<'_>) -> Result<SentAcl, DecodeError> {
     for _ in 0..count {
         let perms = Perms(reader.int()?);
         match (reader.buffer()?, reader.buffer()?) {
-            (Some(scheme), Some(id)) => {
-                entries.push(Acl { perms, id: Id { scheme: known(scheme), id: known(id) } });
+            // Clients send `auth` with a null id as well as with an empty one.
+            (Some(scheme), id) => {
+                let id = known(id.unwrap_or_default());
+                entries.push(Acl { perms, id: Id { scheme: known(scheme), id } });
             }
-            (None, _) | (_, None) => null_entry = true,
+            (None, _) => null_entry = true,
         }
     }
     Ok(if null_entry { SentAcl::NullEntry } else { SentAcl::List(AclList::from(entries)) })

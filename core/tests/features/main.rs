@@ -9,6 +9,7 @@ mod nodes;
 mod reads;
 mod sessions;
 mod stats;
+mod storage;
 mod watches;
 mod wire;
 mod words;

@@ -212,3 +212,14 @@ fn quota_trie() {
         make(&mut lone, conn, path);
     }
 }
+
+/// `node.ttl.serverid`: the top byte that marks TTL nodes must not be a server's number.
+#[test]
+fn node_ttl_serverid() {
+    for (server_id, extended_types, good) in
+        [(254, true, true), (255, true, false), (255, false, true), (256, false, false), (-1, false, false)]
+    {
+        let config = Config { server_id, extended_types, ..Config::default() };
+        assert_eq!(config.check().is_ok(), good, "{server_id} {extended_types}");
+    }
+}

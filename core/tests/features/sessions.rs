@@ -142,3 +142,19 @@ fn sem_monotonic() {
         assert_eq!(lone.closed.contains_key(&client), !welcome);
     }
 }
+
+/// `err.SESSIONEXPIRED`: while the end of an expired session is on its way to the disk, its requests are refused.
+#[test]
+fn err_sessionexpired() {
+    let (mut lone, conn) = server();
+    lone.hold_disk();
+    lone.pass(Duration::from_secs(14));
+    assert_eq!(lone.held().count(), 1, "the end is on its way");
+    for request in [create("/late", 0), exists("/late")] {
+        assert_eq!(code(&mut lone, conn, &request), ErrorCode::SESSIONEXPIRED);
+    }
+    lone.release_disk();
+    assert_eq!(lone.closed[&conn], CloseReason::SessionExpired);
+    let (other, _) = lone.client();
+    assert_eq!(code(&mut lone, other, &exists("/late")), ErrorCode::NONODE);
+}

@@ -301,9 +301,11 @@ fn a_greedy_client_is_read_in_bounded_pieces_and_others_are_served() {
             while greedy.write_all(&chunk).await.is_ok() {}
         });
         let mut other = connect(address).await;
-        for _ in 0..200 {
+        let begin = tokio::time::Instant::now();
+        for _ in 0..100 {
             round_trip(&mut other, b"ping").await;
         }
+        assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
         flood.abort();
     });
     let longest = run.heard.iter().map(|input| match input {

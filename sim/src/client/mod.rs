@@ -81,6 +81,8 @@ pub struct SimClient {
     script: VecDeque<Op>,
     /// Whether it asks for anything that no script told it to.
     random: bool,
+    /// It is gone.
+    mute: bool,
 }
 
 /// What is watched, by the way it is registered again after a reconnect.
@@ -138,6 +140,7 @@ impl SimClient {
             rested: false,
             script: VecDeque::new(),
             random: true,
+            mute: false,
         }
     }
 
@@ -183,9 +186,14 @@ impl SimClient {
         self.resting = true;
     }
 
-    /// Whether the last request was answered.
+    /// Whether the last request was answered, or nobody waits for an answer any more.
     pub const fn rested(&self) -> bool {
-        self.rested
+        self.rested || self.mute
+    }
+
+    /// The client is gone, without a word.
+    pub fn mute(&mut self) {
+        self.mute = true;
     }
 
     /// A connection was made. The handshake goes out at once.
@@ -351,6 +359,9 @@ impl SimClient {
     /// Time to do something. Answers what, and when to come back.
     pub fn act(&mut self, now: SimTime) -> (Vec<Want>, Duration) {
         let mut wants = Vec::new();
+        if self.mute {
+            return (wants, Duration::from_secs(1));
+        }
         let patience = self.session.map_or(self.profile.session_timeout.1, |held| held.timeout);
         let think = self.rng.exponential(self.profile.think) + Duration::from_micros(1);
         match &self.phase {

@@ -3,6 +3,8 @@
 //! The weakest disk that keeps the promises written at [`DiskOp`] and no others:
 //! * A write is durable once its file was synced; a name is durable once its directory was.
 //! * [`DiskOp::LogCreate`] promises nothing; the first synced [`DiskOp::LogAppend`] makes file and name durable.
+//! * [`DiskOp::Truncate`] makes what is left durable, and the file's name with it: recovery has no other way to
+//!   make a log its own that a killed process left unsynced.
 //! * [`DiskOp::Remove`] is not durable: a removed file may be back after a power failure.
 //! * A crash between request and completion carries out some beginning of the request's steps.
 
@@ -249,6 +251,7 @@ impl Disk {
             DiskOp::Truncate { file, size, .. } => vec![
                 Step::SetLen { file: file.clone(), len: *size, only_grow: false },
                 Step::SyncFile(file.clone()),
+                Step::SyncDir(file.dir),
             ],
             DiskOp::SnapshotCreate { file, .. } => {
                 vec![Step::Create { file: temporary(file), exclusive: false }]

@@ -20,16 +20,27 @@ pub fn of(path: &str, node: &Node) -> u64 {
     u64::from(crc32(&bytes))
 }
 
-/// CRC-32 (IEEE), bit by bit.
+/// CRC-32 (IEEE), a byte at a time.
 fn crc32(bytes: &[u8]) -> u32 {
-    let mut crc = !0_u32;
-    for &byte in bytes {
-        crc ^= u32::from(byte);
-        for _ in 0..8 {
+    const TABLE: [u32; 256] = table();
+    !bytes.iter().fold(!0, |crc: u32, &byte| (crc >> 8) ^ TABLE[usize::from(crc as u8 ^ byte)])
+}
+
+/// What each byte adds, found bit by bit.
+const fn table() -> [u32; 256] {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let mut crc = byte as u32;
+        let mut bit = 0;
+        while bit < 8 {
             crc = (crc >> 1) ^ (0xedb8_8320 & (crc & 1).wrapping_neg());
+            bit += 1;
         }
+        table[byte] = crc;
+        byte += 1;
     }
-    !crc
+    table
 }
 
 #[cfg(test)]

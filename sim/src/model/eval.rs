@@ -165,10 +165,7 @@ impl Model {
             return Err(ErrorCode::SESSIONEXPIRED);
         }
         let mut draft = Draft { model: self, place, changed: BTreeMap::new(), changes: Vec::new() };
-        let answer = draft.one(op);
-        if answer.is_err() {
-            return answer;
-        }
+        let outcome = draft.one(op)?;
         let Draft { changed, changes, .. } = draft;
         for (path, node) in changed {
             let owner = |node: Option<&Rc<Node>>| node.map(|node| node.owner).filter(|owner| owner.0 != 0);
@@ -188,7 +185,7 @@ impl Model {
             let session = self.sessions.get_mut(&place.session).expect("looked at above");
             session.closed = Some(place.zxid);
         }
-        answer
+        Ok(outcome)
     }
 }
 

@@ -50,11 +50,14 @@ pub struct Session {
     pub closed: Option<Zxid>,
 }
 
+/// What a znode was from a zxid on; nothing, where it was deleted.
+type Version = (Zxid, Option<Rc<Node>>);
+
 /// All states of the reference tree, the present one last.
 #[derive(Clone, Debug)]
 pub struct Model {
-    /// Every version of every znode, in ascending order of zxid; `None` where it was deleted.
-    versions: BTreeMap<String, Vec<(Zxid, Option<Rc<Node>>)>>,
+    /// Every version of every znode, in ascending order of zxid.
+    versions: BTreeMap<String, Vec<Version>>,
     sessions: BTreeMap<SessionId, Session>,
     /// Owned by session, for the end of a session.
     ephemerals: BTreeMap<SessionId, BTreeSet<String>>,

@@ -83,6 +83,8 @@ pub struct World {
     trace: Trace,
     counts: Counts,
     healed: bool,
+    /// A server that stops by itself is not started again: a scenario wants to look at what it left.
+    pub(crate) stays_down: bool,
     /// Every record is printed as it comes.
     loud: bool,
 }
@@ -139,6 +141,7 @@ impl World {
             trace: Trace::default(),
             counts: Counts::default(),
             healed: false,
+            stays_down: false,
             loud: false,
             options,
         };
@@ -199,6 +202,11 @@ impl World {
     /// A client.
     pub fn client(&self, client: ClientId) -> &SimClient {
         &self.clients[client.0]
+    }
+
+    /// All clients.
+    pub fn clients(&self) -> impl Iterator<Item = &SimClient> {
+        self.clients.iter()
     }
 
     /// A client, to give it a script.

@@ -298,4 +298,12 @@ impl World {
         let wants = self.clients[client.0].leave();
         self.carry_out(client, wants)
     }
+
+    /// Takes a client away for good: it says nothing any more, and nobody tells its server.
+    pub fn mute(&mut self, client: ClientId) {
+        self.clients[client.0].mute();
+        if let Some(state) = self.clients[client.0].link().and_then(|link| self.links.get_mut(&link)) {
+            state.link.silence(End::Acceptor);
+        }
+    }
 }

@@ -23,7 +23,8 @@ impl World {
         if self.nodes[id.0].generation == generation { self.start(id) } else { Ok(()) }
     }
 
-    fn boot(&mut self, id: NodeId) -> Result<(), Violation> {
+    /// Starts a process, whatever became of the last one.
+    pub(crate) fn boot(&mut self, id: NodeId) -> Result<(), Violation> {
         let node = &mut self.nodes[id.0];
         node.forget_process();
         node.tap = LogTap::new(&node.disk);
@@ -109,7 +110,7 @@ impl World {
         let node = &mut self.nodes[id.0];
         let Life::Up(server) = &mut node.life else { return Ok(()) };
         let now = node.clock.now(self.now);
-        let mut heard = Vec::new();
+        let (mut heard, mut closed) = (Vec::new(), Vec::new());
         let mut inputs: Vec<Input> = node.inbox.drain(..).collect();
         if server.poll_timeout().is_some_and(|due| due <= now.mono) {
             // Whether time or news comes first in a batch must not matter.
@@ -128,7 +129,7 @@ impl World {
                 heard.extend(conn.session);
             }
             if let Input::Closed { conn } = &input {
-                node.conns.remove(conn);
+                closed.push(*conn);
             }
             rt::catch(|| server.handle(now, input))
                 .map_err(|message| Violation::new("panic", format!("n{}: {message}", id.0)))?;
@@ -142,6 +143,10 @@ impl World {
         for action in actions {
             trace_action(&mut self.trace, &action);
             self.act(id, action)?;
+        }
+        // Only now: what was told in this batch may be about them.
+        for conn in &closed {
+            self.nodes[id.0].conns.remove(conn);
         }
         self.after_drain(id, &heard)
     }
@@ -163,6 +168,10 @@ impl World {
         }
         for &session in heard {
             self.observe(Observed::Touched { node: id, session, mono })?;
+        }
+        // A server that was asked to stop expires nobody any more.
+        if self.nodes[id.0].stopping {
+            return Ok(());
         }
         self.observe(Observed::Ticked { node: id, mono })
     }
@@ -299,7 +308,7 @@ impl World {
         let result = node.disk.run(&op);
         match op {
             DiskOp::LogAppend { .. } => node.tap.on_done(&node.disk),
-            DiskOp::Truncate { .. } | DiskOp::SnapshotFinish { .. } => node.tap.rescan(&node.disk),
+            DiskOp::Truncate { .. } => node.tap.rescan(&node.disk),
             _ => {}
         }
         let done = DiskDone { ticket: op.ticket(), result };
@@ -327,7 +336,9 @@ impl World {
         self.end_process(id);
         self.nodes[id.0].life = Life::Stopped;
         self.observe(Observed::Stopped { node: id, why, excused })?;
-        self.schedule_restart(id);
+        if !self.stays_down {
+            self.schedule_restart(id);
+        }
         Ok(())
     }
 

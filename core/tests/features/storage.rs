@@ -1,0 +1,116 @@
+//! What a server writes to its disk, and what becomes of it when the disk refuses.
+
+use zabra_core::config::Config;
+use zabra_core::server::Event;
+use zabra_core::store::{DiskAnswer, DiskError, DiskOp};
+use zabra_core::testing::lone::LoneServer;
+use zabra_core::types::{OpCode, Txn, TxnDigest, TxnHeader};
+use zabra_core::wire::Request;
+use zabra_core::wire::record::{Scan, scan};
+
+use crate::ask::{create, make, must, server_with};
+
+/// The records that wait to be written, decoded.
+fn held_records(lone: &LoneServer) -> Vec<(TxnHeader, Txn, Option<TxnDigest>)> {
+    let mut records = Vec::new();
+    for op in lone.held() {
+        let DiskOp::LogAppend { bytes, .. } = op else { continue };
+        let mut rest = &bytes[..];
+        while let Scan::Record { payload, total_len } = scan(rest, usize::MAX) {
+            records.push(zabra_core::wire::txn::decode(payload, usize::MAX).expect("a transaction"));
+            rest = &rest[total_len..];
+        }
+    }
+    records
+}
+
+/// Makes a snapshot due at the next write, and keeps what it asks of the disk.
+fn snapshot_due(config: Config) -> LoneServer {
+    let (mut lone, conn) = server_with(Config { snap_count: 2, ..config });
+    lone.hold_disk();
+    for name in ["/a", "/b", "/c"] {
+        lone.send(conn, 1, OpCode::CREATE, &create(name, 0));
+    }
+    while !matches!(lone.held().next(), Some(DiskOp::SnapshotCreate { .. })) {
+        lone.end_next(Ok(DiskAnswer::Done));
+    }
+    lone
+}
+
+/// `cfg.forceSync`, `disk.log.flush`: whether a write waits for the disk.
+#[test]
+fn cfg_force_sync() {
+    for force_sync in [true, false] {
+        let (mut lone, conn) = server_with(Config { force_sync, ..Config::default() });
+        lone.hold_disk();
+        lone.send(conn, 1, OpCode::CREATE, &create("/a", 0));
+        let synced: Vec<_> = lone
+            .held()
+            .map(|op| match op {
+                DiskOp::LogAppend { sync, .. } => *sync,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(synced, [force_sync]);
+    }
+}
+
+/// `cfg.closeSessionTxn.enabled`, `node.ephemeral.close`: the end of a session lists its znodes, or nothing.
+#[test]
+fn cfg_close_session_txn() {
+    for close_session_txn in [true, false] {
+        let (mut lone, conn) = server_with(Config { close_session_txn, ..Config::default() });
+        must(&mut lone, conn, &create("/e", 1));
+        lone.hold_disk();
+        lone.send(conn, 1, OpCode::CLOSE_SESSION, &Request::CloseSession);
+        let (header, txn, _) = held_records(&lone).pop().expect("one record");
+        assert_eq!(header.op, OpCode::CLOSE_SESSION);
+        assert_eq!(txn, Txn::CloseSession { paths: close_session_txn.then(|| vec!["/e".into()]) });
+    }
+}
+
+/// `cfg.digest.enabled`, `disk.digest.records`: every record has the digest of the tree after it, or none.
+#[test]
+fn cfg_digest_enabled() {
+    for digest_enabled in [true, false] {
+        let (mut lone, conn) = server_with(Config { digest_enabled, ..Config::default() });
+        lone.hold_disk();
+        lone.send(conn, 1, OpCode::CREATE, &create("/a", 0));
+        let (_, _, digest) = held_records(&lone).pop().expect("one record");
+        assert_eq!(digest.map(|digest| digest.version), digest_enabled.then_some(2));
+    }
+}
+
+/// `cfg.serializeLastProcessedZxid.enabled`, `disk.snap.seal`: a snapshot ends with its zxid and one more seal.
+#[test]
+fn cfg_serialize_last_processed_zxid() {
+    let length = |serialize_last_processed_zxid| {
+        let mut lone = snapshot_due(Config { serialize_last_processed_zxid, ..Config::default() });
+        let mut length = 0;
+        while lone.held().next().is_some() {
+            if let Some(DiskOp::SnapshotAppend { bytes, .. }) = lone.held().next() {
+                length += bytes.len();
+            }
+            lone.end_next(Ok(DiskAnswer::Done));
+        }
+        assert!(lone.events.iter().any(|event| matches!(event, Event::SnapshotFinished { .. })));
+        length
+    };
+    assert_eq!(length(true) - length(false), 8 + 8 + 4 + 1);
+}
+
+/// `disk.snap.fail`: the server goes on, says so, and tries again when the next one is due.
+#[test]
+fn disk_snap_fail() {
+    let mut lone = snapshot_due(Config::default());
+    lone.end_next(Err(DiskError::Full));
+    lone.release_disk();
+    assert_eq!(lone.halted, None);
+    let failed = |event: &Event| matches!(event, Event::SnapshotFailed { error: DiskError::Full, .. });
+    assert!(lone.events.iter().any(failed));
+    let (conn, _) = lone.client();
+    for name in ["/d", "/e", "/f"] {
+        make(&mut lone, conn, name);
+    }
+    assert!(lone.events.iter().any(|event| matches!(event, Event::SnapshotFinished { .. })));
+}
