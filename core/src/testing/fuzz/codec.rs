@@ -64,7 +64,7 @@ fn form(request: &Request<'_>) -> Form {
         | Request::GetChildren2 { .. }
         | Request::GetData { .. } => Form::TrueIsAnything,
         Request::Create { acl, .. } | Request::SetAcl { acl, .. } => match acl {
-            Some(acl) if !was_replaced(acl) => Form::One,
+            Some(acl) if !has_many_forms(acl) => Form::One,
             Some(_) | None => Form::Many,
         },
         Request::Multi(_) | Request::MultiRead(_) => Form::Many,
@@ -89,10 +89,10 @@ fn form(request: &Request<'_>) -> Form {
     }
 }
 
-/// Whether an identity may not have been UTF-8.
-fn was_replaced(acl: &AclList) -> bool {
+/// Whether an identity may not have been UTF-8, or null.
+fn has_many_forms(acl: &AclList) -> bool {
     let replaced = |text: &str| text.contains('\u{fffd}');
-    acl.entries().iter().any(|acl| replaced(&acl.id.scheme) || replaced(&acl.id.id))
+    acl.entries().iter().any(|acl| replaced(&acl.id.scheme) || replaced(&acl.id.id) || acl.id.id.is_empty())
 }
 
 /// In a multi, a createTTL without a TTL mode becomes a create with an ACL or mode that no create could be sent
@@ -140,7 +140,7 @@ pub fn reply(bytes: &[u8]) {
     assert_eq!(again.as_ref(), Ok(&answer));
     let many_forms = match &answer {
         Answer::Multi(_) => true,
-        Answer::Acl { acl, .. } => was_replaced(acl),
+        Answer::Acl { acl, .. } => has_many_forms(acl),
         _ => false,
     };
     if !many_forms {
