@@ -3,14 +3,19 @@
 use std::time::Duration;
 
 use zabra_core::config::Config;
-use zabra_core::server::{HaltReason, Input};
-use zabra_core::store::DiskOp;
-use zabra_core::testing::lone::LoneServer;
-use zabra_core::types::{AclList, ConnId, ErrorCode, OpCode};
-use zabra_core::wire::Request;
+use zabra_core::server::{Event, HaltReason, Input};
+use zabra_core::store::{DiskAnswer, DiskOp};
+use zabra_core::testing::lone::{LoneServer, frame};
+use zabra_core::types::{Acl, AclList, ConnId, ErrorCode, Id, OpCode, Perms};
+use zabra_core::wire::record::{Scan, scan};
+use zabra_core::wire::{MultiOp, Reader, Request, txn};
 
 fn create(path: &str) -> Request<'_> {
-    Request::Create { path, data: Some(b"x"), acl: Some(AclList::OpenUnsafe), flags: 0, ttl: None }
+    create_with(path, 0, AclList::OpenUnsafe)
+}
+
+fn create_with(path: &str, flags: i32, acl: AclList) -> Request<'_> {
+    Request::Create { path, data: Some(b"d"), acl: Some(acl), flags, ttl: None }
 }
 
 fn set(lone: &mut LoneServer, conn: ConnId, times: usize) {
@@ -74,4 +79,64 @@ fn requests_without_a_positive_xid_are_never_throttled() {
     lone.release_disk();
     assert_eq!(lone.paused.get(&conn), Some(&false));
     assert_eq!(lone.replies(conn).len(), 1 + LIMIT + 100, "every one is answered in the end");
+}
+
+/// A request that is short enough can become a transaction that is not: `auth` in an ACL stands for all that the
+/// connection has proved, what is not UTF-8 there is replaced by three bytes for one, and the end of a session names
+/// all its znodes. What was logged then was refused by recovery as corrupt: the server did not start again.
+#[test]
+fn transactions_are_logged_that_recovery_refuses_to_read() {
+    let config = Config { jute_max_buffer: 2000, jute_max_buffer_extra: 1024, ..Config::default() };
+    let longest = config.stored_field_max();
+    let mut lone = LoneServer::new(config);
+    let (conn, _) = lone.client();
+    for user in 0..20 {
+        let name = format!("{user:040}:secret");
+        let auth = Request::Auth { kind: 0, scheme: Some("digest"), auth: Some(name.as_bytes()) };
+        assert_eq!(lone.call(conn, OpCode::AUTH, &auth).err, ErrorCode::OK);
+    }
+    let ephemeral = 1;
+    lone.hold_disk();
+    for n in 0..200 {
+        let path = format!("/ephemeral-{n:03}");
+        lone.send(conn, 1, OpCode::CREATE, &create_with(&path, ephemeral, AclList::OpenUnsafe));
+    }
+    let auth = AclList::from(vec![Acl { perms: Perms::ALL, id: Id::new("auth", "") }]);
+    let part = || create_with("/auth-", 2, auth.clone());
+    let parts = (0..20).map(|_| MultiOp { op: OpCode::CREATE, request: part() });
+    lone.send(conn, 2, OpCode::MULTI, &Request::Multi(parts.collect()));
+    // An id of a thousand bytes that are no UTF-8, put in where a text of that length was.
+    let id = format!("{}:h", "x".repeat(1500));
+    let long = AclList::from(vec![Acl { perms: Perms::ALL, id: Id::new("digest", id) }]);
+    let mut bytes = frame(4, OpCode::CREATE, &create_with("/long", 0, long));
+    bytes.iter_mut().filter(|byte| **byte == b'x').for_each(|byte| *byte = 0xff);
+    lone.receive(conn, bytes);
+    lone.send(conn, 5, OpCode::CLOSE_SESSION, &Request::CloseSession);
+
+    let mut log = Vec::new();
+    loop {
+        let Some(op) = lone.held().next().cloned() else { break };
+        if let DiskOp::LogAppend { bytes, .. } = op {
+            log.extend_from_slice(&bytes);
+        }
+        lone.end_next(Ok(DiskAnswer::Done));
+    }
+    let replies = lone.replies(conn);
+    let code = |xid: i32| replies.iter().find(|reply| reply.xid == xid).expect("a reply").err;
+    assert_eq!((code(4), code(5)), (ErrorCode::BADARGUMENTS, ErrorCode::OK));
+
+    let (mut rest, mut records) = (&log[..], 0);
+    while !rest.is_empty() {
+        let Scan::Record { payload, total_len } = scan(rest, longest) else {
+            panic!("behind {records} records there is {:?}", scan(rest, longest));
+        };
+        txn::decode(payload, longest).expect("what was logged can be read");
+        (rest, records) = (&rest[total_len..], records + 1);
+    }
+    assert_eq!(records, 200 + 3, "creates, the two that were refused, the end of the session");
+    assert!(!lone.events.iter().any(|event| matches!(event, Event::DigestMismatch { .. })));
+    lone.release_disk();
+    let (conn, _) = lone.client();
+    let children = lone.call(conn, OpCode::GET_CHILDREN, &Request::GetChildren { path: "/", watch: false });
+    assert_eq!(Reader::new(&children.body).required_strings(), Ok(vec!["zookeeper"]));
 }

@@ -102,6 +102,7 @@ impl Prep<'_> {
         let (kind, sequential) = self.node_kind(op, flags, ttl)?;
         let parent_path = parent_of(path)?;
         let acl = auth::fix_up(self.config, acl.cloned(), self.origin.identities)?;
+        self.check_length(create_length(path, data, &acl, kind) + SEQUENCE_LEN_MAX)?;
         let parent = self.record(parent_path)?;
         self.allow(&parent, Perms::CREATE)?;
         let path: Box<str> =
@@ -229,6 +230,7 @@ impl Prep<'_> {
     fn set_acl(&mut self, path: &str, acl: Option<&AclList>, version: i32) -> Result<Txn, ErrorCode> {
         path::validate(path).map_err(|_| ErrorCode::BADARGUMENTS)?;
         let acl = auth::fix_up(self.config, acl.cloned(), self.origin.identities)?;
+        self.check_length(20 + path.len() + acl_length(&acl))?;
         let mut node = self.record(path)?;
         self.allow(&node, Perms::ADMIN)?;
         let version = next_version(node.stat.aversion, version)?;
@@ -251,8 +253,13 @@ impl Prep<'_> {
     fn multi(&mut self, ops: &[MultiOp<'_>]) -> Txn {
         self.pending.begin();
         let mut txns = Vec::with_capacity(ops.len());
+        let mut length = 0;
         for (index, MultiOp { op, request }) in ops.iter().enumerate() {
-            match self.decide(*op, request) {
+            let decided = self.decide(*op, request).and_then(|txn| {
+                length += length_of(&txn);
+                self.check_length(length).map(|()| txn)
+            });
+            match decided {
                 Ok(txn) => txns.push(SubTxn { op: *op, txn }),
                 Err(code) => {
                     self.pending.roll_back(self.origin.zxid);
@@ -276,8 +283,21 @@ impl Prep<'_> {
                 self.deleted(path, &node, parent_path, parent);
             }
         }
-        let listed = self.config.close_session_txn;
+        // Without the list, whatever the session owns goes when this is applied, which is the same.
+        let fits = self.check_length(paths.iter().map(|path| 4 + path.len()).sum()).is_ok();
+        let listed = self.config.close_session_txn && fits;
         Txn::CloseSession { paths: listed.then(|| paths.into_iter().collect()) }
+    }
+
+    /// Refuses what would be logged at a length that no recovery reads back. A request is limited, but what it
+    /// becomes can be longer: `auth` in an ACL stands for every identity of the connection, and what is not UTF-8
+    /// there is replaced by something longer.
+    fn check_length(&self, length: usize) -> Result<(), ErrorCode> {
+        if length.saturating_add(RECORD_OVERHEAD_MAX) > self.config.stored_field_max() {
+            Err(ErrorCode::BADARGUMENTS)
+        } else {
+            Ok(())
+        }
     }
 
     fn record(&self, path: &str) -> Result<NodeState, ErrorCode> {
@@ -306,6 +326,36 @@ impl Prep<'_> {
             QuotaVerdict::HardExceeded => Err(ErrorCode::QUOTAEXCEEDED),
             QuotaVerdict::Ok | QuotaVerdict::SoftExceeded => Ok(()),
         }
+    }
+}
+
+/// More than a logged transaction has besides its operations: header, digest, a count.
+const RECORD_OVERHEAD_MAX: usize = 32 + 12 + 8;
+/// The digits of a sequential name.
+const SEQUENCE_LEN_MAX: usize = 11;
+
+/// Bytes of a logged create, in a multi, where each part has its number and length in front. None of these is more
+/// than the same operation takes in a request, but for what it became.
+fn create_length(path: &str, data: Option<&[u8]>, acl: &AclList, kind: NodeKind) -> usize {
+    let kind_length = if matches!(kind, NodeKind::Ttl(_)) { 12 } else { 5 };
+    20 + path.len() + data.map_or(0, <[u8]>::len) + acl_length(acl) + kind_length
+}
+
+fn acl_length(acl: &AclList) -> usize {
+    acl.entries().iter().map(|acl| 12 + acl.id.scheme.len() + acl.id.id.len()).sum()
+}
+
+/// Bytes of a logged operation, likewise.
+fn length_of(txn: &Txn) -> usize {
+    match txn {
+        Txn::Check { path, .. } => 16 + path.len(),
+        Txn::Create(CreateTxn { path, data, acl, kind, .. }) => {
+            create_length(path, data.as_deref(), acl, *kind)
+        }
+        Txn::Delete { path } => 12 + path.len(),
+        Txn::SetAcl { path, acl, .. } => 20 + path.len() + acl_length(acl),
+        Txn::SetData { path, data, .. } => 20 + path.len() + data.as_deref().map_or(0, <[u8]>::len),
+        Txn::CloseSession { .. } | Txn::CreateSession { .. } | Txn::Error { .. } | Txn::Multi(_) => 12,
     }
 }
 

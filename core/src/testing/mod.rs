@@ -3,6 +3,7 @@
 //! A server alone with a perfect disk, and models that are slow and obvious, to compare the real thing with: in
 //! property tests, in fuzz targets, and in the simulator.
 
+pub mod fuzz;
 pub mod lone;
 pub mod naive_tree;
 pub mod naive_watches;
