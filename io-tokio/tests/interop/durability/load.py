@@ -27,6 +27,9 @@ class Writer:
         for key in range(_KEYS):
             self._client.create(f"{folder}/key{key}")
         self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self):
+        """Begins to write."""
         self._thread.start()
 
     def join(self):
@@ -107,8 +110,12 @@ class Writer:
 
 
 def writers(port, name, count=4, size=100):
-    """Several writers at once, so that syncs are shared."""
-    return [Writer(port, f"/{name}-{index}", size) for index in range(count)]
+    """Several writers at once, so that syncs are shared. None begins before all are ready: a server that one of
+    them stops could not take the others any more."""
+    ready = [Writer(port, f"/{name}-{index}", size) for index in range(count)]
+    for writer in ready:
+        writer.start()
+    return ready
 
 
 def random_pause(rng: random.Random, longest):
