@@ -225,6 +225,7 @@ fn log() {
         match scan(rest, FIELD_MAX) {
             Scan::Record { payload, total_len } => {
                 let (header, txn, digest) = txn::decode(payload, FIELD_MAX).expect("a transaction");
+                assert_eq!(txn::decode_logged(payload, FIELD_MAX).expect("a transaction").batch, None);
                 ops.push(header.op.0);
                 assert_eq!(header.zxid, Zxid(ops.len() as i64));
                 // A failed transaction says nothing of the tree, unless it is a multi.

@@ -9,7 +9,10 @@ pub(crate) fn log_notice(notice: &Notice) {
         Notice::DataDropped { .. } | Notice::DataMissing { .. } | Notice::DigestMismatch { .. } => {
             tracing::error!("{notice}");
         }
-        Notice::Harmless { .. } | Notice::LogTailCut { .. } | Notice::SnapshotUnreadable { .. } => {
+        Notice::BatchCut { .. }
+        | Notice::Harmless { .. }
+        | Notice::LogTailCut { .. }
+        | Notice::SnapshotUnreadable { .. } => {
             tracing::warn!("{notice}");
         }
         Notice::FreshDatabase

@@ -23,6 +23,8 @@ mod scan;
 mod test_disk;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod torn_batch;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};

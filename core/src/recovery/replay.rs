@@ -3,9 +3,9 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
-use super::decide::{Between, Next, Verdict, decide};
+use super::decide::{Between, Next, Verdict, decide, is_in_damaged_batch};
 use super::report::{Notice, RecoveryError};
-use super::scan::{Damage, LogRecord, LogScan, Step};
+use super::scan::{Damage, DamageBefore, LogRecord, LogScan, Step};
 use crate::config::Config;
 use crate::store::{DiskDone, DiskOp, FileName, LogFile, Tickets};
 use crate::tree::{DIGEST_VERSION, Tree};
@@ -91,6 +91,10 @@ struct Pending {
     damage: Damage,
     /// The worst since then.
     between: Between,
+    /// The file's first transaction, if the damage begins where its record should.
+    begins: Option<Zxid>,
+    /// Whole records behind it that were left out, since it may be a torn batch. Cut off or refused in the end.
+    left_out: u64,
 }
 
 /// Where everything is dropped from.
@@ -171,7 +175,7 @@ impl Replay {
                 }
                 Step::Blocked => return Ok(None),
                 Step::End(damage) => {
-                    self.note(damage);
+                    self.note(damage.map(|damage| DamageBefore { damage, unwritten: false }));
                     self.scan = None;
                 }
                 Step::Record(record) => {
@@ -187,17 +191,31 @@ impl Replay {
     }
 
     /// Remembers damage until the next record shows what it means.
-    fn note(&mut self, damage: Option<Damage>) {
-        let Some(damage) = damage else { return };
+    fn note(&mut self, damage: Option<DamageBefore>) {
+        let Some(DamageBefore { damage, unwritten }) = damage else { return };
         let between = damage.kind.between();
         match &mut self.pending {
+            // A torn batch may have several holes.
+            Some(pending) if pending.left_out > 0 && unwritten => {}
             Some(pending) if between == Between::Corrupt => pending.between = between,
             Some(_) => {}
             None => {
-                let file = self.current().log.file.clone();
-                self.pending = Some(Pending { file, damage, between });
+                let LogFile { file, zxid, .. } = self.current().log.clone();
+                let begins = (damage.offset <= FileHeader::LEN as u64).then_some(zxid);
+                let between = if unwritten { Between::Unwritten } else { between };
+                self.pending = Some(Pending { file, damage, between, begins, left_out: 0 });
             }
         }
+    }
+
+    /// Whether a record was written together with what is damaged before it, and nothing speaks against that append
+    /// having been the last. A later file does: it is created when all of the one before is durable.
+    fn is_in_damaged_batch(&self, record: &LogRecord, before: Zxid) -> bool {
+        let Some(pending) = &self.pending else { return false };
+        let last_file = self.files.is_empty();
+        let contradicted = pending.left_out > 0 && pending.between == Between::Corrupt;
+        let in_order = record.header.zxid > self.seen;
+        last_file && !contradicted && in_order && is_in_damaged_batch(before, pending.begins, record.batch)
     }
 
     fn on_record(&mut self, record: LogRecord, database: &mut Database) -> Result<(), RecoveryError> {
@@ -212,9 +230,14 @@ impl Replay {
             dropping.records += 1;
             return Ok(());
         }
-        let between = self.pending.as_ref().map_or(Between::Nothing, |pending| pending.between);
+        let between = match &self.pending {
+            None => Between::Nothing,
+            Some(pending) if pending.left_out > 0 => Between::TornBatch,
+            Some(pending) => pending.between,
+        };
         let in_later_file = self.pending.as_ref().is_none_or(|pending| pending.file != file);
-        let next = Next::Record { zxid, in_later_file };
+        let in_damaged_batch = self.is_in_damaged_batch(&record, database.last_zxid);
+        let next = Next::Record { zxid, in_later_file, in_damaged_batch };
         match decide(database.last_zxid, between, next, self.accept_data_loss) {
             Verdict::Apply => {
                 self.say_harmless(database);
@@ -223,11 +246,17 @@ impl Replay {
                 database.apply(record);
             }
             Verdict::Drop => {
-                let (file, offset) = match &self.pending {
-                    Some(pending) => (pending.file.clone(), pending.damage.offset),
-                    None => (file, record.offset),
+                let (file, offset, left_out) = match &self.pending {
+                    Some(pending) => (pending.file.clone(), pending.damage.offset, pending.left_out),
+                    None => (file, record.offset, 0),
                 };
-                self.dropping = Some(Dropping { file, offset, records: 1 });
+                self.dropping = Some(Dropping { file, offset, records: left_out + 1 });
+            }
+            Verdict::LeaveOut => {
+                let pending = self.pending.as_mut().expect("a batch is torn where there is damage");
+                assert_eq!(pending.file, file, "an append goes to one file");
+                pending.between = Between::TornBatch;
+                pending.left_out += 1;
             }
             Verdict::RefuseCorrupt => return Err(self.corrupt(database, Some((file, record.offset, zxid)))),
             Verdict::RefuseGap => {
@@ -269,22 +298,26 @@ impl Replay {
         } else {
             match verdict {
                 Verdict::Cut => {
-                    let Pending { file, damage, .. } = self.pending.take().expect("what is cut is damage");
-                    if damage.offset > FileHeader::LEN as u64 {
+                    let Pending { file, damage, left_out, .. } =
+                        self.pending.take().expect("what is cut is damage");
+                    if left_out > 0 {
+                        let (file, records) = (file.clone(), left_out);
+                        report.push(Notice::BatchCut { file, damage, records, last_zxid });
+                    } else if damage.offset > FileHeader::LEN as u64 {
                         report.push(Notice::LogTailCut { file: file.clone(), damage, last_zxid });
                     }
                     self.cut(&file, damage.offset, false, &mut repairs);
                 }
                 Verdict::Drop => {
-                    let Pending { file, damage, .. } =
+                    let Pending { file, damage, left_out: records, .. } =
                         self.pending.take().expect("what is dropped is damage");
                     let offset = damage.offset;
-                    report.push(Notice::DataDropped { file: file.clone(), offset, records: 0, last_zxid });
+                    report.push(Notice::DataDropped { file: file.clone(), offset, records, last_zxid });
                     self.cut(&file, offset, true, &mut repairs);
                 }
                 Verdict::End => {}
                 Verdict::RefuseCorrupt => return Err(self.corrupt(database, None)),
-                Verdict::Apply | Verdict::RefuseGap | Verdict::Skip => {
+                Verdict::Apply | Verdict::LeaveOut | Verdict::RefuseGap | Verdict::Skip => {
                     unreachable!("there is no next record")
                 }
             }

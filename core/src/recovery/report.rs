@@ -12,6 +12,18 @@ use crate::wire::compression::CompressionError;
 /// Something that the operator should hear of, though the server starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
+    /// The log ended in a batch that was never completely written, as a power failure leaves it, and was cut in the
+    /// batch. Nobody had been told that any record of it was safe.
+    BatchCut {
+        /// In which file.
+        file: FileName,
+        /// What was there.
+        damage: Damage,
+        /// Whole records of the batch behind it, which went with it.
+        records: u64,
+        /// The last transaction before.
+        last_zxid: Zxid,
+    },
     /// Records were dropped, because the operator accepts the loss.
     DataDropped {
         /// Where the first of them was.
@@ -48,7 +60,7 @@ pub enum Notice {
         /// What is there.
         damage: Damage,
     },
-    /// A log file that never got a record was removed.
+    /// A log file was removed that never got a record, or had none left.
     LogRemoved {
         /// Which.
         file: FileName,
@@ -236,6 +248,11 @@ impl fmt::Display for SnapshotProblem {
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::BatchCut { file, damage, records, last_zxid } => write!(
+                f,
+                "{file} {damage}; that is what a power failure leaves of records that were being written together and \
+                 nobody was told are safe: cut the log behind {last_zxid}, and {records} whole records with it"
+            ),
             Self::DataDropped { file, offset, records, last_zxid } => write!(
                 f,
                 "DATA LOSS ACCEPTED: dropped everything behind {last_zxid}, from {file} offset {offset} on; \
@@ -254,7 +271,7 @@ impl fmt::Display for Notice {
             Self::Harmless { file, damage } => {
                 write!(f, "{file} {damage}; nothing is missing, the record after it is the one that is due")
             }
-            Self::LogRemoved { file } => write!(f, "removed {file}, which holds no record"),
+            Self::LogRemoved { file } => write!(f, "removed {file}, which holds no record that counts"),
             Self::LogTailCut { file, damage, last_zxid } => write!(
                 f,
                 "{file} {damage}; that is what a crash leaves of a record nobody was told is safe: cut the log \

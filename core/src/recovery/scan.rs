@@ -4,6 +4,10 @@
 //! whether anything valid follows, so the scan looks for the next place where a record with a right checksum and a
 //! later zxid stands, byte by byte, to the end of the file. Memory is bounded by the longest record there may be
 //! plus what is read ahead.
+//!
+//! On the way it notices whether some sector of what is passed was never written. A disk writes a sector or does not,
+//! and may write the later ones of one append first; one that it did not get to holds what it held before: zeros,
+//! from where the append begins.
 
 use alloc::vec::Vec;
 
@@ -12,6 +16,7 @@ use super::reader::FileReader;
 use crate::store::{DiskDone, DiskError, DiskOp, FileName, Tickets};
 use crate::types::{Txn, TxnDigest, TxnHeader, Zxid};
 use crate::wire::record::{self, FileHeader, Scan};
+use crate::wire::txn::Logged;
 use crate::wire::{DecodeError, Reader, txn};
 
 /// A disk writes at least this much at once, or nothing: a part of this size that was never written reads as zeros.
@@ -47,6 +52,13 @@ pub enum DamageKind {
     Zeros,
 }
 
+impl LogRecord {
+    fn new(logged: Logged, offset: u64, len: usize, damage_before: Option<DamageBefore>) -> Self {
+        let Logged { header, txn, digest, batch } = logged;
+        Self { offset, len: len as u64, header, txn, digest, batch, damage_before }
+    }
+}
+
 impl DamageKind {
     pub(super) const fn between(self) -> Between {
         match self {
@@ -78,8 +90,19 @@ pub(super) struct LogRecord {
     pub(super) header: TxnHeader,
     pub(super) txn: Txn,
     pub(super) digest: Option<TxnDigest>,
+    /// The first transaction of those that were written together with this one.
+    pub(super) batch: Option<Zxid>,
     /// What stands in front of it instead of a record.
-    pub(super) damage_before: Option<Damage>,
+    pub(super) damage_before: Option<DamageBefore>,
+}
+
+/// Damage with a record behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct DamageBefore {
+    pub(super) damage: Damage,
+    /// Between the two there is a sector that looks as if it had never been written. A znode's data may look like
+    /// that as well.
+    pub(super) unwritten: bool,
 }
 
 /// What the scan came to.
@@ -99,12 +122,42 @@ pub(super) enum Step {
 enum State {
     Header,
     Records,
-    /// Looking for a record behind damage; whether anything but zeros was passed.
-    Searching {
-        damage: Damage,
-        any_bytes: bool,
-    },
+    /// Looking for a record behind damage.
+    Searching(Search),
     Ended(Option<Damage>),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Search {
+    damage: Damage,
+    /// Anything but zeros was passed.
+    any_bytes: bool,
+    /// A sector was passed that was never written.
+    unwritten: bool,
+    /// From here to where the search is there are only zeros.
+    zeros_from: u64,
+}
+
+impl Search {
+    /// Begins behind the damage's first `skip` bytes, which are no place for a record or a hole.
+    const fn new(damage: Damage, skip: u64) -> Self {
+        Self { damage, any_bytes: skip > 0, unwritten: false, zeros_from: damage.offset + skip }
+    }
+
+    /// The zeros, if any, end at `end`.
+    fn zeros_end(&mut self, end: u64) {
+        let whole_sector = self.zeros_from.next_multiple_of(SECTOR) + SECTOR <= end;
+        let first_end = (self.damage.offset / SECTOR + 1) * SECTOR;
+        let first_part = self.zeros_from == self.damage.offset && first_end <= end;
+        self.unwritten |= whole_sector || first_part && is_visible(first_end - self.damage.offset);
+    }
+
+    /// What is known once a record was found behind it.
+    fn found(&self) -> DamageBefore {
+        // What has a right checksum was written as it is.
+        let as_written = matches!(self.damage.kind, DamageKind::Undecodable(_));
+        DamageBefore { damage: self.damage, unwritten: self.unwritten && !as_written }
+    }
 }
 
 /// Scans one log file.
@@ -153,7 +206,7 @@ impl LogScan {
             let step = match self.state {
                 State::Header => self.step_header(),
                 State::Records => self.step_record(),
-                State::Searching { damage, any_bytes } => self.step_search(damage, any_bytes, floor),
+                State::Searching(search) => self.step_search(search, floor),
                 State::Ended(damage) => Some(Step::End(damage)),
             };
             match step {
@@ -186,10 +239,8 @@ impl LogScan {
             return Some(Step::Blocked);
         }
         if head.len() < FileHeader::LEN || is_begun_only(head) {
-            self.state = State::Searching {
-                damage: Damage { offset: 0, kind: DamageKind::NoHeader },
-                any_bytes: true,
-            };
+            let search = Search::new(Damage { offset: 0, kind: DamageKind::NoHeader }, 0);
+            self.state = State::Searching(Search { any_bytes: true, ..search });
             return None;
         }
         match FileHeader::decode(&mut Reader::new(head), &FileHeader::LOG) {
@@ -210,18 +261,10 @@ impl LogScan {
         let rest = &self.window[self.at..];
         let offset = self.offset();
         let (kind, skip) = match record::scan(rest, self.field_max) {
-            Scan::Record { payload, total_len } => match txn::decode(payload, self.field_max) {
-                Ok((header, txn, digest)) => {
+            Scan::Record { payload, total_len } => match txn::decode_logged(payload, self.field_max) {
+                Ok(logged) => {
                     self.at += total_len;
-                    let len = total_len as u64;
-                    return Some(Step::Record(LogRecord {
-                        offset,
-                        len,
-                        header,
-                        txn,
-                        digest,
-                        damage_before: None,
-                    }));
+                    return Some(Step::Record(LogRecord::new(logged, offset, total_len, None)));
                 }
                 Err(error) => (DamageKind::Undecodable(error), total_len),
             },
@@ -240,22 +283,23 @@ impl LogScan {
             Scan::Unmarked { .. } => (DamageKind::Unmarked, 0),
         };
         self.at += skip;
-        self.state = State::Searching { damage: Damage { offset, kind }, any_bytes: skip > 0 };
+        self.state = State::Searching(Search::new(Damage { offset, kind }, skip as u64));
         None
     }
 
     /// Looks for the next record. Every byte that is passed is looked at once, and zeros go by quickly: most of a
     /// log file is padding.
-    fn step_search(&mut self, damage: Damage, mut any_bytes: bool, floor: Zxid) -> Option<Step> {
+    fn step_search(&mut self, mut search: Search, floor: Zxid) -> Option<Step> {
         let at_end = self.reader.is_at_end();
         loop {
             let rest = &self.window[self.at..];
             if rest.len() < record::OVERHEAD {
                 if !at_end {
-                    self.state = State::Searching { damage, any_bytes };
+                    self.state = State::Searching(search);
                     return Some(Step::Blocked);
                 }
-                any_bytes |= rest.iter().any(|byte| *byte != 0);
+                let damage = search.damage;
+                let any_bytes = search.any_bytes || rest.iter().any(|byte| *byte != 0);
                 self.at = self.window.len();
                 // Zeros to the end are padding, and so is a last piece of padding too short for a record.
                 let padding = !any_bytes && matches!(damage.kind, DamageKind::Zeros | DamageKind::Incomplete);
@@ -272,25 +316,20 @@ impl LogScan {
             if zeros >= 4 {
                 match record::scan(rest, self.field_max) {
                     Scan::Record { payload, total_len } => {
-                        if let Ok((header, txn, digest)) = txn::decode(payload, self.field_max)
-                            && header.zxid > floor
+                        if let Ok(logged) = txn::decode_logged(payload, self.field_max)
+                            && logged.header.zxid > floor
                         {
                             let offset = self.offset();
+                            // A record begins with zeros in any case; they may be the end of a sector.
+                            search.zeros_end(offset + zeros as u64);
                             self.at += total_len;
                             self.state = State::Records;
-                            let (len, damage_before) = (total_len as u64, Some(damage));
-                            return Some(Step::Record(LogRecord {
-                                offset,
-                                len,
-                                header,
-                                txn,
-                                digest,
-                                damage_before,
-                            }));
+                            let before = Some(search.found());
+                            return Some(Step::Record(LogRecord::new(logged, offset, total_len, before)));
                         }
                     }
                     Scan::NeedMore { .. } if !at_end => {
-                        self.state = State::Searching { damage, any_bytes };
+                        self.state = State::Searching(search);
                         return Some(Step::Blocked);
                     }
                     Scan::BadChecksum { .. }
@@ -300,7 +339,12 @@ impl LogScan {
                     | Scan::Unmarked { .. } => {}
                 }
             }
-            any_bytes |= rest[0] != 0;
+            if rest[0] != 0 {
+                let offset = self.window_offset + self.at as u64;
+                search.zeros_end(offset);
+                search.zeros_from = offset + 1;
+                search.any_bytes = true;
+            }
             self.at += 1;
         }
     }
@@ -321,6 +365,12 @@ fn zeros_at_start(bytes: &[u8]) -> usize {
     whole + bytes[whole..].iter().take_while(|byte| **byte == 0).count()
 }
 
+/// Whether zeros of this length where a record begins are worth noticing: it begins with four in any case, the
+/// checksum's upper half.
+const fn is_visible(first_part_len: u64) -> bool {
+    first_part_len > 4
+}
+
 /// Whether some sector's part of a record, which begins at `offset`, is all zeros. Writing several sectors, a disk
 /// may get to the last one and not to the first.
 fn has_unwritten_part(record: &[u8], offset: u64) -> bool {
@@ -329,7 +379,6 @@ fn has_unwritten_part(record: &[u8], offset: u64) -> bool {
         return false;
     }
     let (first, rest) = record.split_at(first_len);
-    // The beginning of a record is zeros in any case: the checksum's upper half.
-    let first_unwritten = first.len() > 4 && first.iter().all(|byte| *byte == 0);
+    let first_unwritten = is_visible(first.len() as u64) && first.iter().all(|byte| *byte == 0);
     first_unwritten || rest.chunks(SECTOR as usize).any(|part| part.iter().all(|byte| *byte == 0))
 }

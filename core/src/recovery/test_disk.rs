@@ -130,6 +130,10 @@ pub(super) fn stranger(dir: Dir, name: &str) -> FileName {
 pub(super) struct History {
     pub(super) tree: Tree,
     pub(super) next: Zxid,
+    /// The batch that records are written with; without one, each is a batch of its own.
+    pub(super) batch: Option<Zxid>,
+    /// Whether records say which batch that is; ZooKeeper's do not.
+    pub(super) marked: bool,
     config: Config,
 }
 
@@ -137,7 +141,13 @@ impl History {
     pub(super) fn new(config: &Config) -> Self {
         let options =
             TreeOptions { extended_types: config.extended_types, digest_enabled: config.digest_enabled };
-        Self { tree: Tree::new(options, [9; 4]), next: Zxid(1), config: config.clone() }
+        Self {
+            tree: Tree::new(options, [9; 4]),
+            next: Zxid(1),
+            batch: None,
+            marked: true,
+            config: config.clone(),
+        }
     }
 
     /// The record of the next transaction, which creates `/n<zxid>`.
@@ -160,7 +170,11 @@ impl History {
         self.tree.apply(&header, txn.clone(), &mut |_| {});
         let digest = TxnDigest { version: DIGEST_VERSION, tree_digest: self.tree.digest() };
         let mut out = Vec::new();
-        record::append(&mut out, |out| txn::encode(&header, &txn, Some(&digest), out));
+        let batch = self.batch.unwrap_or(header.zxid);
+        record::append(&mut out, |out| match self.marked {
+            true => txn::encode_logged(&header, &txn, Some(&digest), batch, out),
+            false => txn::encode(&header, &txn, Some(&digest), out),
+        });
         out
     }
 

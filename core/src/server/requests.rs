@@ -146,8 +146,10 @@ impl Server {
         let digest = self.pending.digest();
         let txn_digest =
             self.config.digest_enabled.then_some(TxnDigest { version: DIGEST_VERSION, tree_digest: digest });
-        let bytes = self.log.append(zxid, |out| {
-            record::append(out, |out| wire::txn::encode(&header, &txn, txn_digest.as_ref(), out));
+        let bytes = self.log.append(zxid, |out, batch| {
+            record::append(out, |out| {
+                wire::txn::encode_logged(&header, &txn, txn_digest.as_ref(), batch, out);
+            });
         });
         self.snapshotter.on_append(bytes);
         if let Some(conn) = conn.as_deref_mut() {

@@ -14,6 +14,9 @@
 //!                      in flight ── on_done ──▶ durable
 //! ```
 //!
+//! A record is told with which batch it leaves, so that it can say so on the disk: a segment is one append and one
+//! sync, and it is only handed out once the one before is durable. Recovery relies on both.
+//!
 //! Invariants: zxids strictly grow; durable ≤ appended; a file is created before its first append and never
 //! after a failure: a failed write or sync is not tried again, since nobody knows what the file then holds.
 
@@ -64,6 +67,8 @@ struct Segment {
     /// The file's name, where these are its first bytes.
     begins: Option<FileName>,
     bytes: Vec<u8>,
+    /// The first of its records: the batch's name.
+    first: Zxid,
     last: Zxid,
 }
 
@@ -97,11 +102,11 @@ impl LogWriter {
     }
 
     /// Adds the record of transaction `zxid`; `encode` appends its bytes to the buffer it is given and touches
-    /// nothing else of it. Returns how many bytes it took, for [`super::Snapshotter::on_append`].
+    /// nothing else of it. It is also given the first zxid of the batch that the record is in. Returns how many bytes it took, for [`super::Snapshotter::on_append`].
     ///
     /// # Panics
     /// If `zxid` is not greater than every one before, or nothing was encoded.
-    pub fn append(&mut self, zxid: Zxid, encode: impl FnOnce(&mut Vec<u8>)) -> usize {
+    pub fn append(&mut self, zxid: Zxid, encode: impl FnOnce(&mut Vec<u8>, Zxid)) -> usize {
         assert!(zxid > self.appended, "log order: {zxid} after {}", self.appended);
         let over_limit = self.file_size_limit.is_some_and(|limit| self.tail_bytes > limit);
         if self.roll_pending || over_limit {
@@ -109,13 +114,14 @@ impl LogWriter {
             let mut bytes = Vec::with_capacity(4096);
             bytes.extend_from_slice(&self.file_header);
             self.tail_bytes = bytes.len() as u64;
-            self.segments.push_back(Segment { begins: Some(log_name(zxid)), bytes, last: zxid });
+            self.segments.push_back(Segment { begins: Some(log_name(zxid)), bytes, first: zxid, last: zxid });
         } else if self.segments.is_empty() {
-            self.segments.push_back(Segment { begins: None, bytes: Vec::with_capacity(4096), last: zxid });
+            let bytes = Vec::with_capacity(4096);
+            self.segments.push_back(Segment { begins: None, bytes, first: zxid, last: zxid });
         }
         let segment = self.segments.back_mut().expect("one was pushed just above if there was none");
         let before = segment.bytes.len();
-        encode(&mut segment.bytes);
+        encode(&mut segment.bytes, segment.first);
         let added = segment.bytes.len().checked_sub(before).expect("a record encoder only appends");
         assert!(added > 0, "an empty record for {zxid}");
         segment.last = zxid;
@@ -234,7 +240,7 @@ mod tests {
     }
 
     fn append(log: &mut LogWriter, zxid: i64, len: usize) {
-        assert_eq!(log.append(Zxid(zxid), |buffer| buffer.resize(buffer.len() + len, b'x')), len);
+        assert_eq!(log.append(Zxid(zxid), |buffer, _| buffer.resize(buffer.len() + len, b'x')), len);
     }
 
     #[test]
@@ -273,6 +279,42 @@ mod tests {
         assert_eq!(log.on_done(&done(Ticket(3))), Ok(Zxid(12)));
         assert!(log.is_idle());
         assert_eq!(log.durable(), log.appended());
+    }
+
+    /// Whatever is gathered, in whatever file: all bytes of one append carry the same batch, the zxid of its first
+    /// record, and no other append has it.
+    #[test]
+    fn every_record_is_told_the_batch_it_leaves_with() {
+        for gathered in 1..4 {
+            for roll_every in 1..6 {
+                let mut tickets = Tickets::default();
+                let mut log = LogWriter::new(&Config::default(), Bytes::new(), Zxid(0));
+                let mut in_flight = Vec::new();
+                let mut batches = Vec::new();
+                for zxid in 1..40_u8 {
+                    if zxid % roll_every == 0 {
+                        log.roll();
+                    }
+                    log.append(Zxid(zxid.into()), |buffer, batch| buffer.extend([zxid, batch.0 as u8]));
+                    if zxid % gathered == 0 {
+                        for ticket in in_flight.drain(..) {
+                            log.on_done(&done(ticket)).expect("it went well");
+                        }
+                    }
+                    while let Some(op) = log.poll_op(&mut tickets) {
+                        in_flight.push(op.ticket());
+                        let DiskOp::LogAppend { bytes, .. } = op else { continue };
+                        let batch = bytes[0];
+                        assert!(
+                            bytes.as_chunks::<2>().0.iter().all(|record| record[1] == batch),
+                            "{bytes:?}"
+                        );
+                        batches.push(batch);
+                    }
+                }
+                assert!(batches.len() > 6 && batches.is_sorted_by(|one, next| one < next), "{batches:?}");
+            }
+        }
     }
 
     #[test]

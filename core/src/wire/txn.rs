@@ -1,5 +1,12 @@
-//! Transactions as they are logged: a header, a body whose form the header's operation decides, and the
-//! digest of the tree afterwards, if there was one.
+//! Transactions as they are logged: a header, a body whose form the header's operation decides, the digest of the
+//! tree afterwards, if there was one, and in a log of ours the batch that the record was written with.
+//!
+//! ```text
+//! payload:  header   body   [int version  long digest]   [long zxid of the batch's first record]
+//! ```
+//!
+//! ZooKeeper knows nothing of the last part and never looks at it: it reads a digest behind the body or, where
+//! eight bytes are too few for one, none. Only the log has it: what goes to other servers is without.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -15,6 +22,25 @@ use crate::types::{
 pub const HEADER_LEN: usize = 32;
 /// Bytes of a transaction's digest.
 pub const DIGEST_LEN: usize = 12;
+/// Bytes of the mark that says which batch a record belongs to. ZooKeeper must not take it for a digest.
+pub const BATCH_MARK_LEN: usize = 8;
+const _: () = assert!(BATCH_MARK_LEN < DIGEST_LEN);
+const DIGEST_AND_MARK_LEN: usize = DIGEST_LEN + BATCH_MARK_LEN;
+/// Bytes that may follow a transaction.
+const TRAILER_LENS: [usize; 4] = [0, BATCH_MARK_LEN, DIGEST_LEN, DIGEST_AND_MARK_LEN];
+
+/// What a record of the log holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Logged {
+    /// The transaction's header.
+    pub header: TxnHeader,
+    /// The transaction.
+    pub txn: Txn,
+    /// The digest of the tree behind it.
+    pub digest: Option<TxnDigest>,
+    /// The first transaction of those that were written together with this one; ZooKeeper does not say.
+    pub batch: Option<Zxid>,
+}
 
 /// Appends a transaction (PARITY `disk.log.payload`).
 ///
@@ -34,6 +60,27 @@ pub fn encode(header: &TxnHeader, txn: &Txn, digest: Option<&TxnDigest>, out: &m
     }
     if let Some(digest) = digest {
         out.extend_from_slice(&pack![DIGEST_LEN; digest.version, digest.tree_digest]);
+    }
+}
+
+/// Appends a transaction as a record of our log has it: with the batch that it is written with, named by its first
+/// transaction.
+///
+/// A closed session without its list of znodes and without a digest gets no mark: ZooKeeper looks for the list where
+/// the mark would be.
+///
+/// # Panics
+/// As [`encode`].
+pub fn encode_logged(
+    header: &TxnHeader,
+    txn: &Txn,
+    digest: Option<&TxnDigest>,
+    batch: Zxid,
+    out: &mut Vec<u8>,
+) {
+    encode(header, txn, digest, out);
+    if digest.is_some() || !matches!(txn, Txn::CloseSession { paths: None }) {
+        out.extend_from_slice(&batch.0.to_be_bytes());
     }
 }
 
@@ -125,7 +172,24 @@ fn encode_create(writer: &mut Writer<'_>, create: &CreateTxn) -> &'static [OpCod
 /// # Errors
 /// If it is none.
 pub fn decode(bytes: &[u8], field_max: usize) -> Result<(TxnHeader, Txn, Option<TxnDigest>), DecodeError> {
+    let Logged { header, txn, digest, .. } = decode_logged(bytes, field_max)?;
+    Ok((header, txn, digest))
+}
+
+/// Decodes a transaction as [`decode`] does, and the mark of its batch: the last eight bytes, where exactly so many
+/// are left. Records that ZooKeeper wrote have none.
+///
+/// # Errors
+/// If it is no transaction.
+pub fn decode_logged(bytes: &[u8], field_max: usize) -> Result<Logged, DecodeError> {
     let mut reader = Reader::with_limit(bytes, field_max);
+    let (header, txn) = decode_txn(&mut reader)?;
+    let digest = if reader.remaining() < DIGEST_LEN { None } else { decode_digest(&mut reader) };
+    let batch = if reader.remaining() == BATCH_MARK_LEN { Some(Zxid(reader.long()?)) } else { None };
+    Ok(Logged { header, txn, digest, batch })
+}
+
+fn decode_txn(reader: &mut Reader<'_>) -> Result<(TxnHeader, Txn), DecodeError> {
     let header = TxnHeader {
         session: SessionId(reader.long()?),
         cxid: reader.int()?,
@@ -135,22 +199,21 @@ pub fn decode(bytes: &[u8], field_max: usize) -> Result<(TxnHeader, Txn, Option<
     };
     let txn = match header.op {
         OpCode::CHECK => return Err(DecodeError::UnknownOperation),
-        OpCode::CLOSE_SESSION => decode_close_session(&mut reader)?,
+        OpCode::CLOSE_SESSION => decode_close_session(reader)?,
         OpCode::CREATE => {
             let before = reader.clone();
-            match decode_body(header.op, &mut reader) {
+            match decode_body(header.op, reader) {
                 Err(DecodeError::UnexpectedEnd) => {
-                    reader = before;
-                    decode_create_v0(&mut reader)?
+                    *reader = before;
+                    decode_create_v0(reader)?
                 }
                 decoded => decoded?,
             }
         }
-        OpCode::MULTI => decode_multi(&mut reader)?,
-        op => decode_body(op, &mut reader)?,
+        OpCode::MULTI => decode_multi(reader)?,
+        op => decode_body(op, reader)?,
     };
-    let digest = decode_digest(&mut reader);
-    Ok((header, txn, digest))
+    Ok((header, txn))
 }
 
 /// A digest is there or it is not (PARITY `disk.digest.records`); half of one is not.
@@ -220,13 +283,15 @@ const fn persistent_or_ephemeral(ephemeral: bool) -> NodeKind {
 }
 
 /// The body may be missing (PARITY `disk.txn.closesession.empty`), with or without a digest behind it. Twelve
-/// bytes can be a digest alone or a list that ends the record; it is the list if its entries are paths. No
-/// digest looks like that: its version, read as a count, asks for paths that do not fit.
+/// bytes can be a digest alone or a list, and so can twenty, where a mark follows the digest; it is the list if its
+/// entries are paths and what is left behind them has the length of what may follow. No digest looks like that: its
+/// version, read as a count, asks for paths that do not fit, or, being none, leaves too little.
 fn decode_close_session(reader: &mut Reader<'_>) -> Result<Txn, DecodeError> {
     let body = reader.clone();
     let listed = decode_paths(reader);
-    let all_used = reader.remaining() == 0;
-    if body.remaining() == DIGEST_LEN && !matches!(&listed, Ok(paths) if all_used && all_absolute(paths)) {
+    let fits = TRAILER_LENS.contains(&reader.remaining());
+    let may_be_digest = matches!(body.remaining(), DIGEST_LEN | DIGEST_AND_MARK_LEN);
+    if may_be_digest && !matches!(&listed, Ok(paths) if fits && all_absolute(paths)) {
         *reader = body;
         return Ok(Txn::CloseSession { paths: None });
     }
@@ -245,7 +310,7 @@ fn decode_paths(reader: &mut Reader<'_>) -> Result<Vec<Box<str>>, DecodeError> {
 }
 
 fn all_absolute(paths: &[Box<str>]) -> bool {
-    !paths.is_empty() && paths.iter().all(|path| path.starts_with('/'))
+    paths.iter().all(|path| path.starts_with('/'))
 }
 
 /// ZooKeeper logs a failed multi with the operations before the failing one as they were meant, and makes
@@ -429,6 +494,28 @@ mod tests {
         assert_eq!(encoded(OpCode::CLOSE_SESSION, &listed, None).len(), HEADER_LEN + DIGEST_LEN);
     }
 
+    /// Every trailer of a closed session, for bodies that have the length of one: each is read as it was meant. The
+    /// one that ZooKeeper would take for a list is never written.
+    #[test]
+    fn batch_mark_of_a_closed_session() {
+        let list = |paths: &[&str]| Some(paths.iter().map(|path| Box::from(*path)).collect());
+        let bodies = [None, list(&[]), list(&["/abc"]), list(&["/abcdefghijk"]), list(&["/abc", "/abc"])];
+        for paths in bodies {
+            for tree_digest in [0, 1, u64::MAX, 0x0000_0004_2f61_6263] {
+                for digest in [None, Some(TxnDigest { version: 2, tree_digest })] {
+                    for batch in [Zxid(1), Zxid::new(1, 1), Zxid::new(7, u32::MAX)] {
+                        let (header, txn) =
+                            (header(OpCode::CLOSE_SESSION), Txn::CloseSession { paths: paths.clone() });
+                        let mut out = Vec::new();
+                        encode_logged(&header, &txn, digest.as_ref(), batch, &mut out);
+                        let batch = (paths.is_some() || digest.is_some()).then_some(batch);
+                        assert_eq!(decode_logged(&out, LIMIT), Ok(Logged { header, txn, digest, batch }));
+                    }
+                }
+            }
+        }
+    }
+
     /// PARITY `multi.fail`: a failed multi as ZooKeeper logs it, where only the operations from the failing
     /// one on are errors.
     #[test]
@@ -497,6 +584,22 @@ mod tests {
                     prop_assert!(optional || cut_txn == txn && cut_digest.is_none());
                 }
             }
+        }
+
+        /// The mark is read back with and without a digest before it, and is in the way of nobody who does not ask
+        /// for it; a record of ZooKeeper's has none.
+        #[test]
+        fn batch_mark((header, txn, digest) in arbitrary::logged(), batch: i64) {
+            let mut out = Vec::new();
+            encode(&header, &txn, digest.as_ref(), &mut out);
+            let plain = Logged { header, txn: txn.clone(), digest, batch: None };
+            prop_assert_eq!(decode_logged(&out, LIMIT), Ok(plain.clone()));
+            out.clear();
+            encode_logged(&header, &txn, digest.as_ref(), Zxid(batch), &mut out);
+            prop_assert_eq!(decode(&out, LIMIT), Ok((header, txn.clone(), digest)));
+            let bare = digest.is_none() && txn == Txn::CloseSession { paths: None };
+            let batch = (!bare).then_some(Zxid(batch));
+            prop_assert_eq!(decode_logged(&out, LIMIT), Ok(Logged { batch, ..plain }));
         }
 
         /// Nothing that is thrown at the decoder makes it panic.

@@ -113,8 +113,8 @@ mod tests {
                 kind: NodeKind::Persistent,
                 parent_cversion: -1,
             });
-            log.append(zxid, |out| {
-                record::append(out, |out| txn::encode(&header, &create, None, out));
+            log.append(zxid, |out, batch| {
+                record::append(out, |out| txn::encode_logged(&header, &create, None, batch, out));
             });
             if number % 1000 == 0 || number == count {
                 while let Some(op) = log.poll_op(&mut tickets) {
