@@ -115,7 +115,7 @@ impl Prep<'_> {
         if NodeKind::from_owner(parent.stat.ephemeral_owner, extended_types) == NodeKind::Ephemeral {
             return Err(ErrorCode::NOCHILDRENFOREPHEMERALS);
         }
-        self.check_quota(&path, None, data)?;
+        self.check_quota(&path, data, true)?;
         let parent_cversion = parent.stat.cversion.wrapping_add(1);
         let Origin { zxid, time, session, .. } = self.origin;
         self.child_changed(parent_path, parent, Some(parent_cversion));
@@ -217,8 +217,7 @@ impl Prep<'_> {
         path::validate(path).map_err(|_| ErrorCode::BADARGUMENTS)?;
         let mut node = self.record(path)?;
         self.allow(&node, Perms::WRITE)?;
-        let length = self.tree.node(path).and_then(|node| node.data()).map_or(0, <[u8]>::len);
-        self.check_quota(path, Some(length), data)?;
+        self.check_quota(path, data, false)?;
         let version = next_version(node.stat.version, version)?;
         node.stat.version = version;
         node.stat.mtime = self.origin.time;
@@ -312,15 +311,12 @@ impl Prep<'_> {
         }
     }
 
-    fn check_quota(
-        &self,
-        path: &str,
-        old_length: Option<usize>,
-        data: Option<&[u8]>,
-    ) -> Result<(), ErrorCode> {
+    fn check_quota(&self, path: &str, data: Option<&[u8]>, create: bool) -> Result<(), ErrorCode> {
         if !self.config.enforce_quota {
             return Ok(());
         }
+        let length = || self.tree.node(path).and_then(|node| node.data()).map_or(0, <[u8]>::len);
+        let old_length = if create { None } else { Some(length()) };
         let new_length = data.map_or(0, <[u8]>::len);
         match self.tree.quota_check(path, old_length, new_length) {
             QuotaVerdict::HardExceeded => Err(ErrorCode::QUOTAEXCEEDED),

@@ -34,6 +34,9 @@ use crate::types::{Ticket, Zxid};
 /// before the end is reached.
 const GROW_MARGIN: u64 = 4096;
 
+/// No more room than this is made ahead.
+const USUAL_BYTES_MAX: usize = 1 << 20;
+
 /// Appends transactions to log files, in batches.
 #[derive(Debug)]
 pub struct LogWriter {
@@ -56,6 +59,8 @@ pub struct LogWriter {
     /// Bytes handed out so far for the file that the disk is at, and how large that file was made.
     position: u64,
     allocated: u64,
+    /// Room for as much as left the last time.
+    usual_bytes: usize,
     creating: Option<Ticket>,
     appending: Option<InFlight>,
     failed: Option<DiskError>,
@@ -95,6 +100,7 @@ impl LogWriter {
             durable: last_zxid,
             position: 0,
             allocated: 0,
+            usual_bytes: 0,
             creating: None,
             appending: None,
             failed: None,
@@ -111,12 +117,12 @@ impl LogWriter {
         let over_limit = self.file_size_limit.is_some_and(|limit| self.tail_bytes > limit);
         if self.roll_pending || over_limit {
             self.roll_pending = false;
-            let mut bytes = Vec::with_capacity(4096);
+            let mut bytes = Vec::with_capacity(self.usual_bytes);
             bytes.extend_from_slice(&self.file_header);
             self.tail_bytes = bytes.len() as u64;
             self.segments.push_back(Segment { begins: Some(log_name(zxid)), bytes, first: zxid, last: zxid });
         } else if self.segments.is_empty() {
-            let bytes = Vec::with_capacity(4096);
+            let bytes = Vec::with_capacity(self.usual_bytes);
             self.segments.push_back(Segment { begins: None, bytes, first: zxid, last: zxid });
         }
         let segment = self.segments.back_mut().expect("one was pushed just above if there was none");
@@ -152,6 +158,7 @@ impl LogWriter {
         }
         let segment = self.segments.pop_front().expect("it was there two lines above");
         self.position += segment.bytes.len() as u64;
+        self.usual_bytes = segment.bytes.len().min(USUAL_BYTES_MAX);
         let grow_to = self.grow();
         let ticket = tickets.issue();
         self.appending = Some(InFlight { ticket, last: segment.last });
