@@ -55,8 +55,9 @@ const LAST_REPLIES: Duration = Duration::from_secs(1);
 /// A driver, shared by the tasks of one thread.
 pub(crate) type Shared<M> = Rc<RefCell<Driver<M>>>;
 
-/// Where disk operations go.
-pub(crate) type DiskPort = Box<dyn FnMut(DiskOp)>;
+/// Where disk operations go. The flag says that one may be carried out on the spot, and its completion come back at
+/// once: nothing is under way on the disk, and no client but one is waiting for this thread.
+pub(crate) type DiskPort = Box<dyn FnMut(DiskOp, bool) -> Option<DiskDone>>;
 
 /// Owns the state machine and every connection.
 pub(crate) struct Driver<M> {
@@ -69,8 +70,13 @@ pub(crate) struct Driver<M> {
     keep_alive: bool,
     /// Every connection reads into this one; a read is cut off and handed over without a copy.
     inbox: BytesMut,
-    /// Bytes fed since the last drain.
+    /// Bytes fed since the last drain, and in how many reads.
     fed: usize,
+    reads: usize,
+    /// Disk operations whose end the core does not know yet.
+    disk_pending: usize,
+    /// Completions of what was done on the spot.
+    done: Vec<DiskDone>,
     /// Connections with something to send.
     dirty: Vec<ConnId>,
     /// Connections that ended while the core did not know it yet.
@@ -124,6 +130,9 @@ impl<M: Machine> Driver<M> {
             keep_alive,
             inbox: BytesMut::with_capacity(INBOX_BYTES),
             fed: 0,
+            reads: 0,
+            disk_pending: 0,
+            done: Vec::new(),
             dirty: Vec::new(),
             ended: Vec::new(),
             leaving: VecDeque::new(),
@@ -227,6 +236,7 @@ impl<M: Machine> Driver<M> {
         let now = self.clock.now();
         self.machine.handle(now, Input::Received { conn: id, bytes });
         self.fed += count;
+        self.reads += 1;
         if self.fed >= TURN_BYTES {
             self.turn();
         } else {
@@ -234,21 +244,40 @@ impl<M: Machine> Driver<M> {
         }
     }
 
-    /// Drains the actions and sends what there is to send, until nothing is left to do.
+    /// Drains the actions and offers what is to be sent once. A client that takes replies as fast as they are made
+    /// has to wait for the next turn like everybody else.
     fn turn(&mut self) {
         self.fed = 0;
+        self.drain();
+        if self.dirty.is_empty() && self.ended.is_empty() {
+            self.reads = 0;
+            return;
+        }
+        let now = self.clock.now();
+        self.flush(now);
+        self.report_ended(now);
+        self.drain();
+        self.reads = 0;
+        if !self.dirty.is_empty() || !self.ended.is_empty() {
+            self.schedule();
+        }
+    }
+
+    /// Carries out what the core asks for, until it asks for nothing.
+    fn drain(&mut self) {
         loop {
             while self.halted.is_none()
                 && let Some(action) = self.machine.poll_action()
             {
                 self.perform(action);
             }
-            if self.dirty.is_empty() && self.ended.is_empty() {
+            if self.done.is_empty() {
                 return;
             }
             let now = self.clock.now();
-            self.flush(now);
-            self.report_ended(now);
+            for done in mem::take(&mut self.done) {
+                self.disk_done(now, done);
+            }
         }
     }
 
@@ -276,7 +305,11 @@ impl<M: Machine> Driver<M> {
                 tracing::debug!(conn = conn.0, ?why, "connection closed");
                 self.close(conn, Farewell::of(why));
             }
-            Action::Disk(op) => (self.disk)(op),
+            Action::Disk(op) => {
+                let on_the_spot = self.reads <= 1 && self.disk_pending == 0;
+                self.disk_pending += 1;
+                self.done.extend((self.disk)(op, on_the_spot));
+            }
             Action::Event(event) => events::log(&event),
             Action::Halt { why } => self.halted = Some(why),
         }
@@ -332,6 +365,12 @@ impl<M: Machine> Driver<M> {
         if self.halted.is_none() {
             self.machine.handle(now, input);
         }
+    }
+
+    /// A disk operation ended.
+    fn disk_done(&mut self, now: Now, done: DiskDone) {
+        self.disk_pending -= 1;
+        self.tell(now, Input::Disk(done));
     }
 
     /// A write failed.
@@ -479,8 +518,8 @@ impl<M: Machine> DriverTask<M> {
         }
         self.armed = Some(deadline);
         self.timer.as_mut().reset(clock.to_runtime(deadline));
+        // Already due: a timer that has fired says so again when it is asked the next time.
         if self.timer.as_mut().poll(cx).is_ready() {
-            self.armed = None;
             cx.waker().wake_by_ref();
         }
     }
@@ -512,7 +551,7 @@ impl<M: Machine> Future for DriverTask<M> {
         {
             assert_ne!(count, 0, "the disk threads must outlive the driver");
             for done in this.batch.drain(..) {
-                driver.tell(now, Input::Disk(done));
+                driver.disk_done(now, done);
             }
         }
         if this.armed.is_some() && this.timer.as_mut().poll(cx).is_ready() {

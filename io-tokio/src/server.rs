@@ -186,7 +186,10 @@ impl Parts<Core> {
             .map_err(system("setting up the event loop"))?;
         let clock = Clock::start();
         let machine = Core::new(settings.core.clone(), recovered, seed, clock.now());
-        let disk = Box::new(move |op| disk.submit(op));
+        let disk = Box::new(move |op, alone: bool| {
+            let op = if alone { disk.try_at_once(op) } else { Err(op) };
+            op.map_err(|op| disk.submit(op)).ok()
+        });
         Ok(Self { machine, clock, disk, completions, conn_max, runtime })
     }
 }

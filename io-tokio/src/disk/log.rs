@@ -4,15 +4,26 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use zabra_core::store::{DiskAnswer, DiskError, DiskOp, FileName};
 
 use super::directories::Directories;
 use super::disk_error;
+use crate::clock::Clock;
+
+/// An append of more bytes is never quick.
+const QUICK_BYTES: usize = 64 << 10;
+
+/// A sync that takes longer is not quick: about what it costs to put a thread to sleep and wake another, twice.
+const QUICK_SYNC: Duration = Duration::from_micros(250);
 
 /// Carries out the operations of the log stream.
 #[derive(Debug)]
 pub(super) struct LogFiles {
+    clock: Clock,
+    /// How long syncs take, the last ones counting most. `None` before the first.
+    sync_time: Option<Duration>,
     directories: Arc<Directories>,
     current: Option<Current>,
     /// Set by the first failure and never cleared: after a failed sync the kernel may have thrown the bytes away
@@ -27,8 +38,8 @@ struct Current {
 }
 
 impl LogFiles {
-    pub(super) const fn new(directories: Arc<Directories>) -> Self {
-        Self { directories, current: None, failed: None }
+    pub(super) fn new(directories: Arc<Directories>) -> Self {
+        Self { clock: Clock::start(), sync_time: None, directories, current: None, failed: None }
     }
 
     /// Carries out one operation; every one after a failed one fails as well.
@@ -59,6 +70,13 @@ impl LogFiles {
         }
     }
 
+    /// Whether the operation can be expected to end sooner than it could be handed to another thread.
+    pub(super) fn is_quick(&self, op: &DiskOp) -> bool {
+        let DiskOp::LogAppend { bytes, sync, .. } = op else { return false };
+        let quick_disk = !sync || self.sync_time.is_some_and(|usual| usual <= QUICK_SYNC);
+        quick_disk && bytes.len() <= QUICK_BYTES
+    }
+
     fn create(&mut self, name: &FileName) -> io::Result<()> {
         let file = File::options().create_new(true).write(true).open(self.directories.path(name))?;
         // Synced bytes in a file whose directory entry is lost are lost too.
@@ -74,7 +92,10 @@ impl LogFiles {
         }
         current.file.write_all_at(bytes, current.position)?;
         if sync {
+            let began = self.clock.now().mono;
             current.file.sync_data()?;
+            let took = self.clock.now().mono.since(began);
+            self.sync_time = Some(self.sync_time.map_or(took, |usual| (usual * 7 + took) / 8));
         }
         current.position += bytes.len() as u64;
         Ok(())

@@ -100,10 +100,11 @@ where
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
         let (done, completions) = mpsc::unbounded_channel();
         // Every operation ends at once; one numbered 13 fails.
-        let disk = Box::new(move |op: DiskOp| {
+        let disk = Box::new(move |op: DiskOp, _alone: bool| {
             let ticket = op.ticket();
             let result = if ticket.0 == 13 { Err(DiskError::Full) } else { Ok(DiskAnswer::Done) };
             let _ = done.send(DiskDone { ticket, result });
+            None
         });
         let driver = Driver::new(machine, Clock::start(), disk, setup.conn_max, true);
         let driver = Rc::new(RefCell::new(driver));
