@@ -693,3 +693,57 @@ fn acl_auth_with_a_null_id() {
     lone.receive(conn, bytes);
     assert_eq!(lone.replies(conn)[0].err, ErrorCode::OK);
 }
+
+/// `node.ttl.expiry`, `cm.post`: a TTL node that is set between being found and being deleted stays.
+#[test]
+fn node_ttl_expiry_is_judged_again() {
+    let config = Config { extended_types: true, container_max_per_minute: 60, ..Config::default() };
+    let mut lone = LoneServer::new(config);
+    let (conn, _) = lone.client();
+    for path in ["/ttl-a", "/ttl-b"] {
+        let acl = Some(AclList::OpenUnsafe);
+        let request = Request::Create { path, data: None, acl, flags: 5, ttl: Some(10_000) };
+        assert_eq!(lone.call(conn, OpCode::CREATE_TTL, &request).err, ErrorCode::OK);
+    }
+    for _ in 0..12 {
+        lone.pass(Duration::from_secs(5));
+        lone.call(conn, OpCode::PING, &Request::Ping);
+    }
+    // The search has found both and deleted one; the next is due in a second.
+    lone.call(conn, OpCode::SET_DATA, &set("/ttl-a"));
+    lone.call(conn, OpCode::SET_DATA, &set("/ttl-b"));
+    lone.pass(Duration::from_secs(5));
+    let exists = |lone: &mut LoneServer, path| {
+        lone.call(conn, OpCode::EXISTS, &Request::Exists { path, watch: false }).err == ErrorCode::OK
+    };
+    assert_eq!([exists(&mut lone, "/ttl-a"), exists(&mut lone, "/ttl-b")], [false, true]);
+    no_mismatch(&lone);
+}
+
+/// What a session leaves behind is logged at a length that recovery reads back, to the byte.
+#[test]
+fn a_close_session_is_never_logged_too_long() {
+    for excess in 0..8 {
+        let config = Config { jute_max_buffer: 1000, jute_max_buffer_extra: 1024, ..Config::default() };
+        let mut lone = LoneServer::new(config.clone());
+        let (conn, _) = lone.client();
+        // Three paths that with their lengths fill the record but for header, count, digest and mark.
+        let total = config.stored_field_max() - 56 - 3 * 4 - 4 + excess;
+        for (name, length) in [('a', 800), ('b', 800), ('c', total - 1600)] {
+            let path: String = ['/'].into_iter().chain(core::iter::repeat_n(name, length - 1)).collect();
+            let request = Request::Create {
+                path: &path,
+                data: None,
+                acl: Some(AclList::OpenUnsafe),
+                flags: 1,
+                ttl: None,
+            };
+            assert_eq!(lone.call(conn, OpCode::CREATE, &request).err, ErrorCode::OK);
+        }
+        lone.hold_disk();
+        lone.send(conn, 9, OpCode::CLOSE_SESSION, &Request::CloseSession);
+        let Some(DiskOp::LogAppend { bytes, .. }) = lone.held().next() else { panic!("an append") };
+        assert!(bytes.len() <= config.stored_field_max() + 13, "{} bytes, {excess} in excess", bytes.len());
+        lone.release_disk();
+    }
+}

@@ -11,12 +11,13 @@ use super::pending::{NodeState, Pending};
 use crate::auth;
 use crate::config::Config;
 use crate::time::WallTime;
-use crate::tree::{QuotaVerdict, Tree};
+use crate::tree::{QuotaVerdict, Tree, is_expired};
 use crate::types::path;
 use crate::types::{
     AclList, CreateTxn, ErrorCode, Id, NodeKind, OpCode, Perms, SessionId, StatPersisted, SubTxn, Txn, Zxid,
 };
 use crate::wire::request::{MultiOp, Request};
+use crate::wire::txn::{BATCH_MARK_LEN, DIGEST_LEN, HEADER_LEN};
 
 /// Who asks, and which place in the order the answer will have.
 #[derive(Clone, Copy, Debug)]
@@ -173,16 +174,17 @@ impl Prep<'_> {
     }
 
     /// The server's own deletion of an emptied container or an expired TTL node: judged again here, for much may
-    /// have happened since it was asked for (PARITY `cm.post`).
+    /// have happened since it was found: a child came, the data was set, another znode took its place (PARITY
+    /// `cm.post`, where ZooKeeper looks at children and kind alone).
     fn delete_container(&mut self, path: &str) -> Result<Txn, ErrorCode> {
         let parent_path = deletable_parent_of(path)?;
         let node = self.record(path)?;
         if node.child_count > 0 {
             return Err(ErrorCode::NOTEMPTY);
         }
-        match NodeKind::from_owner(node.stat.ephemeral_owner, self.config.extended_types) {
-            NodeKind::Container | NodeKind::Ttl(_) => {}
-            NodeKind::Ephemeral | NodeKind::Persistent => return Err(ErrorCode::BADVERSION),
+        let kind = NodeKind::from_owner(node.stat.ephemeral_owner, self.config.extended_types);
+        if !is_expired(kind, &node.stat, self.origin.time, self.config.container_max_never_used) {
+            return Err(ErrorCode::BADVERSION);
         }
         let parent = self.record(parent_path)?;
         Ok(self.deleted(path, &node, parent_path, parent))
@@ -325,8 +327,8 @@ impl Prep<'_> {
     }
 }
 
-/// More than a logged transaction has besides its operations: header, digest, a count.
-const RECORD_OVERHEAD_MAX: usize = 32 + 12 + 8;
+/// What a logged transaction may have besides its operations: header, a count, digest, batch mark.
+const RECORD_OVERHEAD_MAX: usize = HEADER_LEN + 4 + DIGEST_LEN + BATCH_MARK_LEN;
 /// The digits of a sequential name.
 const SEQUENCE_LEN_MAX: usize = 11;
 

@@ -5,9 +5,8 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::Tree;
-use super::node::Node;
 use crate::time::WallTime;
-use crate::types::NodeKind;
+use crate::types::{NodeKind, StatPersisted};
 
 impl Tree {
     /// At most `limit` znodes that may go now; whether they do is decided in the order of transactions.
@@ -15,22 +14,32 @@ impl Tree {
     /// A container goes once it has had a child and has none, or has had none for longer than `max_never_used`.
     /// A TTL node goes when it has no child and was not set for longer than its TTL.
     pub fn expired(&self, now: WallTime, max_never_used: Option<Duration>, limit: usize) -> Vec<Box<str>> {
-        let never_used = max_never_used.map_or(0, |age| i64::try_from(age.as_millis()).unwrap_or(i64::MAX));
-        let containers = self.containers.iter().map(|&slot| self.nodes.get(slot)).filter(|node| {
-            node.children().is_empty() && (node.cversion() > 0 || is_older(node, now, never_used))
-        });
-        let ttls = self.ttls.iter().map(|&slot| self.nodes.get(slot)).filter(|node| {
-            let ttl = match self.kind_of(node.owner) {
-                NodeKind::Ttl(ttl) => ttl,
-                NodeKind::Container | NodeKind::Ephemeral | NodeKind::Persistent => 0,
-            };
-            node.children().is_empty() && is_older(node, now, ttl)
-        });
-        containers.chain(ttls).take(limit).map(|node| node.path.clone()).collect()
+        let slots = self.containers.iter().chain(&self.ttls);
+        let nodes = slots.map(|&slot| self.nodes.get(slot)).filter(|node| node.children().is_empty());
+        let expired = nodes
+            .filter(|node| is_expired(self.kind_of(node.owner), &node.stat_persisted(), now, max_never_used));
+        expired.take(limit).map(|node| node.path.clone()).collect()
     }
 }
 
-/// Whether the data is older than `age` milliseconds; an age of 0 is never reached.
-fn is_older(node: &Node, now: WallTime, age: i64) -> bool {
-    age != 0 && now.0.saturating_sub(node.mtime.0) > age
+/// Whether a znode of this kind and stat may go, if it has no children.
+pub fn is_expired(
+    kind: NodeKind,
+    stat: &StatPersisted,
+    now: WallTime,
+    max_never_used: Option<Duration>,
+) -> bool {
+    let age = now.0.saturating_sub(stat.mtime.0);
+    match kind {
+        NodeKind::Container => {
+            let never_used = max_never_used.filter(|limit| !limit.is_zero());
+            stat.cversion > 0 || never_used.is_some_and(|limit| age > millis(limit))
+        }
+        NodeKind::Ephemeral | NodeKind::Persistent => false,
+        NodeKind::Ttl(ttl) => ttl != 0 && age > ttl,
+    }
+}
+
+fn millis(duration: Duration) -> i64 {
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

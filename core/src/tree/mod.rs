@@ -34,6 +34,7 @@ use alloc::vec;
 pub use self::apply::{Applied, Change};
 pub use self::cursor::{SnapshotMark, SnapshotNode};
 pub use self::digest::{DIGEST_VERSION, DigestPrefix, node_digest};
+pub use self::expire::is_expired;
 pub use self::load::{LoadError, TreeLoader};
 pub use self::quota::{QuotaVerdict, StatsTrack};
 pub use self::watch::{Notification, WatchSummary, WatchTable};
