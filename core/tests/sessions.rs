@@ -244,3 +244,39 @@ fn sess_close_spares_what_another_session_creates() {
     lone.replies(other);
     assert_eq!(lone.call(other, OpCode::EXISTS, &exists("/e")).err, ErrorCode::OK);
 }
+
+/// `order.session` across connections: a session that comes back sees what it wrote before, so it is answered only
+/// once those writes are through.
+#[test]
+fn conn_renew_waits_for_the_sessions_own_writes() {
+    let mut lone = LoneServer::new(Config::default());
+    let (first, answer) = lone.client();
+    lone.hold_disk();
+    lone.send(first, 1, OpCode::CREATE, &create("/mine", 0));
+    let second = lone.connect();
+    assert_eq!(lone.handshake(second, &again(&answer)), None, "its write is under way");
+    lone.send(second, 2, OpCode::EXISTS, &exists("/mine"));
+    lone.release_disk();
+    let sent = lone.take_sent(second);
+    let renewed = ConnectResponse::decode(&sent[4..41]).expect("the handshake's answer comes first");
+    assert_eq!(renewed.session, answer.session);
+    let err = i32::from_be_bytes(sent[41 + 16..41 + 20].try_into().expect("four bytes"));
+    assert_eq!(err, 0, "the znode is there");
+}
+
+/// A session that ends while its client comes back is refused, not established.
+#[test]
+fn conn_renew_of_a_session_that_is_closing() {
+    let mut lone = LoneServer::new(Config::default());
+    let (first, answer) = lone.client();
+    lone.hold_disk();
+    lone.send(first, 1, OpCode::CREATE, &create("/mine", 0));
+    let second = lone.connect();
+    lone.handshake(second, &again(&answer));
+    lone.pass(Duration::from_millis(20_000));
+    lone.release_disk();
+    let sent = lone.take_sent(second);
+    let refused = ConnectResponse::decode(&sent[4..41]).expect("an answer");
+    assert_eq!(refused, ConnectResponse::expired(Some(false)));
+    assert_eq!(lone.closed[&second], CloseReason::SessionExpired);
+}

@@ -23,7 +23,7 @@ use crate::wire::frame::Deframer;
 ///
 /// ```text
 /// Greeting ── new session ──▶ Opening ── committed ──▶ Established ──▶ Closed
-///     └────── known session, password right ──────────────▲
+///     └────── known session, password right ──────────────▲   (by Opening, too, where it has writes under way)
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {

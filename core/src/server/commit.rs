@@ -15,7 +15,9 @@ impl Server {
     /// The log is durable up to `durable`: everything up to there commits.
     pub(super) fn commit_up_to(&mut self, durable: Zxid) {
         while let Some(proposal) = self.proposals.pop_front_if(|oldest| oldest.header.zxid <= durable) {
+            let zxid = proposal.header.zxid;
             self.commit(proposal);
+            self.establish_reattached(zxid);
         }
         self.resume_throttled();
         if self.snapshotter.is_due() {

@@ -4,7 +4,7 @@ use super::{CloseReason, Server};
 use crate::conn::{Conn, Phase};
 use crate::server::Event;
 use crate::session::password::password;
-use crate::types::{OpCode, SessionId, Txn};
+use crate::types::{OpCode, SessionId, Txn, Zxid};
 use crate::wire::connect::{ConnectRequest, ConnectResponse};
 
 impl Server {
@@ -58,7 +58,32 @@ impl Server {
             self.close_by_id(other, CloseReason::SessionMoved);
         }
         conn.session = session;
-        self.establish(conn);
+        // A session sees its own writes, also those that an earlier connection sent: they come first.
+        let unfinished = self.proposals.iter().rfind(|proposal| proposal.header.session == session);
+        match unfinished.map(|proposal| proposal.header.zxid) {
+            None => self.establish(conn),
+            Some(zxid) => {
+                conn.phase = Phase::Opening;
+                self.reattaching.insert((zxid, conn.id));
+            }
+        }
+    }
+
+    /// Everything up to `zxid` is applied: sessions that waited for that with their new connection stand.
+    pub(super) fn establish_reattached(&mut self, zxid: Zxid) {
+        while let Some(&(awaited, id)) = self.reattaching.first()
+            && awaited <= zxid
+        {
+            self.reattaching.pop_first();
+            let Some(mut conn) = self.conns.take(id) else { continue };
+            if conn.session_over {
+                self.refuse(&mut conn);
+            } else {
+                self.establish(&mut conn);
+                self.take_frames(&mut conn);
+            }
+            self.conns.put_back(conn);
+        }
     }
 
     /// The session ended, or never was (`conn.expired`).

@@ -24,7 +24,7 @@ pub mod input;
 mod requests;
 mod snapshots;
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use bytes::Bytes;
@@ -44,7 +44,7 @@ use crate::session::SessionTable;
 use crate::store::{Inventory, LogWriter, Purger, Snapshotter, Tickets};
 use crate::time::{Instant, Now};
 use crate::tree::{Tree, WatchTable};
-use crate::types::{ConnId, OpCode, Txn, TxnHeader};
+use crate::types::{ConnId, OpCode, Txn, TxnHeader, Zxid};
 use crate::wire::record::FileHeader;
 
 /// One standalone server.
@@ -87,6 +87,8 @@ pub struct Server {
     throttled: VecDeque<ConnId>,
     /// Connections without a session, and until when they may be; oldest first.
     greetings: VecDeque<(Instant, ConnId)>,
+    /// Connections whose session has writes of an earlier connection under way, by the last of those.
+    reattaching: BTreeSet<(Zxid, ConnId)>,
     containers: expiry::Containers,
     stats: ServerStats,
     /// What `stmk` set; nothing is traced by it.
@@ -153,6 +155,7 @@ impl Server {
             to_send: Vec::new(),
             throttled: VecDeque::new(),
             greetings: VecDeque::new(),
+            reattaching: BTreeSet::new(),
             containers: expiry::Containers::new(&config, now.mono),
             stats: ServerStats::default(),
             trace_mask: admin::TRACE_MASK_DEFAULT,

@@ -16,6 +16,9 @@ use crate::types::{ConnId, ErrorCode, SessionId};
 /// more than it will ever give.
 const DRAWN_SHIFT: u32 = 16;
 
+/// The byte of a session id that names the server which gave it.
+const SERVER_MASK: i64 = 0xff << 56;
+
 /// What the owner of a request's session turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Check {
@@ -84,7 +87,10 @@ impl SessionTable {
         let first = Self::first_id(server_id, now.wall);
         let reached = recovered.keys().filter(|id| (id.0 as u64) >> 56 == (first as u64) >> 56).max();
         let next_id = match reached {
-            Some(reached) if reached.0 >= first => SessionId(reached.0 + 1 + (draw >> DRAWN_SHIFT) as i64),
+            Some(reached) if reached.0 >= first => {
+                let after = reached.0.wrapping_add(1).wrapping_add((draw >> DRAWN_SHIFT) as i64);
+                SessionId(first & SERVER_MASK | after & !SERVER_MASK)
+            }
             _ => SessionId(first),
         };
         let tick_ms = u64::try_from(tick.as_millis()).unwrap_or(u64::MAX);
