@@ -39,7 +39,8 @@ pub struct Config {
     /// Bytes that may wait to be looked at while a client's requests are not taken; beyond it the connection is
     /// not read from.
     pub inbox_pause_bytes: usize,
-    /// Reply bytes that may wait for one client that does not read; beyond it its requests are not taken, and at [`Config::outbox_close_bytes`] it is closed.
+    /// Reply bytes that may wait for one client that does not read; beyond it its requests are not taken, and at
+    /// [`Config::outbox_close_bytes`] it is closed.
     pub outbox_pause_bytes: usize,
     /// Reply and event bytes that may wait for one client before its connection is closed. A single reply may be
     /// larger.

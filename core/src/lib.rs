@@ -15,6 +15,9 @@
 //! runs that are told the same do the same, bit by bit; the simulator rests on that, and the compiler sees to it:
 //! this crate is `no_std`.
 //!
+//! Comments and tests name features of ZooKeeper by ids such as PARITY `sess.bucket`: each is a row of
+//! `docs/compatibility.md`, which says what works, what differs, and which test shows it.
+//!
 //! | module | what it knows |
 //! |---|---|
 //! | [`types`] | the vocabulary: zxid, session, ACL, stat, transaction |

@@ -42,8 +42,8 @@ impl Server {
         self.tell(Event::SnapshotStarted { zxid: mark.zxid });
     }
 
-    /// Encodes the next chunk, if there is room for one on the way to the disk. One a turn: a snapshot must not
-    /// hold up the clients.
+    /// Encodes the next chunk, if there is room for one on the way to the disk. The room bounds what one drain of the
+    /// actions costs: a snapshot must not hold up the clients.
     pub(super) fn encode_snapshot_chunk(&mut self) {
         let Some(Encoding { encoder, mark, head }) = &mut self.snapshot else { return };
         if !self.snapshotter.wants_chunk() {

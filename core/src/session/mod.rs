@@ -3,4 +3,4 @@
 pub mod password;
 pub mod table;
 
-pub use table::{Check, SessionTable};
+pub use table::{SessionExpired, SessionTable};

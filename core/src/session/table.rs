@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::time::{Instant, Now, WallTime};
-use crate::types::{ConnId, ErrorCode, SessionId};
+use crate::types::{ConnId, SessionId};
 
 /// Of a drawn number, this many bits are not used: what is left is far less than the ids that a server has, and far
 /// more than it will ever give.
@@ -19,27 +19,9 @@ const DRAWN_SHIFT: u32 = 16;
 /// The byte of a session id that names the server which gave it.
 const SERVER_MASK: i64 = 0xff << 56;
 
-/// What the owner of a request's session turned out to be.
+/// The session ended, is about to, or never was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Check {
-    /// The session ended, or never was.
-    Expired,
-    /// The session lives on another connection.
-    Moved,
-    /// The session is this connection's own.
-    Owned,
-}
-
-impl Check {
-    /// The code a request is refused with, if it is.
-    pub const fn error(self) -> Option<ErrorCode> {
-        match self {
-            Self::Expired => Some(ErrorCode::SESSIONEXPIRED),
-            Self::Moved => Some(ErrorCode::SESSIONMOVED),
-            Self::Owned => None,
-        }
-    }
-}
+pub struct SessionExpired;
 
 #[derive(Debug)]
 struct Session {
@@ -160,16 +142,16 @@ impl SessionTable {
     /// attached to before, or an error if the session is not alive.
     ///
     /// # Errors
-    /// [`Check::Expired`] if the session ended, is about to, or never was.
+    /// If the session ended, is about to, or never was.
     pub fn reattach(
         &mut self,
         session: SessionId,
         timeout_ms: i32,
         owner: ConnId,
         now: Instant,
-    ) -> Result<Option<ConnId>, Check> {
+    ) -> Result<Option<ConnId>, SessionExpired> {
         let due_ms = self.bucket(timeout_ms, now);
-        let entry = self.sessions.get_mut(&session).filter(|entry| !entry.closing).ok_or(Check::Expired)?;
+        let entry = self.sessions.get_mut(&session).filter(|entry| !entry.closing).ok_or(SessionExpired)?;
         entry.current_timeout_ms = timeout_ms;
         entry.due_ms = due_ms;
         // A shorter timeout may make it due earlier than the bucket that lists it; list it there, too, and let the
@@ -193,16 +175,6 @@ impl SessionTable {
     /// The connection that the session is attached to.
     pub fn owner(&self, session: SessionId) -> Option<ConnId> {
         self.sessions.get(&session)?.owner
-    }
-
-    /// Whether a request of this connection may be taken for the session.
-    pub fn check(&self, session: SessionId, owner: ConnId) -> Check {
-        match self.sessions.get(&session) {
-            None => Check::Expired,
-            Some(entry) if entry.closing => Check::Expired,
-            Some(entry) if entry.owner == Some(owner) => Check::Owned,
-            Some(_) => Check::Moved,
-        }
     }
 
     /// From now on nothing is taken from the session: its end is on the way.
@@ -289,6 +261,10 @@ mod tests {
         Now { mono: Instant::ZERO, wall: WallTime(wall_ms) }
     }
 
+    fn is_over(table: &SessionTable, session: SessionId) -> bool {
+        table.sessions.get(&session).is_none_or(|entry| entry.closing)
+    }
+
     fn at(ms: u64) -> Instant {
         Instant::from_millis(ms)
     }
@@ -306,7 +282,7 @@ mod tests {
                 assert!(due.as_millis() <= earliest + 100);
                 assert_eq!(table.expire(at(due.as_millis() - 1)), []);
                 assert_eq!(table.expire(due), [session]);
-                assert_eq!(table.check(session, CONN), Check::Expired);
+                assert!(is_over(&table, session));
                 assert_eq!(table.expire(at(10_000)), [], "a session expires once");
             }
         }
@@ -321,7 +297,7 @@ mod tests {
         assert_eq!(table.expire(at(900)), []);
         assert_eq!(table.expire(at(1000)), [session]);
         table.touch(session, at(1000));
-        assert_eq!(table.check(session, CONN), Check::Expired, "no touch revives a closing session");
+        assert!(is_over(&table, session), "no touch revives a closing session");
     }
 
     /// PARITY `sess.owner`, `sess.reconnect.timeout`: one connection at a time, with the timeout it negotiated.
@@ -330,10 +306,9 @@ mod tests {
         let mut table = table();
         let session = table.create(5000, CONN, at(0));
         let other = ConnId(2);
-        assert_eq!(table.check(session, other), Check::Moved);
+        assert_eq!(table.owner(session), Some(CONN));
         assert_eq!(table.reattach(session, 200, other, at(10)), Ok(Some(CONN)));
-        assert_eq!(table.check(session, CONN), Check::Moved);
-        assert_eq!(table.check(session, other), Check::Owned);
+        assert_eq!(table.owner(session), Some(other));
         assert_eq!(table.timeouts().count(), 0, "nothing is committed");
         table.commit(session);
         assert_eq!(
@@ -342,7 +317,7 @@ mod tests {
             "the transaction's timeout stays"
         );
         assert_eq!(table.expire(at(300)), [session], "the shorter timeout counts");
-        assert_eq!(table.reattach(session, 200, CONN, at(301)), Err(Check::Expired));
+        assert_eq!(table.reattach(session, 200, CONN, at(301)), Err(SessionExpired));
     }
 
     /// A session that came back over and over with a long timeout and a short one in turn was listed once more each

@@ -108,7 +108,8 @@ impl LogWriter {
     }
 
     /// Adds the record of transaction `zxid`; `encode` appends its bytes to the buffer it is given and touches
-    /// nothing else of it. It is also given the first zxid of the batch that the record is in. Returns how many bytes it took, for [`super::Snapshotter::on_append`].
+    /// nothing else of it. It is also given the first zxid of the batch that the record is in. Returns how many bytes
+    /// it took, for [`super::Snapshotter::on_append`].
     ///
     /// # Panics
     /// If `zxid` is not greater than every one before, or nothing was encoded.

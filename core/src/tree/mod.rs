@@ -141,15 +141,6 @@ impl Tree {
         self.last_zxid
     }
 
-    /// Puts the last zxid forward where no transaction does: a leader begins its epoch with counter 0.
-    ///
-    /// # Panics
-    /// If that would be back.
-    pub fn set_last_zxid(&mut self, zxid: Zxid) {
-        assert!(zxid >= self.last_zxid, "the last zxid only goes up");
-        self.last_zxid = zxid;
-    }
-
     /// The digest of the tree, by algorithm [`DIGEST_VERSION`]; 0 if none is kept.
     pub const fn digest(&self) -> u64 {
         self.digest
@@ -381,11 +372,6 @@ impl<'a> NodeRef<'a> {
     pub fn children(&self) -> impl ExactSizeIterator<Item = &'a str> + use<'a> {
         let tree = self.tree;
         self.node.children().iter().map(|&slot| path::name(&tree.nodes.get(slot).path))
-    }
-
-    /// Bytes of all those names together, for a reply that is to be written in one go.
-    pub fn child_name_bytes(&self) -> usize {
-        self.children().map(str::len).sum()
     }
 
     /// What kind of znode it is.
