@@ -74,8 +74,12 @@ pub struct Conn {
     pub knows_read_only: bool,
     /// What it has proved to be.
     pub identities: Identities,
-    /// What was taken and not answered, oldest first. The front is never a read: that would have been answered.
+    /// What was taken and not answered, oldest first. The front is a read only where the client has not taken
+    /// enough of its replies to be given more.
     pub waiting: VecDeque<Waiting>,
+    /// How many reads at the front of `waiting` wait for the client alone. They are not counted as requests in the
+    /// server: one client that does not read must not keep the others from asking.
+    pub held_reads: usize,
     /// Requests with a positive xid that were not answered; what throttling counts.
     pub outstanding: usize,
     /// Reply and event bytes of this turn.
@@ -109,6 +113,7 @@ impl Conn {
             knows_read_only: false,
             identities,
             waiting: VecDeque::new(),
+            held_reads: 0,
             outstanding: 0,
             outbox: Vec::new(),
             listed: false,
@@ -141,6 +146,7 @@ impl Conn {
     pub const fn takes_requests(&self, config: &Config) -> bool {
         !matches!(self.phase, Phase::Closed | Phase::Opening)
             && !self.throttled
+            && self.held_reads == 0
             && self.owed() <= config.outbox_pause_bytes
     }
 

@@ -52,7 +52,9 @@ impl Reads<'_> {
         };
         let frame = reply::begin(out);
         reply::header(out, xid, self.tree.last_zxid(), ErrorCode::OK);
-        match self.body(op, request, out) {
+        let done = self.body(op, request, out);
+        // A frame has no room for a longer length; only the children of one enormous znode get there.
+        match done.and_then(|()| reply::fits(out, &frame).then_some(()).ok_or(ErrorCode::MARSHALLINGERROR)) {
             Ok(()) => {
                 reply::end(out, frame);
                 (ErrorCode::OK, events)
@@ -96,7 +98,7 @@ impl Reads<'_> {
                 reply::count(out, i32::try_from(count).unwrap_or(i32::MAX));
             }
             Request::GetEphemerals { prefix } => self.get_ephemerals(*prefix, out),
-            Request::MultiRead(ops) => self.multi(ops, out),
+            Request::MultiRead(ops) => return self.multi(ops, out),
             Request::AddWatch { path, mode } => {
                 match mode {
                     0 => self.watches.add_persistent(path, self.reader.conn),
@@ -190,8 +192,10 @@ impl Reads<'_> {
         reply::children(out, paths.len(), paths);
     }
 
-    /// Each operation succeeds or fails for itself (PARITY `multiread`).
-    fn multi(&self, ops: &[MultiOp<'_>], out: &mut Vec<u8>) {
+    /// Each operation succeeds or fails for itself (PARITY `multiread`), unless together they are more than may
+    /// wait for one client: a few bytes of request must not ask for all of the memory.
+    fn multi(&self, ops: &[MultiOp<'_>], out: &mut Vec<u8>) -> Result<(), ErrorCode> {
+        let start = out.len();
         for MultiOp { op, request } in ops {
             let (Request::GetData { path, .. } | Request::GetChildren { path, .. }) = request else {
                 unreachable!("{op:?} does not decode within a multiRead");
@@ -204,8 +208,12 @@ impl Reads<'_> {
                 Ok(node) => reply::multi_children(out, node.child_count(), node.children()),
                 Err(code) => reply::multi_result(out, &MultiResult::Error(code)),
             }
+            if out.len() - start > self.config.outbox_close_bytes {
+                return Err(ErrorCode::MARSHALLINGERROR);
+            }
         }
         reply::multi_end(out);
+        Ok(())
     }
 
     /// Re-registers watches, or tells at once what they missed (PARITY `watch.setwatches`). Events that are made

@@ -36,7 +36,11 @@ impl Server {
     pub(super) fn on_drained(&mut self, id: ConnId, bytes: usize) {
         let Some(mut conn) = self.conns.take(id) else { return };
         conn.unsent = conn.unsent.checked_sub(bytes).expect("only what was sent can be taken");
-        // Frames may be waiting only because replies were.
+        // Reads and frames may be waiting only because replies were.
+        if conn.held_reads > 0 {
+            self.answer_waiting_reads(&mut conn);
+            self.list_for_sending(&mut conn);
+        }
         if conn.deframer.buffered() > 0 {
             self.take_frames(&mut conn);
         }
@@ -150,8 +154,9 @@ impl Server {
         self.watches.remove_conn(conn.id);
         self.sessions.detach(conn.session, conn.id);
         let reads = conn.waiting.iter().filter(|waiting| matches!(waiting, Waiting::Read { .. })).count();
-        self.waiting_reads -= reads;
+        self.waiting_reads -= reads - conn.held_reads;
         conn.waiting.clear();
+        self.set_held_reads(conn, 0);
         self.conns.remove(conn.id, conn.from.ip());
     }
 }

@@ -1,14 +1,18 @@
 //! A durable transaction is applied, watched and answered.
 //!
 //! The order within one transaction is what clients may rely on (PARITY `sem.watch-before-data`): the change, then
-//! the events into the outboxes of those who watch, then the reply, then the reads that waited behind it.
+//! the events into the outboxes of those who watch, then the reply, then the reads that waited behind it. Where
+//! the client does not take its replies, those reads wait on, but never for longer than until its next write is to
+//! be applied: no read sees a write that was asked for after it.
+
+use core::mem;
 
 use super::{CloseReason, Event, Proposal, Server};
 use crate::auth;
 use crate::conn::{Conn, Waiting};
 use crate::pipeline::reply::write_reply;
 use crate::tree::{Applied, Notification};
-use crate::types::{OpCode, Perms, Zxid};
+use crate::types::{ConnId, OpCode, Perms, Zxid};
 use crate::wire::reply::WatchEvent;
 
 impl Server {
@@ -27,6 +31,11 @@ impl Server {
 
     fn commit(&mut self, proposal: Proposal) {
         let Proposal { header, txn, digest, op, conn, received } = proposal;
+        if self.holding > 0
+            && let Some(id) = conn
+        {
+            self.release_held_reads(id);
+        }
         let applied = self.apply(&header, txn);
         self.pending.committed(header.zxid);
         if self.config.digest_enabled && self.tree.digest() != digest {
@@ -86,13 +95,50 @@ impl Server {
         }
     }
 
-    fn answer_waiting_reads(&mut self, conn: &mut Conn) {
-        while let Some(Waiting::Read { frame, received }) =
-            conn.waiting.pop_front_if(|waiting| matches!(waiting, Waiting::Read { .. }))
-        {
-            self.waiting_reads -= 1;
-            self.answer_read(conn, &frame, received);
+    /// Answers the reads at the front for as long as the client takes its replies, and holds back the others.
+    pub(super) fn answer_waiting_reads(&mut self, conn: &mut Conn) {
+        while conn.owed() <= self.config.outbox_pause_bytes && self.answer_waiting_read(conn) {}
+        if conn.held_reads == 0 {
+            let held =
+                conn.waiting.iter().take_while(|waiting| matches!(waiting, Waiting::Read { .. })).count();
+            self.waiting_reads -= held;
+            self.set_held_reads(conn, held);
         }
+    }
+
+    /// Answers the reads that were held back, because a later write of the same connection is about to change what
+    /// they may see. A client that would be owed too much by it is closed instead.
+    fn release_held_reads(&mut self, id: ConnId) {
+        let Some(mut conn) = self.conns.take(id) else { return };
+        while conn.held_reads > 0 {
+            if conn.owed() > self.config.outbox_close_bytes {
+                self.close(&mut conn, CloseReason::SlowReader);
+                return;
+            }
+            self.answer_waiting_read(&mut conn);
+        }
+        self.list_for_sending(&mut conn);
+        self.conns.put_back(conn);
+    }
+
+    /// Answers the front, if it is a read. Whether it was.
+    fn answer_waiting_read(&mut self, conn: &mut Conn) -> bool {
+        let Some(Waiting::Read { frame, received }) =
+            conn.waiting.pop_front_if(|waiting| matches!(waiting, Waiting::Read { .. }))
+        else {
+            return false;
+        };
+        match conn.held_reads {
+            0 => self.waiting_reads -= 1,
+            held => self.set_held_reads(conn, held - 1),
+        }
+        self.answer_read(conn, &frame, received);
+        true
+    }
+
+    pub(super) const fn set_held_reads(&mut self, conn: &mut Conn, held: usize) {
+        let before = mem::replace(&mut conn.held_reads, held);
+        self.holding = self.holding + (held > 0) as usize - (before > 0) as usize;
     }
 
     /// Changes the tree and puts the events into the outboxes of those who watch and may read.

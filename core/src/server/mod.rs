@@ -70,6 +70,8 @@ pub struct Server {
     pending: Pending,
     /// Reads that wait behind a write of their own session.
     waiting_reads: usize,
+    /// Connections with [`Conn::held_reads`](crate::conn::Conn::held_reads).
+    holding: usize,
 
     tickets: Tickets,
     log: LogWriter,
@@ -145,6 +147,7 @@ impl Server {
             proposals: VecDeque::new(),
             pending: Pending::new(&tree, hash_seed()),
             waiting_reads: 0,
+            holding: 0,
             tickets: Tickets::default(),
             log: LogWriter::new(&config, log_header(), last_zxid),
             snapshotter: Snapshotter::new(&config, draw, replayed_txns, replayed_bytes),

@@ -3,9 +3,8 @@
 //! A frame that lies whole inside one piece of input is a slice of it, not a copy. Only a frame that is
 //! spread over several pieces is put together in memory of its own, which grows with what has arrived (never
 //! with the length that was announced) and is given away with the frame. A connection with nothing
-//! half-received owns no memory.
+//! half-received owns no memory. What comes while the caller has stopped is gathered in one piece.
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::fmt;
 use core::mem;
@@ -43,37 +42,37 @@ pub struct Deframer {
     partial: Vec<u8>,
     /// What came after `partial` and was not looked at yet.
     input: Bytes,
-    /// What came after `input`, while the caller had stopped. No piece is empty, and there is none while
-    /// `input` is.
-    later: VecDeque<Bytes>,
+    /// What came after `input`, while the caller had stopped; nothing while `input` is empty. Copied, because
+    /// each piece may be a small slice of a large buffer that should not live for as long as this waits.
+    later: Vec<u8>,
     frame_max: usize,
 }
 
 impl Deframer {
     /// A deframer that refuses frames of more than `frame_max` bytes.
     pub const fn new(frame_max: usize) -> Self {
-        Self { partial: Vec::new(), input: Bytes::new(), later: VecDeque::new(), frame_max }
+        Self { partial: Vec::new(), input: Bytes::new(), later: Vec::new(), frame_max }
     }
 
     /// Takes bytes as the socket gave them.
     pub fn push(&mut self, bytes: Bytes) {
         if self.input.is_empty() {
             self.input = bytes;
-        } else if !bytes.is_empty() {
-            self.later.push_back(bytes);
+        } else {
+            self.later.extend_from_slice(&bytes);
         }
     }
 
     /// How many bytes are held.
-    pub fn buffered(&self) -> usize {
-        self.partial.len() + self.input.len() + self.later.iter().map(Bytes::len).sum::<usize>()
+    pub const fn buffered(&self) -> usize {
+        self.partial.len() + self.input.len() + self.later.len()
     }
 
     /// The next `N` bytes without taking them, if that many have come. Before the first frame this tells a
     /// four-letter word from a length (PARITY `wire.frame.4lw`).
     pub fn peek<const N: usize>(&self) -> Option<[u8; N]> {
         let mut found = [0; N];
-        let mut bytes = self.partial.iter().chain(&self.input).chain(self.later.iter().flatten());
+        let mut bytes = self.partial.iter().chain(&self.input).chain(&self.later);
         for slot in &mut found {
             *slot = *bytes.next()?;
         }
@@ -128,16 +127,9 @@ impl Deframer {
         }
     }
 
-    /// Goes on with what came later, and gives the queue's memory back once nothing waits in it.
+    /// Goes on with what came later. Dropping the emptied input releases what it was a slice of.
     fn next_input(&mut self) {
-        match self.later.pop_front() {
-            Some(input) => self.input = input,
-            // Dropping the emptied input releases what it was a slice of.
-            None => {
-                self.input = Bytes::new();
-                self.later = VecDeque::new();
-            }
-        }
+        self.input = Bytes::from(mem::take(&mut self.later));
     }
 }
 
@@ -240,6 +232,24 @@ mod tests {
         assert_eq!(deframer.next_frame(), Ok(Some(Bytes::from_static(b"three"))));
         assert_eq!(deframer.next_frame(), Ok(None));
         assert_eq!(deframer.later.capacity(), 0);
+    }
+
+    /// While the caller has stopped, further inputs are let go of at once.
+    #[test]
+    fn waiting_input_is_copied() {
+        let mut deframer = Deframer::new(16);
+        deframer.push(Bytes::from(framed(b"first")));
+        let inbox = Bytes::from(vec![0; 1000]);
+        for end in (4..=400).step_by(4) {
+            deframer.push(inbox.slice(end - 4..end));
+        }
+        assert!(inbox.is_unique(), "the deframer holds on to an input that it copied");
+        assert_eq!(deframer.buffered(), 9 + 400);
+        assert_eq!(deframer.next_frame(), Ok(Some(Bytes::from_static(b"first"))));
+        for _ in 0..100 {
+            assert_eq!(deframer.next_frame(), Ok(Some(Bytes::new())));
+        }
+        assert_eq!((deframer.next_frame(), deframer.buffered()), (Ok(None), 0));
     }
 
     /// PARITY `wire.frame.4lw`: the first bytes can be seen however they came, and stay.

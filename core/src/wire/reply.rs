@@ -20,6 +20,9 @@ use crate::types::{Acl, ErrorCode, OpCode, Stat, Zxid};
 /// Bytes of a reply header.
 pub const HEADER_LEN: usize = 16;
 
+/// Bytes of an abandoned frame whose memory may be kept.
+const ABANDONED_MAX: usize = 64 << 10;
+
 /// A frame that was begun and waits for [`end`].
 #[must_use = "a frame without its end has no length"]
 #[derive(Debug)]
@@ -47,9 +50,20 @@ pub fn end(out: &mut [u8], frame: Frame) {
     out[frame.start..frame.start + 4].copy_from_slice(&length.to_be_bytes());
 }
 
+/// Whether the frame is short enough to have a length.
+pub fn fits(out: &[u8], frame: &Frame) -> bool {
+    i32::try_from(out.len() - frame.start - 4).is_ok()
+}
+
 /// Takes the frame back, as if it had not been begun.
 pub fn abandon(out: &mut Vec<u8>, frame: Frame) {
-    out.truncate(frame.start);
+    let start = frame.start;
+    // A reply that was given up for its size must not leave its memory to the small one in its place.
+    if out.len() - start > ABANDONED_MAX {
+        out.truncate(start);
+        out.shrink_to_fit();
+    }
+    out.truncate(start);
 }
 
 /// Appends a reply header (PARITY `hdr.reply`). After any error but that of a multi nothing follows it.

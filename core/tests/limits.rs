@@ -1,0 +1,162 @@
+//! What one client can cost the server: every reply, queue and list that a client makes grow has an end.
+
+use zabra_core::config::Config;
+use zabra_core::server::{CloseReason, Input};
+use zabra_core::testing::lone::LoneServer;
+use zabra_core::types::{AclList, ConnId, ErrorCode, OpCode};
+use zabra_core::wire::Request;
+use zabra_core::wire::reply::HEADER_LEN;
+use zabra_core::wire::request::MultiOp;
+
+fn server(config: Config) -> (LoneServer, ConnId) {
+    let mut lone = LoneServer::new(config);
+    let (conn, _) = lone.client();
+    (lone, conn)
+}
+
+fn make(lone: &mut LoneServer, conn: ConnId, path: &str, data: &[u8]) {
+    let acl = Some(AclList::OpenUnsafe);
+    let request = Request::Create { path, data: Some(data), acl, flags: 0, ttl: None };
+    assert_eq!(lone.call(conn, OpCode::CREATE, &request).err, ErrorCode::OK, "{path}");
+}
+
+const fn get(path: &str) -> Request<'_> {
+    Request::GetData { path, watch: false }
+}
+
+/// A multiRead whose reply would be too large is refused as a whole, and the connection goes on.
+#[test]
+fn multi_read_is_bounded() {
+    let (mut lone, conn) = server(Config { outbox_close_bytes: 100_000, ..Config::default() });
+    make(&mut lone, conn, "/a", &[7; 1000]);
+    let ops = |count| Request::MultiRead(vec![MultiOp { op: OpCode::GET_DATA, request: get("/a") }; count]);
+    assert_eq!(lone.call(conn, OpCode::MULTI_READ, &ops(90)).err, ErrorCode::OK);
+    let refused = lone.call(conn, OpCode::MULTI_READ, &ops(20_000));
+    assert_eq!((refused.err, refused.body.len()), (ErrorCode::MARSHALLINGERROR, 0));
+    assert_eq!(lone.call(conn, OpCode::GET_DATA, &get("/a")).err, ErrorCode::OK);
+}
+
+const fn set<'a>(path: &'a str, data: &'a [u8]) -> Request<'a> {
+    Request::SetData { path, data: Some(data), version: -1 }
+}
+
+/// Lets the operating system take what was sent, until nothing more comes. The replies' numbers.
+fn drain_all(lone: &mut LoneServer, conn: ConnId) -> Vec<i32> {
+    let mut xids = Vec::new();
+    loop {
+        let sent: usize = {
+            let replies = lone.replies(conn);
+            xids.extend(replies.iter().map(|reply| reply.xid));
+            replies.iter().map(|reply| 4 + HEADER_LEN + reply.body.len()).sum()
+        };
+        if sent == 0 {
+            return xids;
+        }
+        lone.input(Input::Drained { conn, bytes: sent });
+    }
+}
+
+fn narrow() -> Config {
+    Config {
+        outbox_pause_bytes: 10_000,
+        outbox_close_bytes: 100_000,
+        global_outstanding_limit: 50,
+        ..Config::default()
+    }
+}
+
+/// Reads behind a write are answered as the client takes their replies, in order, and meanwhile do not count
+/// against the other clients.
+#[test]
+fn reads_behind_a_write_are_bounded() {
+    let (mut lone, conn) = server(narrow());
+    let (other, _) = lone.client();
+    make(&mut lone, conn, "/a", &[7; 1000]);
+    lone.drain = false;
+    lone.hold_disk();
+    lone.send(conn, 1, OpCode::SET_DATA, &set("/a", &[8; 1000]));
+    for xid in 2..=51 {
+        lone.send(conn, xid, OpCode::GET_DATA, &get("/a"));
+    }
+    lone.release_disk();
+    let first = lone.replies(conn);
+    assert!((10..14).contains(&first.len()), "{}", first.len());
+    // The other client is served as ever, more requests at a time than there would be room for.
+    lone.hold_disk();
+    for xid in 1..=20 {
+        lone.send(other, xid, OpCode::SET_DATA, &set("/a", b"y"));
+    }
+    lone.release_disk();
+    assert_eq!(lone.replies(other).len(), 20);
+    // What comes now stays behind the reads.
+    lone.send(conn, 52, OpCode::PING, &Request::Ping);
+    let taken = first.iter().map(|reply| 4 + HEADER_LEN + reply.body.len()).sum();
+    lone.input(Input::Drained { conn, bytes: taken });
+    let xids: Vec<i32> = first.iter().map(|reply| reply.xid).chain(drain_all(&mut lone, conn)).collect();
+    assert_eq!(xids, (1..=52).collect::<Vec<_>>());
+    assert!(lone.closed.is_empty());
+}
+
+/// No read sees a write that was asked for after it, held back or not.
+#[test]
+fn held_reads_do_not_see_later_writes() {
+    let (mut lone, conn) = server(narrow());
+    make(&mut lone, conn, "/a", &[0; 1000]);
+    lone.drain = false;
+    lone.hold_disk();
+    lone.send(conn, 0, OpCode::SET_DATA, &set("/a", &[0; 1000]));
+    for round in 1..=3_u8 {
+        for _ in 0..15 {
+            lone.send(conn, i32::from(round), OpCode::GET_DATA, &get("/a"));
+        }
+        lone.send(conn, 100, OpCode::SET_DATA, &set("/a", &[round; 1000]));
+    }
+    lone.release_disk();
+    let replies = lone.replies(conn);
+    assert_eq!(replies.len(), 1 + 3 * 16);
+    assert!(replies.is_sorted_by_key(|reply| reply.zxid));
+    for reply in replies.iter().filter(|reply| (1..=3).contains(&reply.xid)) {
+        assert_eq!(i32::from(reply.body[4]) + 1, reply.xid);
+    }
+    assert!(lone.closed.is_empty());
+}
+
+/// Where a later write cannot wait for a client that takes nothing, the client is closed, and the write is done.
+#[test]
+fn held_reads_before_a_write_close_a_slow_reader() {
+    let (mut lone, conn) = server(narrow());
+    let (other, _) = lone.client();
+    make(&mut lone, conn, "/a", &[7; 9000]);
+    lone.drain = false;
+    lone.hold_disk();
+    lone.send(conn, 1, OpCode::SET_DATA, &set("/a", &[8; 9000]));
+    for xid in 2..=40 {
+        lone.send(conn, xid, OpCode::GET_DATA, &get("/a"));
+    }
+    lone.send(conn, 41, OpCode::SET_DATA, &set("/a", b"last"));
+    lone.release_disk();
+    assert_eq!(lone.closed[&conn], CloseReason::SlowReader);
+    assert!(lone.take_sent(conn).len() < 120_000);
+    lone.drain = true;
+    let reply = lone.call(other, OpCode::GET_DATA, &get("/a"));
+    assert_eq!(&reply.body[4..8], b"last");
+    assert!(lone.word("srvr").contains("Outstanding: 0"));
+}
+
+/// The reply to closeSession comes after the reads before it.
+#[test]
+fn close_session_behind_held_reads() {
+    let (mut lone, conn) = server(narrow());
+    make(&mut lone, conn, "/a", &[7; 1000]);
+    lone.drain = false;
+    lone.hold_disk();
+    lone.send(conn, 1, OpCode::SET_DATA, &set("/a", &[8; 1000]));
+    for xid in 2..=31 {
+        lone.send(conn, xid, OpCode::GET_DATA, &get("/a"));
+    }
+    lone.send(conn, 32, OpCode::CLOSE_SESSION, &Request::CloseSession);
+    lone.release_disk();
+    let xids: Vec<i32> = lone.replies(conn).iter().map(|reply| reply.xid).collect();
+    assert_eq!(xids, (1..=32).collect::<Vec<_>>());
+    assert_eq!(lone.closed[&conn], CloseReason::SessionClosed);
+}
