@@ -36,6 +36,10 @@ pub struct Config {
     pub large_request_threshold: Option<usize>,
     /// `zookeeper.largeRequestMaxBytes`: large requests in the server; one beyond closes its connection.
     pub large_request_max_bytes: usize,
+    /// Bytes of log that may wait for the disk; beyond it no requests are taken until it catches up.
+    pub log_buffer_max: usize,
+    /// Identities that one connection may prove; one more is refused, and the connection closed.
+    pub identities_max: usize,
     /// Bytes that may wait to be looked at while a client's requests are not taken; beyond it the connection is
     /// not read from.
     pub inbox_pause_bytes: usize,
@@ -161,6 +165,8 @@ impl Default for Config {
             global_outstanding_limit: 1000,
             large_request_threshold: None,
             large_request_max_bytes: 100 << 20,
+            log_buffer_max: 64 << 20,
+            identities_max: 64,
             inbox_pause_bytes: 64 << 10,
             outbox_pause_bytes: 1 << 20,
             outbox_close_bytes: 16 << 20,

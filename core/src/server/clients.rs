@@ -61,7 +61,9 @@ impl Server {
                 break;
             }
             // Not only those that count in `conn.outstanding`: the client chooses what counts there.
-            if self.in_process() > self.config.global_outstanding_limit && !conn.waiting.is_empty() {
+            let full = self.is_full() && !conn.waiting.is_empty();
+            // A client without requests is asked to wait, too, or it would get around the limit by coming anew.
+            if full || self.log_is_full() {
                 conn.throttled = true;
                 self.throttled.push_back(conn.id);
                 break;
@@ -75,6 +77,16 @@ impl Server {
         }
         self.regulate_reads(conn);
         self.list_for_sending(conn);
+    }
+
+    /// Whether there are as many requests in the server as may be.
+    fn is_full(&self) -> bool {
+        self.in_process() > self.config.global_outstanding_limit
+    }
+
+    /// Whether as much waits for the disk as may; every append that ends lets the server go on.
+    const fn log_is_full(&self) -> bool {
+        self.log.buffered_bytes() > self.config.log_buffer_max
     }
 
     /// Stops reading from a client whose requests are not taken, and goes on once they are.
@@ -97,7 +109,7 @@ impl Server {
     pub(super) fn resume_throttled(&mut self) {
         // Those that are throttled again queue up behind, so each gets at most one turn here.
         for _ in 0..self.throttled.len() {
-            if self.in_process() > self.config.global_outstanding_limit {
+            if self.is_full() || self.log_is_full() {
                 break;
             }
             let id = self.throttled.pop_front().expect("there are as many as there were");
