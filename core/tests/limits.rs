@@ -2,7 +2,8 @@
 
 use zabra_core::config::Config;
 use zabra_core::server::{CloseReason, Input};
-use zabra_core::testing::lone::LoneServer;
+use zabra_core::store::{DiskAnswer, DiskOp};
+use zabra_core::testing::lone::{LoneServer, new_session};
 use zabra_core::types::{AclList, ConnId, ErrorCode, OpCode};
 use zabra_core::wire::Request;
 use zabra_core::wire::reply::HEADER_LEN;
@@ -159,4 +160,45 @@ fn close_session_behind_held_reads() {
     let xids: Vec<i32> = lone.replies(conn).iter().map(|reply| reply.xid).collect();
     assert_eq!(xids, (1..=32).collect::<Vec<_>>());
     assert_eq!(lone.closed[&conn], CloseReason::SessionClosed);
+}
+
+/// While the disk does not keep up, nobody's writes are taken, however often they connect; then all go on.
+#[test]
+fn log_buffer_is_bounded() {
+    let (mut lone, conn) = server(Config { log_buffer_max: 10_000, ..Config::default() });
+    make(&mut lone, conn, "/a", b"x");
+    let clients: Vec<ConnId> = (0..40).map(|_| lone.client().0).collect();
+    lone.hold_disk();
+    for &client in &clients {
+        lone.send(client, 1, OpCode::SET_DATA, &set("/a", &[7; 1000]));
+    }
+    let late = lone.connect();
+    assert!(lone.handshake(late, &new_session(10_000)).is_none());
+    let mut largest = 0;
+    while lone.held().next().is_some() {
+        if let Some(DiskOp::LogAppend { bytes, .. }) = lone.held().next() {
+            largest = largest.max(bytes.len());
+        }
+        lone.end_next(Ok(DiskAnswer::Done));
+    }
+    assert!((5_000..12_000).contains(&largest), "{largest}");
+    for client in clients {
+        assert_eq!(lone.replies(client).len(), 1);
+    }
+    assert!(!lone.take_sent(late).is_empty(), "the handshake was answered");
+}
+
+/// A connection proves so many identities and no more; the same one again is none more.
+#[test]
+fn identities_are_bounded() {
+    let (mut lone, conn) = server(Config { identities_max: 3, ..Config::default() });
+    let mut auth = |user: &[u8]| {
+        let request = Request::Auth { kind: 0, scheme: Some("digest"), auth: Some(user) };
+        lone.call(conn, OpCode::AUTH, &request).err
+    };
+    for user in [b"a:a", b"b:b", b"a:a"] {
+        assert_eq!(auth(user), ErrorCode::OK);
+    }
+    assert_eq!(auth(b"c:c"), ErrorCode::AUTHFAILED);
+    assert_eq!(lone.closed[&conn], CloseReason::AuthFailed);
 }

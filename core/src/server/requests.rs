@@ -79,20 +79,27 @@ impl Server {
         match auth::authenticate(&self.config, scheme, auth.unwrap_or_default(), &conn.address()) {
             Authentication::Accepted(identities) => {
                 for id in identities {
-                    if !conn.identities.contains(&id) {
-                        conn.identities.push(id);
+                    if conn.identities.contains(&id) {
+                        continue;
                     }
+                    // Every check of an ACL looks at all of them.
+                    if conn.identities.len() >= self.config.identities_max {
+                        return self.refuse_auth(conn, header.xid);
+                    }
+                    conn.identities.push(id);
                 }
                 reply::header_only(&mut conn.outbox, header.xid, Zxid::ZERO, ErrorCode::OK);
                 self.count_sent(conn);
             }
-            Authentication::Refused => {
-                reply::header_only(&mut conn.outbox, header.xid, Zxid::ZERO, ErrorCode::AUTHFAILED);
-                self.count_sent(conn);
-                self.close(conn, CloseReason::AuthFailed);
-            }
+            Authentication::Refused => self.refuse_auth(conn, header.xid),
             Authentication::Hangup => self.close(conn, CloseReason::AuthFailed),
         }
+    }
+
+    fn refuse_auth(&mut self, conn: &mut Conn, xid: i32) {
+        reply::header_only(&mut conn.outbox, xid, Zxid::ZERO, ErrorCode::AUTHFAILED);
+        self.count_sent(conn);
+        self.close(conn, CloseReason::AuthFailed);
     }
 
     /// As a ZooKeeper server without SASL answers: nothing is proved, and the connection goes on.
