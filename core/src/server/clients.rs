@@ -37,7 +37,7 @@ impl Server {
         let Some(mut conn) = self.conns.take(id) else { return };
         conn.unsent = conn.unsent.checked_sub(bytes).expect("only what was sent can be taken");
         // Reads and frames may be waiting only because replies were.
-        if conn.held_reads > 0 {
+        if conn.held_reads > 0 && !conn.yielded {
             self.answer_waiting_reads(&mut conn);
             self.list_for_sending(&mut conn);
         }
@@ -66,6 +66,10 @@ impl Server {
             if full || self.log_is_full() {
                 conn.throttled = true;
                 self.throttled.push_back(conn.id);
+                break;
+            }
+            if conn.is_spent(self.turn, &self.config) {
+                self.yield_turn(conn);
                 break;
             }
             match conn.deframer.next_frame() {
@@ -115,6 +119,30 @@ impl Server {
             let id = self.throttled.pop_front().expect("there are as many as there were");
             if let Some(mut conn) = self.conns.take(id) {
                 conn.throttled = false;
+                self.take_frames(&mut conn);
+                self.conns.put_back(conn);
+            }
+        }
+    }
+
+    /// The connection has had its share of this turn: the others come first, then it goes on.
+    pub(super) fn yield_turn(&mut self, conn: &mut Conn) {
+        if !conn.yielded {
+            conn.yielded = true;
+            self.yielded.push_back(conn.id);
+        }
+    }
+
+    /// Goes on with the connections that have had their turn, one further turn each.
+    pub(super) fn resume_yielded(&mut self) {
+        // Those that yield again queue up behind.
+        for _ in 0..self.yielded.len() {
+            let id = self.yielded.pop_front().expect("there are as many as there were");
+            if let Some(mut conn) = self.conns.take(id) {
+                conn.yielded = false;
+                if conn.held_reads > 0 {
+                    self.answer_waiting_reads(&mut conn);
+                }
                 self.take_frames(&mut conn);
                 self.conns.put_back(conn);
             }
