@@ -36,6 +36,13 @@ pub struct Config {
     pub large_request_threshold: Option<usize>,
     /// `zookeeper.largeRequestMaxBytes`: large requests in the server; one beyond closes its connection.
     pub large_request_max_bytes: usize,
+    /// Bytes of log that may wait for the disk; beyond it no requests are taken until it catches up.
+    pub log_buffer_max: usize,
+    /// Identities that one connection may prove; one more is refused, and the connection closed.
+    pub identities_max: usize,
+    /// Work done for one connection before the others have their turn: bytes of requests and replies, with
+    /// 64 for every znode and 16 for every ACL entry looked at.
+    pub turn_work_max: usize,
     /// Bytes that may wait to be looked at while a client's requests are not taken; beyond it the connection is
     /// not read from.
     pub inbox_pause_bytes: usize,
@@ -162,6 +169,9 @@ impl Default for Config {
             global_outstanding_limit: 1000,
             large_request_threshold: None,
             large_request_max_bytes: 100 << 20,
+            log_buffer_max: 64 << 20,
+            identities_max: 64,
+            turn_work_max: 4 << 20,
             inbox_pause_bytes: 64 << 10,
             outbox_pause_bytes: 1 << 20,
             outbox_close_bytes: 16 << 20,

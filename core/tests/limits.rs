@@ -2,7 +2,8 @@
 
 use zabra_core::config::Config;
 use zabra_core::server::{CloseReason, Input};
-use zabra_core::testing::lone::LoneServer;
+use zabra_core::store::{DiskAnswer, DiskOp};
+use zabra_core::testing::lone::{LoneServer, frame, new_session};
 use zabra_core::types::{AclList, ConnId, ErrorCode, OpCode};
 use zabra_core::wire::Request;
 use zabra_core::wire::reply::HEADER_LEN;
@@ -159,4 +160,97 @@ fn close_session_behind_held_reads() {
     let xids: Vec<i32> = lone.replies(conn).iter().map(|reply| reply.xid).collect();
     assert_eq!(xids, (1..=32).collect::<Vec<_>>());
     assert_eq!(lone.closed[&conn], CloseReason::SessionClosed);
+}
+
+/// While the disk does not keep up, nobody's writes are taken, however often they connect; then all go on.
+#[test]
+fn log_buffer_is_bounded() {
+    let (mut lone, conn) = server(Config { log_buffer_max: 10_000, ..Config::default() });
+    make(&mut lone, conn, "/a", b"x");
+    let clients: Vec<ConnId> = (0..40).map(|_| lone.client().0).collect();
+    lone.hold_disk();
+    for &client in &clients {
+        lone.send(client, 1, OpCode::SET_DATA, &set("/a", &[7; 1000]));
+    }
+    let late = lone.connect();
+    assert!(lone.handshake(late, &new_session(10_000)).is_none());
+    let mut largest = 0;
+    while lone.held().next().is_some() {
+        if let Some(DiskOp::LogAppend { bytes, .. }) = lone.held().next() {
+            largest = largest.max(bytes.len());
+        }
+        lone.end_next(Ok(DiskAnswer::Done));
+    }
+    assert!((5_000..12_000).contains(&largest), "{largest}");
+    for client in clients {
+        assert_eq!(lone.replies(client).len(), 1);
+    }
+    assert!(!lone.take_sent(late).is_empty(), "the handshake was answered");
+}
+
+/// A connection proves so many identities and no more; the same one again is none more.
+#[test]
+fn identities_are_bounded() {
+    let (mut lone, conn) = server(Config { identities_max: 3, ..Config::default() });
+    let mut auth = |user: &[u8]| {
+        let request = Request::Auth { kind: 0, scheme: Some("digest"), auth: Some(user) };
+        lone.call(conn, OpCode::AUTH, &request).err
+    };
+    for user in [b"a:a", b"b:b", b"a:a"] {
+        assert_eq!(auth(user), ErrorCode::OK);
+    }
+    assert_eq!(auth(b"c:c"), ErrorCode::AUTHFAILED);
+    assert_eq!(lone.closed[&conn], CloseReason::AuthFailed);
+}
+
+/// A client whose few bytes ask for much work has a share of every turn, and the others go on between; nothing is
+/// lost or out of order, and its bytes are not taken without end.
+#[test]
+fn work_is_shared() {
+    let config = Config { turn_work_max: 5_000, inbox_pause_bytes: 500, ..Config::default() };
+    let (mut lone, conn) = server(config);
+    make(&mut lone, conn, "/a", b"x");
+    for n in 0..100 {
+        make(&mut lone, conn, &format!("/a/{n}"), b"x");
+    }
+    let (other, _) = lone.client();
+    let count = Request::GetAllChildrenNumber { path: "/a" };
+    let bytes = |xids: std::ops::RangeInclusive<i32>| -> Vec<u8> {
+        xids.flat_map(|xid| frame(xid, OpCode::GET_ALL_CHILDREN_NUMBER, &count)).collect()
+    };
+    lone.receive(conn, bytes(1..=40));
+    assert_eq!(lone.replies(conn).len(), 1, "one is more than its share");
+    assert!(lone.paused[&conn]);
+    lone.receive(conn, bytes(41..=42));
+    assert_eq!(lone.replies(conn).len(), 0, "its bytes are no turn");
+    assert_eq!(lone.call(other, OpCode::GET_DATA, &get("/a")).err, ErrorCode::OK);
+    assert_eq!(lone.server.poll_timeout(), Some(lone.now.mono), "it is due now");
+    lone.input(Input::Tick);
+    assert_eq!(lone.replies(conn).iter().map(|reply| reply.xid).collect::<Vec<_>>(), [2]);
+    lone.pass(std::time::Duration::ZERO);
+    let xids: Vec<i32> = lone.replies(conn).iter().map(|reply| reply.xid).collect();
+    assert_eq!(xids, (3..=42).collect::<Vec<_>>());
+    assert!(!lone.paused[&conn]);
+    assert!(lone.server.poll_timeout() > Some(lone.now.mono));
+}
+
+/// The same for such reads behind a write.
+#[test]
+fn work_behind_a_write_is_shared() {
+    let (mut lone, conn) = server(Config { turn_work_max: 5_000, ..Config::default() });
+    make(&mut lone, conn, "/a", b"x");
+    for n in 0..100 {
+        make(&mut lone, conn, &format!("/a/{n}"), b"x");
+    }
+    lone.hold_disk();
+    lone.send(conn, 1, OpCode::SET_DATA, &set("/a", b"y"));
+    for xid in 2..=20 {
+        lone.send(conn, xid, OpCode::GET_ALL_CHILDREN_NUMBER, &Request::GetAllChildrenNumber { path: "/a" });
+    }
+    lone.release_disk();
+    assert_eq!(lone.replies(conn).len(), 2);
+    lone.send(conn, 21, OpCode::PING, &Request::Ping);
+    lone.pass(std::time::Duration::ZERO);
+    let xids: Vec<i32> = lone.replies(conn).iter().map(|reply| reply.xid).collect();
+    assert_eq!(xids, (3..=21).collect::<Vec<_>>());
 }

@@ -7,6 +7,7 @@
 pub mod digest;
 pub mod ip;
 
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -124,7 +125,8 @@ pub fn allows(config: &Config, acl: &AclList, wanted: Perms, identities: &[Id]) 
 /// identities (PARITY `acl.fixup`).
 ///
 /// # Errors
-/// [`ErrorCode::INVALIDACL`] for an empty list or an entry that no scheme accepts.
+/// [`ErrorCode::INVALIDACL`] for an empty list or an entry that no scheme accepts; [`ErrorCode::BADARGUMENTS`] for
+/// a list that no stored record could hold.
 pub fn fix_up(config: &Config, acl: Option<AclList>, identities: &[Id]) -> Result<AclList, ErrorCode> {
     let entries = match acl {
         None => return Err(ErrorCode::INVALIDACL),
@@ -132,9 +134,17 @@ pub fn fix_up(config: &Config, acl: Option<AclList>, identities: &[Id]) -> Resul
         Some(AclList::Entries(entries)) => entries,
     };
     let mut fixed: Vec<Acl> = Vec::with_capacity(entries.len());
-    for (index, entry) in entries.iter().enumerate() {
-        if entries[..index].contains(entry) {
+    let mut seen = BTreeSet::new();
+    let (mut bytes, mut measured) = (0, 0);
+    for entry in entries.iter() {
+        if !seen.insert((entry.perms.0, entry.id.scheme.as_ref(), entry.id.id.as_ref())) {
             continue;
+        }
+        // An entry `auth` stands for many: what they grow to is looked at before it has grown.
+        bytes += fixed[measured..].iter().map(|acl| acl.id.scheme.len() + acl.id.id.len()).sum::<usize>();
+        measured = fixed.len();
+        if bytes > config.stored_field_max() {
+            return Err(ErrorCode::BADARGUMENTS);
         }
         if entry.id == Id::ANYONE {
             fixed.push(entry.clone());
@@ -234,6 +244,17 @@ mod tests {
             assert_eq!(fixed(&[(31, bad.0, bad.1)], &[]), Err(ErrorCode::INVALIDACL), "{bad:?}");
         }
         assert_eq!(fixed(&[(99, "world", "anyone")], &[]), Ok(acl(&[(99, "world", "anyone")])));
+    }
+
+    /// Many entries that stand for many identities are refused before they have become very many.
+    #[test]
+    fn acl_auth_is_bounded() {
+        let config = Config { jute_max_buffer: 1000, jute_max_buffer_extra: 1000, ..Config::default() };
+        let many: Vec<Id> = (0..64).map(|n| Id::new("digest", alloc::format!("user{n}:hash"))).collect();
+        let entries = |count| acl(&(0..count).map(|perms| (perms, "auth", "")).collect::<Vec<_>>());
+        let fixed = |count| fix_up(&config, Some(entries(count)), &many).map(|acl| acl.entries().len());
+        assert_eq!(fixed(1), Ok(64));
+        assert_eq!(fixed(100_000), Err(ErrorCode::BADARGUMENTS));
     }
 
     /// PARITY `op.getACL`: without ADMIN the hash does not show.

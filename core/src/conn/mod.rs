@@ -75,7 +75,7 @@ pub struct Conn {
     /// What it has proved to be.
     pub identities: Identities,
     /// What was taken and not answered, oldest first. The front is a read only where the client has not taken
-    /// enough of its replies to be given more.
+    /// enough of its replies to be given more, or has had its turn.
     pub waiting: VecDeque<Waiting>,
     /// How many reads at the front of `waiting` wait for the client alone. They are not counted as requests in the
     /// server: one client that does not read must not keep the others from asking.
@@ -94,6 +94,12 @@ pub struct Conn {
     pub session_over: bool,
     /// Whether it is on the list of those to go on with when there is room for requests again.
     pub throttled: bool,
+    /// Whether it is on the list of those to go on with once the others had their turn.
+    pub yielded: bool,
+    /// Work done for it in the turn `turn`; see [`Config::turn_work_max`].
+    pub work: usize,
+    /// The server's turn that `work` was done in.
+    pub turn: u64,
     /// Counters for `cons` and `stat`.
     pub stats: ConnStats,
 }
@@ -121,6 +127,9 @@ impl Conn {
             paused: false,
             session_over: false,
             throttled: false,
+            yielded: false,
+            work: 0,
+            turn: 0,
             stats: ConnStats::new(now),
         }
     }
@@ -146,8 +155,23 @@ impl Conn {
     pub const fn takes_requests(&self, config: &Config) -> bool {
         !matches!(self.phase, Phase::Closed | Phase::Opening)
             && !self.throttled
+            && !self.yielded
             && self.held_reads == 0
             && self.owed() <= config.outbox_pause_bytes
+    }
+
+    /// Counts work done for it in the server's turn `turn`.
+    pub const fn add_work(&mut self, turn: u64, work: usize) {
+        if self.turn != turn {
+            self.turn = turn;
+            self.work = 0;
+        }
+        self.work = self.work.saturating_add(work);
+    }
+
+    /// Whether it has had more than its share of the server's turn `turn`.
+    pub const fn is_spent(&self, turn: u64, config: &Config) -> bool {
+        self.turn == turn && self.work > config.turn_work_max
     }
 
     /// A request came. Those of the client itself have positive xids, and only they count (PARITY

@@ -4,6 +4,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::cell::Cell;
 
 use crate::auth;
 use crate::config::Config;
@@ -34,9 +35,36 @@ pub struct Reads<'a> {
     pub config: &'a Config,
     /// Who asks.
     pub reader: Reader<'a>,
+    /// What was looked at and does not show in the replies' lengths.
+    work: Cell<usize>,
 }
 
-impl Reads<'_> {
+/// Work that looking at one znode is.
+const NODE_WORK: usize = 64;
+
+/// Work that comparing one ACL entry with one identity is.
+const ACL_WORK: usize = 16;
+
+impl<'a> Reads<'a> {
+    /// Reads of one connection.
+    pub const fn new(
+        tree: &'a Tree,
+        watches: &'a mut WatchTable,
+        config: &'a Config,
+        reader: Reader<'a>,
+    ) -> Self {
+        Self { tree, watches, config, reader, work: Cell::new(0) }
+    }
+
+    /// Work done for the answers besides writing them; see [`Config::turn_work_max`].
+    pub const fn work(&self) -> usize {
+        self.work.get()
+    }
+
+    fn add_work(&self, things: usize, each: usize) {
+        self.work.set(self.work.get().saturating_add(things.saturating_mul(each)));
+    }
+
     /// Appends the whole reply to a read, and before it the events that re-registered watches owe. Returns the
     /// code of the reply and how many events there were.
     pub fn answer(
@@ -95,6 +123,10 @@ impl Reads<'_> {
             Request::GetAllChildrenNumber { path } => {
                 self.readable(path)?;
                 let count = self.tree.descendant_count(path).ok_or(ErrorCode::NONODE)?;
+                // The number of all znodes is known without a look at them.
+                if *path != crate::types::path::ROOT {
+                    self.add_work(count, NODE_WORK);
+                }
                 reply::count(out, i32::try_from(count).unwrap_or(i32::MAX));
             }
             Request::GetEphemerals { prefix } => self.get_ephemerals(*prefix, out),
@@ -149,6 +181,7 @@ impl Reads<'_> {
     }
 
     fn allow(&self, node: &NodeRef<'_>, wanted: Perms) -> Result<(), ErrorCode> {
+        self.add_work(node.acl().entries().len() * self.reader.identities.len(), ACL_WORK);
         if auth::allows(self.config, node.acl(), wanted, self.reader.identities) {
             Ok(())
         } else {
@@ -187,8 +220,12 @@ impl Reads<'_> {
     /// The prefix is one of text, not of path names (PARITY `op.getEphemerals`).
     fn get_ephemerals(&self, prefix: Option<&str>, out: &mut Vec<u8>) {
         let prefix = prefix.filter(|prefix| !matches!(prefix.trim(), "" | "/")).unwrap_or("");
-        let paths: Vec<&str> =
-            self.tree.ephemerals(self.reader.session).filter(|path| path.starts_with(prefix)).collect();
+        let paths: Vec<&str> = self
+            .tree
+            .ephemerals(self.reader.session)
+            .inspect(|_| self.add_work(1, NODE_WORK))
+            .filter(|path| path.starts_with(prefix))
+            .collect();
         reply::children(out, paths.len(), paths);
     }
 

@@ -37,7 +37,7 @@ impl Server {
         let Some(mut conn) = self.conns.take(id) else { return };
         conn.unsent = conn.unsent.checked_sub(bytes).expect("only what was sent can be taken");
         // Reads and frames may be waiting only because replies were.
-        if conn.held_reads > 0 {
+        if conn.held_reads > 0 && !conn.yielded {
             self.answer_waiting_reads(&mut conn);
             self.list_for_sending(&mut conn);
         }
@@ -61,9 +61,15 @@ impl Server {
                 break;
             }
             // Not only those that count in `conn.outstanding`: the client chooses what counts there.
-            if self.in_process() > self.config.global_outstanding_limit && !conn.waiting.is_empty() {
+            let full = self.is_full() && !conn.waiting.is_empty();
+            // A client without requests is asked to wait, too, or it would get around the limit by coming anew.
+            if full || self.log_is_full() {
                 conn.throttled = true;
                 self.throttled.push_back(conn.id);
+                break;
+            }
+            if conn.is_spent(self.turn, &self.config) {
+                self.yield_turn(conn);
                 break;
             }
             match conn.deframer.next_frame() {
@@ -75,6 +81,16 @@ impl Server {
         }
         self.regulate_reads(conn);
         self.list_for_sending(conn);
+    }
+
+    /// Whether there are as many requests in the server as may be.
+    fn is_full(&self) -> bool {
+        self.in_process() > self.config.global_outstanding_limit
+    }
+
+    /// Whether as much waits for the disk as may; every append that ends lets the server go on.
+    const fn log_is_full(&self) -> bool {
+        self.log.buffered_bytes() > self.config.log_buffer_max
     }
 
     /// Stops reading from a client whose requests are not taken, and goes on once they are.
@@ -97,12 +113,36 @@ impl Server {
     pub(super) fn resume_throttled(&mut self) {
         // Those that are throttled again queue up behind, so each gets at most one turn here.
         for _ in 0..self.throttled.len() {
-            if self.in_process() > self.config.global_outstanding_limit {
+            if self.is_full() || self.log_is_full() {
                 break;
             }
             let id = self.throttled.pop_front().expect("there are as many as there were");
             if let Some(mut conn) = self.conns.take(id) {
                 conn.throttled = false;
+                self.take_frames(&mut conn);
+                self.conns.put_back(conn);
+            }
+        }
+    }
+
+    /// The connection has had its share of this turn: the others come first, then it goes on.
+    pub(super) fn yield_turn(&mut self, conn: &mut Conn) {
+        if !conn.yielded {
+            conn.yielded = true;
+            self.yielded.push_back(conn.id);
+        }
+    }
+
+    /// Goes on with the connections that have had their turn, one further turn each.
+    pub(super) fn resume_yielded(&mut self) {
+        // Those that yield again queue up behind.
+        for _ in 0..self.yielded.len() {
+            let id = self.yielded.pop_front().expect("there are as many as there were");
+            if let Some(mut conn) = self.conns.take(id) {
+                conn.yielded = false;
+                if conn.held_reads > 0 {
+                    self.answer_waiting_reads(&mut conn);
+                }
                 self.take_frames(&mut conn);
                 self.conns.put_back(conn);
             }

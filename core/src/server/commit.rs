@@ -95,14 +95,21 @@ impl Server {
         }
     }
 
-    /// Answers the reads at the front for as long as the client takes its replies, and holds back the others.
+    /// Answers the reads at the front for as long as the client takes its replies and has a share of this turn
+    /// left, and holds back the others.
     pub(super) fn answer_waiting_reads(&mut self, conn: &mut Conn) {
-        while conn.owed() <= self.config.outbox_pause_bytes && self.answer_waiting_read(conn) {}
+        while conn.owed() <= self.config.outbox_pause_bytes
+            && !conn.is_spent(self.turn, &self.config)
+            && self.answer_waiting_read(conn)
+        {}
         if conn.held_reads == 0 {
             let held =
                 conn.waiting.iter().take_while(|waiting| matches!(waiting, Waiting::Read { .. })).count();
             self.waiting_reads -= held;
             self.set_held_reads(conn, held);
+        }
+        if conn.held_reads > 0 && conn.owed() <= self.config.outbox_pause_bytes {
+            self.yield_turn(conn);
         }
     }
 

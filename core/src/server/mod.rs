@@ -87,6 +87,10 @@ pub struct Server {
     to_send: Vec<ConnId>,
     /// Connections whose requests wait for room.
     throttled: VecDeque<ConnId>,
+    /// Connections that have had their turn and go on with the next tick.
+    yielded: VecDeque<ConnId>,
+    /// Counts inputs. What a connection may cost in one of them is limited.
+    turn: u64,
     /// Connections without a session, and until when they may be; oldest first.
     greetings: VecDeque<(Instant, ConnId)>,
     /// Connections whose session has writes of an earlier connection under way, by the last of those.
@@ -157,6 +161,8 @@ impl Server {
             snapshot_rng,
             to_send: Vec::new(),
             throttled: VecDeque::new(),
+            yielded: VecDeque::new(),
+            turn: 0,
             greetings: VecDeque::new(),
             reattaching: BTreeSet::new(),
             containers: expiry::Containers::new(&config, now.mono),
@@ -174,11 +180,15 @@ impl Server {
     pub fn handle(&mut self, now: Now, input: Input) {
         assert!(now.mono >= self.now.mono, "the monotonic clock went back");
         self.now = now;
+        self.turn += 1;
         if self.phase == Phase::Halted {
             return;
         }
         match input {
-            Input::Tick => self.on_tick(),
+            Input::Tick => {
+                self.resume_yielded();
+                self.on_tick();
+            }
             Input::Accepted { conn, from } => self.on_accepted(conn, from),
             Input::Received { conn, bytes } => self.on_received(conn, bytes),
             Input::Drained { conn, bytes } => self.on_drained(conn, bytes),
@@ -204,6 +214,9 @@ impl Server {
         // A server that stops lets nothing expire, so no tick would settle anything.
         if self.phase != Phase::Running {
             return None;
+        }
+        if !self.yielded.is_empty() {
+            return Some(self.now.mono);
         }
         let greeting = self.greetings.front().map(|&(deadline, _)| deadline);
         let timers =

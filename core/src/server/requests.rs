@@ -18,6 +18,7 @@ impl Server {
     pub(super) fn on_request(&mut self, conn: &mut Conn, frame: &Bytes) {
         conn.stats.received += 1;
         self.stats.received += 1;
+        conn.add_work(self.turn, frame.len());
         let mut reader = wire::Reader::new(frame);
         let Ok(header) = RequestHeader::decode(&mut reader) else {
             self.close(conn, CloseReason::BadFrame);
@@ -79,20 +80,27 @@ impl Server {
         match auth::authenticate(&self.config, scheme, auth.unwrap_or_default(), &conn.address()) {
             Authentication::Accepted(identities) => {
                 for id in identities {
-                    if !conn.identities.contains(&id) {
-                        conn.identities.push(id);
+                    if conn.identities.contains(&id) {
+                        continue;
                     }
+                    // Every check of an ACL looks at all of them.
+                    if conn.identities.len() >= self.config.identities_max {
+                        return self.refuse_auth(conn, header.xid);
+                    }
+                    conn.identities.push(id);
                 }
                 reply::header_only(&mut conn.outbox, header.xid, Zxid::ZERO, ErrorCode::OK);
                 self.count_sent(conn);
             }
-            Authentication::Refused => {
-                reply::header_only(&mut conn.outbox, header.xid, Zxid::ZERO, ErrorCode::AUTHFAILED);
-                self.count_sent(conn);
-                self.close(conn, CloseReason::AuthFailed);
-            }
+            Authentication::Refused => self.refuse_auth(conn, header.xid),
             Authentication::Hangup => self.close(conn, CloseReason::AuthFailed),
         }
+    }
+
+    fn refuse_auth(&mut self, conn: &mut Conn, xid: i32) {
+        reply::header_only(&mut conn.outbox, xid, Zxid::ZERO, ErrorCode::AUTHFAILED);
+        self.count_sent(conn);
+        self.close(conn, CloseReason::AuthFailed);
     }
 
     /// As a ZooKeeper server without SASL answers: nothing is proved, and the connection goes on.
@@ -164,19 +172,23 @@ impl Server {
         let mut reader = wire::Reader::new(frame);
         let header = RequestHeader::decode(&mut reader).expect("it was decoded when it was taken");
         conn.request_answered(header.xid);
+        let owed = conn.owed();
+        let mut looked_at = 0;
         let decoded = self.admit(conn, header.op, &mut reader, received);
         let events = match &decoded {
             Ok(request) => {
                 let reader = Reader { conn: conn.id, session: conn.session, identities: &conn.identities };
-                let mut reads =
-                    Reads { tree: &self.tree, watches: &mut self.watches, config: &self.config, reader };
-                reads.answer(header.xid, header.op, request, &mut conn.outbox).1
+                let mut reads = Reads::new(&self.tree, &mut self.watches, &self.config, reader);
+                let (_, events) = reads.answer(header.xid, header.op, request, &mut conn.outbox);
+                looked_at = reads.work();
+                events
             }
             Err(code) => {
                 reply::header_only(&mut conn.outbox, header.xid, self.tree.last_zxid(), *code);
                 0
             }
         };
+        conn.add_work(self.turn, looked_at + conn.owed().saturating_sub(owed));
         conn.stats.sent += events;
         self.stats.sent += events;
         self.answered(conn, header.op, header.xid, received);

@@ -59,6 +59,8 @@ pub struct LogWriter {
     /// Bytes handed out so far for the file that the disk is at, and how large that file was made.
     position: u64,
     allocated: u64,
+    /// Bytes of all `segments`.
+    buffered_bytes: usize,
     /// Room for as much as left the last time.
     usual_bytes: usize,
     creating: Option<Ticket>,
@@ -100,6 +102,7 @@ impl LogWriter {
             durable: last_zxid,
             position: 0,
             allocated: 0,
+            buffered_bytes: 0,
             usual_bytes: 0,
             creating: None,
             appending: None,
@@ -121,6 +124,7 @@ impl LogWriter {
             let mut bytes = Vec::with_capacity(self.usual_bytes);
             bytes.extend_from_slice(&self.file_header);
             self.tail_bytes = bytes.len() as u64;
+            self.buffered_bytes += bytes.len();
             self.segments.push_back(Segment { begins: Some(log_name(zxid)), bytes, first: zxid, last: zxid });
         } else if self.segments.is_empty() {
             let bytes = Vec::with_capacity(self.usual_bytes);
@@ -134,6 +138,7 @@ impl LogWriter {
         segment.last = zxid;
         self.appended = zxid;
         self.tail_bytes += added as u64;
+        self.buffered_bytes += added;
         added
     }
 
@@ -159,6 +164,7 @@ impl LogWriter {
         }
         let segment = self.segments.pop_front().expect("it was there two lines above");
         self.position += segment.bytes.len() as u64;
+        self.buffered_bytes -= segment.bytes.len();
         self.usual_bytes = segment.bytes.len().min(USUAL_BYTES_MAX);
         let grow_to = self.grow();
         let ticket = tickets.issue();
@@ -224,8 +230,8 @@ impl LogWriter {
     }
 
     /// Bytes that wait for the append in flight.
-    pub fn buffered_bytes(&self) -> usize {
-        self.segments.iter().map(|segment| segment.bytes.len()).sum()
+    pub const fn buffered_bytes(&self) -> usize {
+        self.buffered_bytes
     }
 
     /// Bytes of the file that is written to, preallocation included: what a directory listing would show.
