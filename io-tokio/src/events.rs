@@ -31,6 +31,9 @@ pub(crate) fn log(event: &Event) {
             "the tree's digest after {zxid} is {found:x}, but the transaction says {expected:x}: \
              this server's data differs from what was written"
         ),
+        Event::SessionAttached { session, conn } => {
+            tracing::debug!(%session, conn = conn.0, "session attached");
+        }
         Event::SessionOpened { session, conn, timeout_ms } => {
             tracing::debug!(%session, conn = conn.0, timeout_ms, "session opened");
         }

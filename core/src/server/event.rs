@@ -21,7 +21,15 @@ pub enum Event {
         /// Ours.
         found: u64,
     },
-    /// A session began on a connection.
+    /// A connection proved to be a session's, whose deadline counts from now. It is opened on the connection once what
+    /// it has under way is through.
+    SessionAttached {
+        /// Which.
+        session: SessionId,
+        /// Where.
+        conn: ConnId,
+    },
+    /// A session began on a connection, or goes on there.
     SessionOpened {
         /// Which.
         session: SessionId,

@@ -240,7 +240,7 @@ impl World {
                 "tree",
                 format!("n{} itself found digest {found:x} after {zxid}, predicted {expected:x}", id.0),
             )),
-            Told::SessionOpened { session, conn, .. } => {
+            Told::SessionAttached { session, conn } | Told::SessionOpened { session, conn, .. } => {
                 let Some(conn) = self.nodes[id.0].conns.get_mut(&conn) else { return Ok(()) };
                 conn.session = Some(session);
                 let mono = conn.heard;

@@ -216,7 +216,8 @@ impl<'a> World<'a> {
                 self.applied = Some((*zxid, *digest));
             }
             Event::DigestMismatch { .. } => panic!("{event:?}"),
-            Event::SessionOpened { .. }
+            Event::SessionAttached { .. }
+            | Event::SessionOpened { .. }
             | Event::SessionExpired { .. }
             | Event::SessionClosed { .. }
             | Event::SnapshotStarted { .. }
