@@ -11,11 +11,6 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use zabra_core::server::HaltReason;
 
-/// A write allocates and frees a handful of small pieces, and a tree is a million of them: this allocator does either
-/// in fewer instructions and with less to spare around each than the system's.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Where the data goes if nothing says otherwise.
 const DATA_DIR: &str = "./zabra-data";
 
