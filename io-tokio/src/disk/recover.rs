@@ -75,11 +75,10 @@ pub fn recover(
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-    use std::time::Instant;
 
     use bytes::Bytes;
     use zabra_core::recovery::Notice;
-    use zabra_core::store::{DiskOp, LogWriter, Tickets};
+    use zabra_core::store::{LogWriter, Tickets};
     use zabra_core::time::WallTime;
     use zabra_core::types::{AclList, CreateTxn, NodeKind, OpCode, SessionId, Txn, TxnHeader, Zxid};
     use zabra_core::wire::record::FileHeader;
@@ -144,46 +143,5 @@ mod tests {
         assert_eq!(recovered.tree.node_count(), 1234 + 5);
         write_log(&directories, &config, recovered.last_zxid, 10);
         assert_eq!(recover(&directories, &config, SEED).expect("both files").last_zxid, Zxid(1244));
-    }
-
-    /// Not a test but a measurement: `cargo test --release -p io-tokio restart -- --ignored --nocapture`.
-    #[test]
-    #[ignore = "a measurement"]
-    fn restart_with_a_million_znodes() {
-        let root = tempfile::tempdir().expect("a place for tests");
-        let config = Config::default();
-        let directories = open(root.path());
-        let recovered = recover(&directories, &config, SEED).expect("a new database");
-        write_log(&directories, &config, recovered.last_zxid, 1_000_000);
-        let begin = Instant::now();
-        let mut recovered = recover(&directories, &config, SEED).expect("the log");
-        println!("from the log: {:?}", begin.elapsed());
-        write_snapshot(&directories, &mut recovered);
-        drop(recovered);
-        for _ in 0..3 {
-            let begin = Instant::now();
-            let recovered = recover(&directories, &config, SEED).expect("the snapshot");
-            println!("from the snapshot: {:?}, {:?}", begin.elapsed(), recovered.report);
-        }
-    }
-
-    fn write_snapshot(directories: &Arc<Directories>, recovered: &mut Recovered) {
-        use zabra_core::wire::snapshot::Encoder;
-        let tree = &mut recovered.tree;
-        let mark = tree.begin_snapshot();
-        let mut out = Vec::new();
-        let mut encoder = Encoder::begin(&mut out, 0);
-        encoder.begin_acls(&mut out, tree.acl_entries().count());
-        for (id, list) in tree.acl_entries() {
-            encoder.acl(&mut out, id, list.entries());
-        }
-        while tree.snapshot_chunk(1 << 20, &mut |node| {
-            encoder.node(&mut out, node.path, node.data, node.acl_id, &node.stat);
-        }) {}
-        tree.end_snapshot();
-        encoder.end_nodes(&mut out);
-        let file = zabra_core::store::inventory::snapshot_name(mark.zxid);
-        let disk = Disk::start(directories, |done| assert!(done.result.is_ok())).expect("threads");
-        disk.submit(DiskOp::Replace { ticket: Tickets::default().issue(), file, bytes: Bytes::from(out) });
     }
 }
