@@ -137,12 +137,7 @@ impl Options {
             disk: DiskProfile {
                 latency_min: Duration::from_micros(rng.within(10, 500)),
                 latency_mean: Duration::from_micros(*rng.pick(&[100, 1_000, 10_000, 50_000])),
-                tear: TearProfile {
-                    lost: *rng.pick(&[100_000, 500_000, 1_000_000]),
-                    torn: *rng.pick(&[0, 300_000, 800_000]),
-                    scattered: 0,
-                    sector: *rng.pick(&[1, 512, 4096]),
-                },
+                tear: tear(&mut rng),
             },
             clock: ClockProfile {
                 rate_ppm_max: *rng.pick(&[0, 200, 50_000]),
@@ -213,6 +208,17 @@ fn config(rng: &mut Rng, tick: Duration) -> Config {
         outbox_pause_bytes: *rng.pick(&[2 << 10, 1 << 20]),
         inbox_pause_bytes: *rng.pick(&[64, 64 << 10]),
         ..small_config(tick)
+    }
+}
+
+/// A write torn into single bytes ends somewhere; one torn into sectors may also leave any of them out.
+fn tear(rng: &mut Rng) -> TearProfile {
+    let sector = *rng.pick(&[1, 512, 4096]);
+    TearProfile {
+        lost: *rng.pick(&[100_000, 500_000, 1_000_000]),
+        torn: *rng.pick(&[0, 300_000, 800_000]),
+        scattered: if sector == 1 { 0 } else { *rng.pick(&[0, 500_000]) },
+        sector,
     }
 }
 
