@@ -44,7 +44,7 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct ServerArguments {
-    /// Path of a zoo.cfg, or, as with ZooKeeper: <PORT> <DATA_DIR> [TICK_TIME] [MAX_CLIENT_CNXNS]
+    /// Path of a zoo.cfg, or, as with ZooKeeper: `<PORT> <DATA_DIR> [TICK_TIME] [MAX_CLIENT_CNXNS]`
     #[arg(value_name = "ZOO_CFG", num_args = 0..=4)]
     configuration: Vec<String>,
     /// Set a configuration key or Java system property, with or without `zookeeper.` in front; repeatable
