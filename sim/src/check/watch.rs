@@ -66,6 +66,11 @@ impl Check for Watches {
         match &record.what {
             Observed::Answered { client, op, zxid, answer, .. } => {
                 let watcher = self.clients.entry(*client).or_default();
+                if matches!(**op, Op::SetWatches { .. }) && answer.is_err() {
+                    // Refused, as when the session expires meanwhile: nothing is renewed, and nothing owed.
+                    watcher.renewal = None;
+                    return Ok(());
+                }
                 if matches!(**op, Op::SetWatches { .. }) {
                     // What it renews is not active before this answer, and told of before it.
                     return watcher.on_renewed(*client, *zxid, model);
