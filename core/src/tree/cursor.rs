@@ -124,11 +124,6 @@ impl Tree {
         }
     }
 
-    /// Ends the snapshot early; the same as [`Tree::end_snapshot`].
-    pub fn abort_snapshot(&mut self) {
-        self.end_snapshot();
-    }
-
     /// Whether a snapshot is being taken.
     pub fn is_snapshot_active(&self) -> bool {
         self.cursor.is_active()

@@ -37,7 +37,7 @@ pub fn tree(bytes: &[u8]) {
                 }
             }
             3 if source.rarely(4) => {
-                tree.abort_snapshot();
+                tree.end_snapshot();
                 snapshot = None;
             }
             _ => {

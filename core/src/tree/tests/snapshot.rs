@@ -180,7 +180,7 @@ fn a_reused_slot_shows_what_it_held() {
     let mut shown = Vec::new();
     while tree.snapshot_chunk(1, &mut |node| shown.push(owned(node))) {}
     assert_eq!(shown, expected);
-    tree.abort_snapshot();
+    tree.end_snapshot();
     assert!(!tree.is_snapshot_active());
     assert_eq!(take_all(&mut tree).last().map(|node| &*node.0), Some("/b"));
 }
