@@ -8,6 +8,8 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
+use crate::types::Membership;
+
 /// The configuration of one server. [`Config::default`] is ZooKeeper's default for every key.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -111,8 +113,74 @@ pub struct Config {
     /// Whether every applied transaction is reported as [`crate::server::Event::Applied`]. Checkers want it; at
     /// full speed it is noise.
     pub report_applied: bool,
+    /// The ensemble that the server belongs to. `None`: it stands alone.
+    pub ensemble: Option<EnsembleConfig>,
     /// What `conf` and `envi` tell about the process around the core.
     pub about: About,
+}
+
+/// What only a member of an ensemble needs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EnsembleConfig {
+    /// The members as the configuration file names them (`server.N`, `group.N`, `weight.N`), this server included.
+    pub membership: Membership,
+    /// `initLimit`, in ticks: how long connecting to a leader and catching up with it may take.
+    pub init_limit: u32,
+    /// `syncLimit`, in ticks: how long leader and learner may hear nothing of each other.
+    pub sync_limit: u32,
+    /// `connectToLearnerMasterLimit`, in ticks; `initLimit` where it is 0.
+    pub connect_to_leader_limit: u32,
+    /// `zookeeper.leaderServes`: whether the leader serves clients.
+    pub leader_serves: bool,
+    /// `zookeeper.cnxTimeout`: how long connecting for an election may take.
+    pub cnx_timeout: Duration,
+    /// `zookeeper.fastleader.minNotificationInterval`: after this long without a vote, one's own is sent again.
+    pub notification_interval_min: Duration,
+    /// `zookeeper.fastleader.maxNotificationInterval`: the interval doubles up to this.
+    pub notification_interval_max: Duration,
+    /// How long to wait for a better vote once a quorum agrees, while there are servers that may send one (ZooKeeper's
+    /// `finalizeWait`).
+    pub finalize_wait: Duration,
+    /// `zookeeper.leaderConnectDelayDuringRetryMs`: how long to wait before connecting to the leader again.
+    pub leader_connect_delay: Duration,
+    /// Committed transactions that the leader keeps in memory for learners that fell behind
+    /// (`zookeeper.commitLogCount`).
+    pub commit_log_count: usize,
+    /// Bytes of them at most.
+    pub commit_log_bytes: usize,
+    /// Bytes that may wait for one server that does not read; beyond it the link is closed.
+    pub link_outbox_bytes: usize,
+    /// `zookeeper.forceSnapshotSync`: bring every learner up with a snapshot.
+    pub force_snapshot_sync: bool,
+    /// `zookeeper.snapshotSizeFactor`, in thousandths: a learner is brought up from the log on disk as long as that is
+    /// less than this share of a snapshot's bytes. `None`: never.
+    pub snapshot_size_permille: Option<u32>,
+    /// `standaloneEnabled`: decides how few voters a reconfiguration may leave.
+    pub standalone_enabled: bool,
+}
+
+impl EnsembleConfig {
+    /// ZooKeeper's defaults for an ensemble of these members.
+    pub fn new(membership: Membership) -> Self {
+        Self {
+            membership,
+            init_limit: 10,
+            sync_limit: 5,
+            connect_to_leader_limit: 0,
+            leader_serves: true,
+            cnx_timeout: Duration::from_millis(5000),
+            notification_interval_min: Duration::from_millis(200),
+            notification_interval_max: Duration::from_millis(60_000),
+            finalize_wait: Duration::from_millis(200),
+            leader_connect_delay: Duration::from_millis(100),
+            commit_log_count: 500,
+            commit_log_bytes: 64 << 20,
+            link_outbox_bytes: 256 << 20,
+            force_snapshot_sync: false,
+            snapshot_size_permille: Some(330),
+            standalone_enabled: true,
+        }
+    }
 }
 
 /// Which four-letter words a server answers.
@@ -203,6 +271,7 @@ impl Default for Config {
             throttled_op_wait: None,
             four_letter_words: FourLetterWords::Only(alloc::vec![String::from("srvr")]),
             report_applied: false,
+            ensemble: None,
             about: About::default(),
         }
     }

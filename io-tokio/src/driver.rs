@@ -305,6 +305,11 @@ impl<M: Machine> Driver<M> {
                 tracing::debug!(conn = conn.0, ?why, "connection closed");
                 self.close(conn, Farewell::of(why));
             }
+            Action::Dial { .. }
+            | Action::Hangup { .. }
+            | Action::PauseLink { .. }
+            | Action::ResumeLink { .. }
+            | Action::SendLink { .. } => unreachable!("a standalone server has no links"),
             Action::Disk(op) => {
                 let on_the_spot = self.reads <= 1 && self.disk_pending == 0;
                 self.disk_pending += 1;

@@ -1,12 +1,15 @@
 //! Everything that a server can ask for.
 
 use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
 
 use bytes::Bytes;
 
 use super::event::Event;
+use super::input::PeerPort;
 use crate::store::{DiskError, DiskOp};
-use crate::types::ConnId;
+use crate::types::{Address, ConnId, DialId, LinkId, ServerId};
 
 /// Something to be done, in the order in which it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,6 +38,44 @@ pub enum Action {
         conn: ConnId,
         /// Why, for the log.
         why: CloseReason,
+    },
+    /// Connect to another server; report [`super::Input::LinkUp`] or [`super::Input::DialFailed`]. Names are resolved
+    /// anew each time, and the addresses are tried in order.
+    Dial {
+        /// Names the attempt.
+        dial: DialId,
+        /// To which of its ports.
+        port: PeerPort,
+        /// Which server, for the log.
+        server: ServerId,
+        /// Where it may be found.
+        addresses: Vec<Address>,
+        /// When to give up, all addresses together.
+        timeout: Duration,
+    },
+    /// Send bytes to another server.
+    SendLink {
+        /// On which link.
+        link: LinkId,
+        /// What to send, after all that was sent before.
+        bytes: Bytes,
+    },
+    /// Stop reading from another server.
+    PauseLink {
+        /// On which link.
+        link: LinkId,
+    },
+    /// Read from the other server again.
+    ResumeLink {
+        /// On which link.
+        link: LinkId,
+    },
+    /// Close the link at once. The server has forgotten it already: `LinkDown` need not be reported, and does no harm.
+    Hangup {
+        /// Which.
+        link: LinkId,
+        /// Why, for the log.
+        why: HangupReason,
     },
     /// Carry out a disk operation.
     Disk(DiskOp),
@@ -76,6 +117,23 @@ pub enum CloseReason {
     SlowReader,
     /// The server stops.
     Shutdown,
+}
+
+/// Why a link to another server was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HangupReason {
+    /// The other server sent something that it should not have, or that nobody understands.
+    BadMessage,
+    /// Another link to the same server took its place.
+    Duplicate,
+    /// The role in which it was used is over.
+    RoleOver,
+    /// The other server does not read what it is sent.
+    SlowReader,
+    /// Nothing was heard from the other server in time.
+    Timeout,
+    /// Whoever connected is not a member that may.
+    Unwanted,
 }
 
 /// Why a server stopped.

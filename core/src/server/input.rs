@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 use bytes::Bytes;
 
 use crate::store::DiskDone;
-use crate::types::ConnId;
+use crate::types::{ConnId, DialId, LinkId};
 
 /// Something that happened. Together with the time it happened at, all that a [`super::Server`] ever learns.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,8 +38,65 @@ pub enum Input {
         /// Which.
         conn: ConnId,
     },
+    /// A link to another server stands.
+    LinkUp {
+        /// The number given to it.
+        link: LinkId,
+        /// How it came about.
+        origin: LinkOrigin,
+    },
+    /// What [`super::Action::Dial`] asked for could not be done.
+    DialFailed {
+        /// Which attempt.
+        dial: DialId,
+    },
+    /// Bytes came from another server, as the socket gave them.
+    LinkReceived {
+        /// On which link.
+        link: LinkId,
+        /// What came.
+        bytes: Bytes,
+    },
+    /// The operating system took bytes that were sent to another server.
+    LinkDrained {
+        /// On which link.
+        link: LinkId,
+        /// How many.
+        bytes: usize,
+    },
+    /// The link is gone, by either side's doing. Nothing more will come from it.
+    LinkDown {
+        /// Which.
+        link: LinkId,
+    },
     /// A disk operation ended.
     Disk(DiskDone),
     /// Stop in order: take no more requests, finish what is under way, then [`super::Action::Halt`].
     Shutdown,
+}
+
+/// The two ports on which servers of an ensemble talk to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PeerPort {
+    /// Votes.
+    Election,
+    /// Leader and learners.
+    Quorum,
+}
+
+/// How a link came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkOrigin {
+    /// Another server connected.
+    Accepted {
+        /// To which port.
+        port: PeerPort,
+        /// Where it comes from.
+        from: SocketAddr,
+    },
+    /// [`super::Action::Dial`] asked for it.
+    Dialed {
+        /// Which attempt.
+        dial: DialId,
+    },
 }

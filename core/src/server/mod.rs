@@ -31,9 +31,9 @@ use bytes::Bytes;
 use rand_chacha::ChaCha12Rng;
 use rand_core::RngCore;
 
-pub use self::action::{Action, CloseReason, HaltReason};
+pub use self::action::{Action, CloseReason, HaltReason, HangupReason};
 pub use self::event::Event;
-pub use self::input::Input;
+pub use self::input::{Input, LinkOrigin, PeerPort};
 use crate::config::Config;
 use crate::conn::ConnTable;
 use crate::conn::stats::ServerStats;
@@ -193,6 +193,14 @@ impl Server {
             Input::Received { conn, bytes } => self.on_received(conn, bytes),
             Input::Drained { conn, bytes } => self.on_drained(conn, bytes),
             Input::Closed { conn } => self.on_closed(conn),
+            // A standalone server asked for no links and wants none.
+            Input::LinkUp { link, .. } => {
+                self.actions.push_back(Action::Hangup { link, why: HangupReason::Unwanted });
+            }
+            Input::DialFailed { .. }
+            | Input::LinkDown { .. }
+            | Input::LinkDrained { .. }
+            | Input::LinkReceived { .. } => {}
             Input::Disk(done) => self.on_disk(&done),
             Input::Shutdown => self.on_shutdown(),
         }

@@ -113,6 +113,11 @@ impl LoneServer {
                 Action::PauseReads { conn } => drop(self.paused.insert(conn, true)),
                 Action::ResumeReads { conn } => drop(self.paused.insert(conn, false)),
                 Action::Close { conn, why } => drop(self.closed.insert(conn, why)),
+                Action::Dial { .. }
+                | Action::Hangup { .. }
+                | Action::PauseLink { .. }
+                | Action::ResumeLink { .. }
+                | Action::SendLink { .. } => unreachable!("a standalone server has no links"),
                 Action::Disk(op) => {
                     self.held.push_back(op);
                     if !self.hold {

@@ -3,6 +3,8 @@
 pub mod acl;
 pub mod error_code;
 pub mod ids;
+pub mod membership;
+pub mod message;
 pub mod op_code;
 pub mod path;
 pub mod stat;
@@ -12,7 +14,9 @@ pub mod zxid;
 
 pub use acl::{Acl, AclList, Id, Perms};
 pub use error_code::ErrorCode;
-pub use ids::{ConnId, SessionId, Ticket};
+pub use ids::{ConnId, DialId, LinkId, ServerId, SessionId, Ticket};
+pub use membership::{Address, Member, MemberRole, Membership};
+pub use message::{LearnerInfo, Message, Notification, PeerState, Vote};
 pub use op_code::OpCode;
 pub use stat::{Stat, StatPersisted};
 pub use txn::{CreateTxn, NodeKind, SubTxn, Txn, TxnDigest, TxnHeader};

@@ -194,6 +194,11 @@ impl World {
                 self.close_by_server(id, conn);
                 Ok(())
             }
+            Action::Dial { .. }
+            | Action::Hangup { .. }
+            | Action::PauseLink { .. }
+            | Action::ResumeLink { .. }
+            | Action::SendLink { .. } => unreachable!("a standalone server has no links"),
             Action::Disk(op) => self.submit(id, op),
             Action::Event(told) => self.on_told(id, told),
             Action::Halt { why } => {

@@ -178,6 +178,11 @@ impl<'a> World<'a> {
                     );
                     self.client(conn).closed = true;
                 }
+                Action::Dial { .. }
+                | Action::Hangup { .. }
+                | Action::PauseLink { .. }
+                | Action::ResumeLink { .. }
+                | Action::SendLink { .. } => unreachable!("a standalone server has no links"),
                 Action::Disk(op) => self.disk.ask(op),
                 Action::Event(event) => self.on_event(&event),
                 Action::Halt { why } => {
