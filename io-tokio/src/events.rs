@@ -31,6 +31,12 @@ pub(crate) fn log(event: &Event) {
             "the tree's digest after {zxid} is {found:x}, but the transaction says {expected:x}: \
              this server's data differs from what was written"
         ),
+        Event::Committed { zxid } => tracing::trace!(%zxid, "committed"),
+        Event::EpochAccepted { epoch } => tracing::info!(epoch, "epoch accepted"),
+        Event::EpochCurrent { epoch } => tracing::info!(epoch, "epoch begun"),
+        Event::RoleTaken { role, epoch, leader } => {
+            tracing::info!(?role, epoch, leader = leader.map(|leader| leader.0), "role taken");
+        }
         Event::SessionAttached { session, conn } => {
             tracing::debug!(%session, conn = conn.0, "session attached");
         }

@@ -1,6 +1,19 @@
 //! What a server tells those who watch it: checkers, metrics, logs.
 
-use crate::types::{ConnId, SessionId, Zxid};
+use crate::types::{ConnId, ServerId, SessionId, Zxid};
+
+/// What a member of an ensemble does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// It looks for a leader, and serves nobody.
+    Looking,
+    /// It follows one, with a vote.
+    Following,
+    /// It leads.
+    Leading,
+    /// It follows one, without a vote.
+    Observing,
+}
 
 /// Something worth knowing that asks for nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +25,13 @@ pub enum Event {
         /// The tree's digest afterwards.
         digest: u64,
     },
+    /// Everything up to here in the history of this server is there for good: a quorum has it. A leader says so of the
+    /// history that its epoch begins with, once it may lead, and then of each transaction that it commits; a learner
+    /// once its leader told it.
+    Committed {
+        /// The last transaction of which that is known.
+        zxid: Zxid,
+    },
     /// A tree digest differs from the one that the transaction's author computed.
     DigestMismatch {
         /// The transaction.
@@ -20,6 +40,26 @@ pub enum Event {
         expected: u64,
         /// Ours.
         found: u64,
+    },
+    /// The promise to follow nobody of an earlier epoch is durable.
+    EpochAccepted {
+        /// The epoch that was promised to.
+        epoch: i64,
+    },
+    /// That the history is the one that this epoch begins with is durable.
+    EpochCurrent {
+        /// The epoch.
+        epoch: i64,
+    },
+    /// The server does something else in its ensemble from now on. It leads once a quorum has acknowledged what its
+    /// epoch begins with, and follows or observes once its leader says that it may serve.
+    RoleTaken {
+        /// What.
+        role: Role,
+        /// In which epoch; where it looks for a leader, the epoch of its history.
+        epoch: i64,
+        /// Who leads, itself included; nobody, where it looks for one.
+        leader: Option<ServerId>,
     },
     /// A connection proved to be a session's, whose deadline counts from now. It is opened on the connection once what
     /// it has under way is through.

@@ -32,7 +32,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_core::RngCore;
 
 pub use self::action::{Action, CloseReason, HaltReason, HangupReason};
-pub use self::event::Event;
+pub use self::event::{Event, Role};
 pub use self::input::{Input, LinkOrigin, PeerPort};
 use crate::config::Config;
 use crate::conn::ConnTable;

@@ -221,7 +221,11 @@ impl<'a> World<'a> {
                 self.applied = Some((*zxid, *digest));
             }
             Event::DigestMismatch { .. } => panic!("{event:?}"),
-            Event::SessionAttached { .. }
+            Event::Committed { .. }
+            | Event::EpochAccepted { .. }
+            | Event::EpochCurrent { .. }
+            | Event::RoleTaken { .. }
+            | Event::SessionAttached { .. }
             | Event::SessionOpened { .. }
             | Event::SessionExpired { .. }
             | Event::SessionClosed { .. }
