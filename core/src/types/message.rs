@@ -137,10 +137,11 @@ pub enum Message {
     },
     /// Leader: are you there? Learner: yes, and this is who I heard from.
     Ping {
-        /// The leader's last proposal; 0 in an answer.
+        /// The leader's last proposal; an answer repeats it.
         zxid: Zxid,
-        /// In an answer: sessions that were heard from since the last one, with their timeouts in milliseconds.
-        touched: Vec<(SessionId, i32)>,
+        /// In an answer: sessions that were heard from since the last one, with their timeouts in milliseconds. An
+        /// answer without any is not the same as no answer: ZooKeeper's leader hangs up on what is not one.
+        touched: Option<Vec<(SessionId, i32)>>,
     },
     /// Leader: log this, and say when it is durable.
     Proposal {

@@ -70,7 +70,7 @@ fn decode_entries(reader: &mut Reader<'_>) -> Result<SentAcl, DecodeError> {
 
 /// A name that needs no allocation, or a copy. Not being UTF-8 is no reason to refuse a stored list, and Java
 /// does not refuse it in a request either.
-fn known(name: &[u8]) -> Cow<'static, str> {
+pub(super) fn known(name: &[u8]) -> Cow<'static, str> {
     match name {
         b"world" => Cow::Borrowed("world"),
         b"anyone" => Cow::Borrowed("anyone"),

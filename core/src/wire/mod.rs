@@ -1,4 +1,4 @@
-//! Every byte on the client port and on disk, and nothing of what they mean.
+//! Every byte on the client port, between servers and on disk, and nothing of what they mean.
 //!
 //! Decoders read from a slice and borrow from it; encoders append to a `Vec<u8>` that the caller keeps.
 //! Nothing here trusts a number that came from outside: a length or a count is compared with the bytes that
@@ -12,6 +12,7 @@ pub mod data;
 pub mod frame;
 pub mod jute;
 pub mod multi;
+pub mod quorum;
 pub mod record;
 pub mod reply;
 pub mod request;
