@@ -12,6 +12,8 @@ pub enum DecodeError {
     BadMagic,
     /// A part of a snapshot does not have the checksum that is written behind it.
     BadSeal,
+    /// A snapshot that a leader sent does not end with its signature.
+    BadSignature,
     /// A string is not UTF-8.
     BadUtf8,
     /// The file's format has a version that nobody has defined.
@@ -38,6 +40,7 @@ impl fmt::Display for DecodeError {
         f.write_str(match self {
             Self::BadMagic => "the file begins with the wrong magic number",
             Self::BadSeal => "a checksum in the snapshot does not match",
+            Self::BadSignature => "the snapshot does not end with its signature",
             Self::BadUtf8 => "a string is not UTF-8",
             Self::BadVersion => "the file has an unknown format version",
             Self::InvalidMulti => "a multi has operations that cannot be combined",

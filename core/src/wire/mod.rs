@@ -18,6 +18,7 @@ pub mod reply;
 pub mod request;
 mod snappy;
 pub mod snapshot;
+pub mod snapshot_stream;
 pub mod txn;
 
 pub use answer::{Answer, MultiAnswer, ReplyHeader};

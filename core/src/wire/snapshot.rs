@@ -12,6 +12,8 @@
 //!
 //! A seal is the Adler-32 of everything before it, as a long, and the string "/". The seals count, too. What
 //! is in brackets depends on configuration and release, and is told apart by its seal.
+//!
+//! A leader sends its learners the same without header and seals; see [`super::snapshot_stream`].
 
 use alloc::vec::Vec;
 
@@ -22,6 +24,7 @@ use super::data::{
 };
 use super::jute::{DecodeError, Reader, Writer};
 use super::record::FileHeader;
+use super::snapshot_stream::{SIGNATURE, check_signature};
 use crate::types::{Acl, AclList, SessionId, StatPersisted, TxnDigest, Zxid};
 
 /// The path behind the last znode, and in every seal.
@@ -48,24 +51,32 @@ enum Part {
     AfterNodes,
     AfterDigest,
     AfterLastZxid,
+    AfterSignature,
 }
 
 /// Writes a snapshot. Every call appends to a vector, which may be emptied between any two calls.
 #[derive(Debug)]
 pub struct Encoder {
-    adler: Adler32,
+    /// The checksum so far; none in a stream, which has no seals.
+    adler: Option<Adler32>,
     part: Part,
 }
 
 impl Encoder {
     /// Appends the header and begins the list of `count` sessions.
     pub fn begin(out: &mut Vec<u8>, count: usize) -> Self {
-        let mut encoder = Self { adler: Adler32::new(), part: Part::Sessions { left: count } };
+        let mut encoder = Self { adler: Some(Adler32::new()), part: Part::Sessions { left: count } };
         encoder.write(out, |out| {
             FileHeader::SNAPSHOT.encode(out);
             Writer::new(out).vector_len(count);
         });
         encoder
+    }
+
+    /// As [`Encoder::begin`], of a snapshot that a leader sends to a learner. It ends with its znodes.
+    pub fn begin_stream(out: &mut Vec<u8>, count: usize) -> Self {
+        Writer::new(out).vector_len(count);
+        Self { adler: None, part: Part::Sessions { left: count } }
     }
 
     /// Appends a session.
@@ -131,15 +142,20 @@ impl Encoder {
         });
     }
 
-    /// Ends the znodes and seals them.
+    /// Ends the znodes and seals them; in a stream, signs them, and nothing may follow.
     ///
     /// # Panics
     /// If there was no znode.
     pub fn end_nodes(&mut self, out: &mut Vec<u8>) {
         assert_eq!(self.part, Part::Nodes, "every tree has a root");
-        self.part = Part::AfterNodes;
         self.write(out, |out| Writer::new(out).string(END_PATH));
-        self.seal(out);
+        if self.adler.is_some() {
+            self.part = Part::AfterNodes;
+            self.seal(out);
+        } else {
+            self.part = Part::AfterSignature;
+            Writer::new(out).string(SIGNATURE);
+        }
     }
 
     /// Appends and seals the digest of the tree at `zxid` (the tree of a fuzzy snapshot once the log was
@@ -171,7 +187,8 @@ impl Encoder {
     }
 
     fn seal(&mut self, out: &mut Vec<u8>) {
-        let checksum = i64::from(self.adler.checksum());
+        let Some(adler) = &self.adler else { return };
+        let checksum = i64::from(adler.checksum());
         self.write(out, |out| {
             let mut writer = Writer::new(out);
             writer.long(checksum);
@@ -182,7 +199,9 @@ impl Encoder {
     fn write(&mut self, out: &mut Vec<u8>, append: impl FnOnce(&mut Vec<u8>)) {
         let start = out.len();
         append(out);
-        self.adler.write_slice(&out[start..]);
+        if let Some(adler) = &mut self.adler {
+            adler.write_slice(&out[start..]);
+        }
     }
 }
 
@@ -232,6 +251,8 @@ pub enum Item<'a> {
 enum Expect {
     /// The header and the number of sessions.
     Header,
+    /// The number of sessions, of a stream.
+    StreamBegin,
     /// A session, or the number of ACLs.
     Session {
         left: u32,
@@ -249,6 +270,10 @@ enum Expect {
     AfterDigest,
     /// Anything: a later release may have added to the format.
     Nothing,
+    /// What a stream ends with.
+    Signature,
+    /// What is behind a stream.
+    StreamEnd,
 }
 
 /// What stands at the beginning of a window.
@@ -261,7 +286,8 @@ struct Step<'a> {
 /// Reads a snapshot from pieces of any size. It keeps what the last piece left unfinished, at most one znode.
 #[derive(Debug)]
 pub struct Decoder {
-    adler: Adler32,
+    /// The checksum of what is used up; none in a stream, which has no seals.
+    adler: Option<Adler32>,
     expect: Expect,
     buffer: Vec<u8>,
     /// How much of `buffer` is used up.
@@ -274,14 +300,22 @@ pub struct Decoder {
 impl Decoder {
     /// A decoder that refuses strings and buffers of more than `field_max` bytes.
     pub fn new(field_max: usize) -> Self {
-        Self {
-            adler: Adler32::new(),
-            expect: Expect::Header,
-            buffer: Vec::new(),
-            used: 0,
-            finished: false,
-            field_max,
-        }
+        Self::expecting(Expect::Header, Some(Adler32::new()), field_max)
+    }
+
+    /// As [`Decoder::new`], for a snapshot that a leader sends to a learner. [`Item::End`] comes as soon as it is
+    /// complete.
+    pub fn stream(field_max: usize) -> Self {
+        Self::expecting(Expect::StreamBegin, None, field_max)
+    }
+
+    const fn expecting(expect: Expect, adler: Option<Adler32>, field_max: usize) -> Self {
+        Self { adler, expect, buffer: Vec::new(), used: 0, finished: false, field_max }
+    }
+
+    /// What was pushed and not used: behind the end of a stream, what is not part of it.
+    pub fn into_rest(mut self) -> Vec<u8> {
+        self.buffer.split_off(self.used)
     }
 
     /// Takes the next bytes of the snapshot.
@@ -297,8 +331,8 @@ impl Decoder {
         self.finished = true;
     }
 
-    /// The next item, or `None` until more was pushed. [`Item::End`] comes only after [`Decoder::finish`],
-    /// and then again and again.
+    /// The next item, or `None` until more was pushed. [`Item::End`] comes only after [`Decoder::finish`] or, in a
+    /// stream, behind the signature, and then again and again.
     ///
     /// # Errors
     /// If this is no snapshot. The snapshot is to be given up then.
@@ -306,7 +340,7 @@ impl Decoder {
     pub fn next(&mut self) -> Result<Option<Item<'_>>, DecodeError> {
         loop {
             let window = &self.buffer[self.used..];
-            let step = match step(self.expect, window, &self.adler, self.finished, self.field_max) {
+            let step = match step(self.expect, window, self.adler.as_ref(), self.finished, self.field_max) {
                 Ok(step) => step,
                 // One item at most is unfinished here, so a legal one would not have grown this far.
                 Err(DecodeError::UnexpectedEnd) if !self.finished => {
@@ -315,7 +349,9 @@ impl Decoder {
                 }
                 Err(error) => return Err(error),
             };
-            self.adler.write_slice(&window[..step.used]);
+            if let Some(adler) = &mut self.adler {
+                adler.write_slice(&window[..step.used]);
+            }
             self.used += step.used;
             self.expect = step.next;
             if step.item.is_some() {
@@ -329,11 +365,11 @@ impl Decoder {
 const ITEM_OVERHEAD_MAX: usize = 1024;
 const _: () = assert!(ITEM_OVERHEAD_MAX > STAT_PERSISTED_LEN + 4 + 4 + 8);
 
-/// `adler` is the checksum of everything before the window.
+/// `adler` is the checksum of everything before the window, where there is one.
 fn step<'a>(
     expect: Expect,
     window: &'a [u8],
-    adler: &Adler32,
+    adler: Option<&Adler32>,
     finished: bool,
     field_max: usize,
 ) -> Result<Step<'a>, DecodeError> {
@@ -343,6 +379,7 @@ fn step<'a>(
             FileHeader::decode(&mut reader, &FileHeader::SNAPSHOT)?;
             (None, Expect::Session { left: count(&mut reader)? })
         }
+        Expect::StreamBegin => (None, Expect::Session { left: count(&mut reader)? }),
         Expect::Session { left: 0 } => (None, Expect::Acl { left: count(&mut reader)? }),
         Expect::Session { left } => {
             let item = Item::Session { session: SessionId(reader.long()?), timeout_ms: reader.int()? };
@@ -355,6 +392,7 @@ fn step<'a>(
             (Some(Item::AclEntry { id, list }), Expect::Acl { left: left - 1 })
         }
         Expect::Node => match reader.required_string()? {
+            END_PATH if adler.is_none() => (None, Expect::Signature),
             END_PATH => (None, Expect::NodesSeal),
             path => {
                 let (data, acl) = (reader.buffer()?, reader.long()?);
@@ -383,6 +421,11 @@ fn step<'a>(
             reader = Reader::new(&[]);
             (None, Expect::Nothing)
         }
+        Expect::Signature => {
+            check_signature(&mut reader)?;
+            (Some(Item::End), Expect::StreamEnd)
+        }
+        Expect::StreamEnd => (Some(Item::End), Expect::StreamEnd),
     };
     Ok(Step { used: window.len() - reader.remaining(), item, next })
 }
@@ -391,7 +434,11 @@ fn count(reader: &mut Reader<'_>) -> Result<u32, DecodeError> {
     u32::try_from(reader.int()?).map_err(|_| DecodeError::NegativeLength)
 }
 
-fn digest(reader: &mut Reader<'_>, window: &[u8], adler: &Adler32) -> Result<Item<'static>, DecodeError> {
+fn digest(
+    reader: &mut Reader<'_>,
+    window: &[u8],
+    adler: Option<&Adler32>,
+) -> Result<Item<'static>, DecodeError> {
     let (zxid, version) = (Zxid(reader.long()?), reader.int()?);
     let digest = if version < 2 { hexadecimal(reader)? } else { reader.long()? };
     check_seal(reader, window, adler)?;
@@ -408,15 +455,19 @@ fn hexadecimal(reader: &mut Reader<'_>) -> Result<i64, DecodeError> {
     i64::from_str_radix(digits, 16).map_err(|_| DecodeError::WrongLength)
 }
 
-fn last_zxid(reader: &mut Reader<'_>, window: &[u8], adler: &Adler32) -> Result<Item<'static>, DecodeError> {
+fn last_zxid(
+    reader: &mut Reader<'_>,
+    window: &[u8],
+    adler: Option<&Adler32>,
+) -> Result<Item<'static>, DecodeError> {
     let zxid = Zxid(reader.long()?);
     check_seal(reader, window, adler)?;
     Ok(Item::LastZxid(zxid))
 }
 
 /// Reads a seal and compares it with the checksum of all that was before the window and in it.
-fn check_seal(reader: &mut Reader<'_>, window: &[u8], adler: &Adler32) -> Result<(), DecodeError> {
-    let mut adler = *adler;
+fn check_seal(reader: &mut Reader<'_>, window: &[u8], adler: Option<&Adler32>) -> Result<(), DecodeError> {
+    let Some(&(mut adler)) = adler else { return Err(DecodeError::BadSeal) };
     adler.write_slice(&window[..window.len() - reader.remaining()]);
     let (checksum, path) = (reader.long()?, reader.required_string()?);
     if checksum == i64::from(adler.checksum()) && path == END_PATH {
