@@ -25,6 +25,20 @@ pub struct LinkId(pub u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DialId(pub u64);
 
+/// Hands out numbers of dials, each once. A server has one of these for both ports.
+#[derive(Debug, Default)]
+pub struct DialIds {
+    issued: u64,
+}
+
+impl DialIds {
+    /// The next number, greater than every one before.
+    pub const fn issue(&mut self) -> DialId {
+        self.issued += 1;
+        DialId(self.issued)
+    }
+}
+
 /// A client session. The top byte names the server that created it; 0 means "none yet" in a handshake.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub i64);

@@ -9,6 +9,7 @@ pub mod answer;
 pub mod compression;
 pub mod connect;
 pub mod data;
+pub mod election;
 pub mod frame;
 pub mod jute;
 pub mod multi;
