@@ -22,10 +22,11 @@
 //! |---|---|
 //! | [`types`] | the vocabulary: zxid, session, ACL, stat, transaction |
 //! | [`time`], [`config`] | time as a value; every limit in one place |
-//! | [`wire`] | every byte on the client port and on disk, and nothing of what they mean |
+//! | [`wire`] | every byte on the client port, between servers and on disk, and nothing of what they mean |
 //! | [`tree`] | znodes, watches, quotas, the digest; applies transactions |
 //! | [`session`] | who is connected, since when, and until when |
 //! | [`store`] | disk operations, the log, snapshots, file names |
+//! | [`election`] | who should lead: votes, and the links that carry them |
 //! | [`recovery`] | from what is found on the disk to where a server goes on |
 //! | [`conn`] | one client connection: handshake, frames in, replies out |
 //! | [`pipeline`] | request to transaction, commit to reply, reads |
@@ -39,6 +40,7 @@ extern crate alloc;
 pub mod auth;
 pub mod config;
 pub mod conn;
+pub mod election;
 pub mod pipeline;
 pub mod recovery;
 pub mod rng;
