@@ -71,7 +71,7 @@ pub enum DiskOp {
         /// Whether to wait for the disk.
         sync: bool,
     },
-    /// Cut a file to `size` bytes, durably. Used on the log before anything is appended.
+    /// Cut a file to `size` bytes, durably. Used on the log before anything is appended, to the next new file at least.
     Truncate {
         /// Names the completion.
         ticket: Ticket,
@@ -113,7 +113,7 @@ pub enum DiskOp {
         /// Its new content.
         bytes: Bytes,
     },
-    /// Remove files, in this order.
+    /// Remove files, in this order; once done, none of them comes back after a power failure.
     Remove {
         /// Names the completion.
         ticket: Ticket,
