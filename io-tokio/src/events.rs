@@ -12,6 +12,7 @@ pub(crate) fn log_notice(notice: &Notice) {
         Notice::BatchCut { .. }
         | Notice::Harmless { .. }
         | Notice::LogTailCut { .. }
+        | Notice::Rewound { .. }
         | Notice::SnapshotUnreadable { .. } => {
             tracing::warn!("{notice}");
         }
@@ -19,6 +20,7 @@ pub(crate) fn log_notice(notice: &Notice) {
         | Notice::LogRemoved { .. }
         | Notice::Replayed { .. }
         | Notice::SnapshotLoaded { .. }
+        | Notice::SnapshotRemoved { .. }
         | Notice::TemporaryRemoved { .. } => tracing::info!("{notice}"),
     }
 }

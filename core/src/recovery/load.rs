@@ -23,6 +23,8 @@ pub(super) struct Loaded {
     /// The digest of the tree behind a transaction, if the snapshot has one: its own zxid's or, when it was written
     /// while transactions went on, a later one's.
     pub(super) digest: Option<(Zxid, TxnDigest)>,
+    /// No transaction after this one is in it, not even in part. ZooKeeper writes snapshots while transactions go on.
+    pub(super) reaches: Zxid,
     pub(super) nodes: u64,
 }
 
@@ -38,6 +40,7 @@ pub(super) struct SnapshotLoad {
     loader: Option<TreeLoader>,
     sessions: BTreeMap<SessionId, i32>,
     digest: Option<(Zxid, TxnDigest)>,
+    reaches: Zxid,
     nodes: u64,
 }
 
@@ -72,6 +75,7 @@ impl SnapshotLoad {
             loader: Some(TreeLoader::new(tree_options(config), hash_seed)),
             sessions: BTreeMap::new(),
             digest: None,
+            reaches: snapshot.zxid,
             nodes: 0,
         }
     }
@@ -101,7 +105,8 @@ impl SnapshotLoad {
         let loader = self.loader.take().expect("the end of a snapshot comes once");
         let tree = loader.finish_load(self.zxid).map_err(SnapshotProblem::Load)?;
         let sessions = core::mem::take(&mut self.sessions);
-        Ok(Some(Loaded { tree, sessions, digest: self.digest, nodes: self.nodes }))
+        let Self { digest, reaches, nodes, .. } = *self;
+        Ok(Some(Loaded { tree, sessions, digest, reaches, nodes }))
     }
 
     fn push(&mut self, bytes: &Bytes) -> Result<(), SnapshotProblem> {
@@ -130,11 +135,14 @@ impl SnapshotLoad {
         while let Some(item) = self.decoder.next().map_err(SnapshotProblem::Decode)? {
             match item {
                 Item::AclEntry { id, list } => loader.load_acl(id, list),
-                Item::Digest { zxid, digest } => self.digest = (zxid > Zxid::ZERO).then_some((zxid, digest)),
+                Item::Digest { zxid, digest } => {
+                    self.reaches = self.reaches.max(zxid);
+                    self.digest = (zxid > Zxid::ZERO).then_some((zxid, digest));
+                }
                 Item::End => break,
                 // What the name says counts: replay begins there, and whatever the snapshot has beyond it comes
                 // out the same a second time.
-                Item::LastZxid(_) => {}
+                Item::LastZxid(zxid) => self.reaches = self.reaches.max(zxid),
                 Item::Node { path, data, acl, stat } => {
                     self.nodes += 1;
                     loader.load_node(path, data.map(Box::from), acl, stat).map_err(SnapshotProblem::Load)?;

@@ -6,6 +6,9 @@
 //! a torn tail, removes what a crash left half-written, begins a new database) and only after their completion says
 //! what it recovered. Started again after a crash at any point in between, it comes to the same end.
 //!
+//! In an ensemble it reads the epoch files as well (`epochs.rs`), and a running server uses it between two roles to
+//! forget what its leader does not know ([`Recovery::rewinding`], `rewind.rs`).
+//!
 //! ```text
 //! list ─▶ probe snapshots ─▶ load the newest complete one ─▶ replay the log ─▶ repair ─▶ Recovered
 //!                                   ▲      │ unreadable            │ decide.rs
@@ -14,10 +17,15 @@
 //! ```
 
 mod decide;
+mod epochs;
 mod load;
 mod reader;
+mod repair;
 mod replay;
 mod report;
+mod rewind;
+#[cfg(test)]
+mod rewind_tests;
 mod scan;
 #[cfg(test)]
 mod test_disk;
@@ -30,18 +38,17 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
-use bytes::Bytes;
-
 pub use self::report::{Notice, RecoveryError, SnapshotProblem};
 pub use self::scan::{BadHeader, Damage, DamageKind};
 
+use self::epochs::EpochReads;
 use self::load::{Loaded, SnapshotLoad, compression, tree_options};
-use self::replay::{Database, Repairs, Replay};
+use self::repair::Repair;
+use self::replay::{Database, Limits, Repairs, Replay};
 use crate::config::Config;
-use crate::store::inventory::snapshot_name;
+use crate::store::epochs::Epochs;
 use crate::store::{
-    DirEntry, DiskAnswer, DiskDone, DiskError, DiskOp, FileName, Inventory, SnapshotEncoding, SnapshotFile,
-    Tickets,
+    DiskAnswer, DiskDone, DiskOp, FileName, Inventory, SnapshotEncoding, SnapshotFile, Tickets,
 };
 use crate::tree::Tree;
 use crate::types::{SessionId, Ticket, Zxid};
@@ -59,6 +66,12 @@ pub struct Recovered {
     pub sessions: BTreeMap<SessionId, i32>,
     /// The last transaction.
     pub last_zxid: Zxid,
+    /// What the epoch files say, which is on the disk by now; only at the start of a member of an ensemble.
+    pub epochs: Option<Epochs>,
+    /// There was nothing on the disk of a member of an ensemble, and nothing says that this is right: it may have lost
+    /// what it once acknowledged. Nothing was begun; until a leader has brought it up it must not vote, and calls its
+    /// last transaction [`Zxid::UNKNOWN`] (PARITY `disk.load.empty`).
+    pub unsynced: bool,
     /// The files there are now.
     pub inventory: Inventory,
     /// How much of the log had to be replayed, for [`crate::store::Snapshotter::new`]; where there was no snapshot
@@ -76,12 +89,19 @@ pub struct Recovery {
     config: Config,
     hash_seed: [u64; 4],
     may_begin: bool,
+    /// Everything behind this transaction is to be forgotten.
+    target: Option<Zxid>,
     tickets: Tickets,
+    /// The last ticket that is somebody else's.
+    foreign: Ticket,
     /// Completions up to this one belong to something that was given up.
     ignored: Ticket,
+    /// Operations that have not ended.
+    in_flight: usize,
     inventory: Inventory,
-    /// The newest snapshot that could not be used.
-    unusable: Option<(SnapshotFile, SnapshotProblem)>,
+    epochs: EpochReads,
+    /// The snapshots that could not be used, newest first.
+    unusable: Vec<(SnapshotFile, SnapshotProblem)>,
     report: Vec<Notice>,
     phase: Phase,
 }
@@ -89,20 +109,13 @@ pub struct Recovery {
 #[derive(Debug)]
 enum Phase {
     List { asked: bool },
+    Epochs,
     Probe { candidates: Vec<SnapshotFile>, next: usize, asked: bool },
     Load { load: Box<SnapshotLoad>, older: VecDeque<SnapshotFile> },
     Replay { replay: Box<Replay>, database: Box<Database>, from_nothing: bool },
     Repair { ops: VecDeque<Repair>, asked: bool, recovered: Box<Recovered> },
     Outcome(Box<Result<Recovered, RecoveryError>>),
     Over,
-}
-
-/// A change to the disk, after which the next one may begin.
-#[derive(Debug)]
-enum Repair {
-    Begin(Bytes),
-    Remove(Vec<FileName>),
-    Truncate(FileName, u64),
 }
 
 impl Recovery {
@@ -113,23 +126,57 @@ impl Recovery {
             may_begin: config.db_autocreate || initialize,
             config: config.clone(),
             hash_seed,
+            target: None,
             tickets: Tickets::default(),
+            foreign: Ticket(0),
             ignored: Ticket(0),
+            in_flight: 0,
             inventory: Inventory::default(),
-            unusable: None,
+            epochs: EpochReads::default(),
+            unusable: Vec::new(),
             report: Vec::new(),
             phase: Phase::List { asked: false },
         }
     }
 
+    /// Begins with the disk of a running server, on which everything behind `target` is to be forgotten; see
+    /// `rewind.rs`. Nothing else may be asked of the disk meanwhile: the log is idle, and no snapshot is being written.
+    pub fn rewinding(config: &Config, hash_seed: [u64; 4], target: Zxid) -> Self {
+        Self { target: Some(target), may_begin: false, ..Self::new(config, hash_seed, false) }
+    }
+
+    /// Issues the tickets that come after these, on a disk that has been asked for something before.
+    /// [`Recovery::into_tickets`] gives them back.
+    pub fn with_tickets(self, tickets: Tickets) -> Self {
+        assert_eq!(self.tickets.last(), Ticket(0), "tickets were issued already");
+        Self { foreign: tickets.last(), ignored: tickets.last(), tickets, ..self }
+    }
+
+    /// The tickets to go on with after the outcome, when none of those that were issued is in flight any more.
+    pub fn into_tickets(self) -> Tickets {
+        self.tickets
+    }
+
+    /// Whether `ticket` names one of these operations.
+    pub fn owns(&self, ticket: Ticket) -> bool {
+        ticket > self.foreign && ticket <= self.tickets.last()
+    }
+
     /// What the disk is to do next, if anything: call until `None`.
     pub fn poll_op(&mut self) -> Option<DiskOp> {
+        let op = self.next_op()?;
+        self.in_flight += 1;
+        Some(op)
+    }
+
+    fn next_op(&mut self) -> Option<DiskOp> {
         let tickets = &mut self.tickets;
         match &mut self.phase {
             Phase::List { asked: asked @ false } => {
                 *asked = true;
                 Some(DiskOp::List { ticket: tickets.issue() })
             }
+            Phase::Epochs => self.epochs.poll_op(tickets),
             Phase::Probe { candidates, next, asked: asked @ false } => {
                 *asked = true;
                 let SnapshotFile { file, size, encoding, .. } = &candidates[*next];
@@ -146,16 +193,8 @@ impl Recovery {
             Phase::Replay { replay, .. } => replay.poll_op(tickets),
             Phase::Repair { ops, asked: asked @ false, .. } => {
                 *asked = true;
-                let ticket = tickets.issue();
-                Some(match ops.front().expect("without repairs to do there is an outcome") {
-                    Repair::Begin(bytes) => {
-                        DiskOp::Replace { ticket, file: snapshot_name(Zxid::ZERO), bytes: bytes.clone() }
-                    }
-                    Repair::Remove(files) => DiskOp::Remove { ticket, files: files.clone() },
-                    Repair::Truncate(file, size) => {
-                        DiskOp::Truncate { ticket, file: file.clone(), size: *size }
-                    }
-                })
+                let repair = ops.front().expect("without repairs to do there is an outcome");
+                Some(repair.op(tickets.issue()))
             }
             Phase::List { .. }
             | Phase::Probe { .. }
@@ -167,11 +206,16 @@ impl Recovery {
 
     /// Takes a completion. What comes after the outcome is ignored.
     pub fn on_done(&mut self, done: DiskDone) {
+        self.in_flight = self.in_flight.saturating_sub(1);
         if done.ticket <= self.ignored {
             return;
         }
         match core::mem::replace(&mut self.phase, Phase::Over) {
             Phase::List { .. } => self.on_listing(done),
+            Phase::Epochs => match self.epochs.on_done(done) {
+                Ok(()) => self.read_epochs(),
+                Err(error) => self.fail(error),
+            },
             Phase::Probe { candidates, next, .. } => self.on_probe(candidates, next, done),
             Phase::Load { load, older } => self.on_loaded(load, older, done),
             Phase::Replay { mut replay, database, from_nothing } => match replay.on_done(done) {
@@ -183,10 +227,10 @@ impl Recovery {
         }
     }
 
-    /// What it came to, once it has.
+    /// What it came to, once it has and nothing that was asked of the disk is in flight any more.
     pub fn poll_outcome(&mut self) -> Option<Result<Recovered, RecoveryError>> {
         match core::mem::replace(&mut self.phase, Phase::Over) {
-            Phase::Outcome(outcome) => Some(*outcome),
+            Phase::Outcome(outcome) if self.in_flight == 0 => Some(*outcome),
             other => {
                 self.phase = other;
                 None
@@ -209,7 +253,19 @@ impl Recovery {
             let file = file.clone();
             return self.fail(RecoveryError::Misplaced { file });
         }
-        let newest_first = self.inventory.snapshots().iter().rev();
+        if self.config.ensemble.is_some() && self.target.is_none() {
+            self.epochs = EpochReads::new(&self.inventory);
+        }
+        self.read_epochs();
+    }
+
+    fn read_epochs(&mut self) {
+        if !self.epochs.is_over() {
+            self.phase = Phase::Epochs;
+            return;
+        }
+        let wanted = |snapshot: &&SnapshotFile| self.target.is_none_or(|target| snapshot.zxid <= target);
+        let newest_first = self.inventory.snapshots().iter().rev().filter(wanted);
         self.probe(newest_first.take(CANDIDATES_MAX).cloned().collect(), 0);
     }
 
@@ -220,7 +276,10 @@ impl Recovery {
             self.phase = Phase::Probe { candidates, next, asked: false };
             return;
         }
-        let complete = self.inventory.snapshots().iter().rev().filter(|snapshot| snapshot.complete);
+        let complete = candidates.iter().filter_map(|candidate| {
+            let mut snapshots = self.inventory.snapshots().iter();
+            snapshots.find(|snapshot| snapshot.file == candidate.file && snapshot.complete)
+        });
         let complete = complete.cloned().collect();
         self.load(complete);
     }
@@ -250,9 +309,8 @@ impl Recovery {
     fn pass_over(&mut self, snapshot: SnapshotFile, why: SnapshotProblem) {
         self.inventory.mark_complete(&snapshot.file, false);
         self.report.push(Notice::SnapshotUnreadable { file: snapshot.file.clone(), why });
-        if self.unusable.as_ref().is_none_or(|(newest, _)| newest.zxid < snapshot.zxid) {
-            self.unusable = Some((snapshot, why));
-        }
+        let at = self.unusable.partition_point(|(other, _)| other.zxid >= snapshot.zxid);
+        self.unusable.insert(at, (snapshot, why));
     }
 
     fn load(&mut self, mut candidates: VecDeque<SnapshotFile>) {
@@ -261,7 +319,10 @@ impl Recovery {
             self.phase = Phase::Load { load, older: candidates };
             return;
         }
-        match &self.unusable {
+        if let Some(target) = self.target {
+            return self.fail(RecoveryError::CannotRewind { target, found: None });
+        }
+        match self.unusable.first() {
             // A snapshot of nothing, not even finished: the very first start was cut short.
             Some((snapshot, SnapshotProblem::Incomplete)) if snapshot.zxid == Zxid::ZERO => {
                 self.begin_replay(None);
@@ -277,21 +338,26 @@ impl Recovery {
     fn on_loaded(&mut self, mut load: Box<SnapshotLoad>, older: VecDeque<SnapshotFile>, done: DiskDone) {
         match load.on_done(done) {
             Ok(None) => self.phase = Phase::Load { load, older },
+            Ok(Some(loaded)) if self.target.is_some_and(|target| loaded.reaches > target) => {
+                let reaches = loaded.reaches;
+                self.fall_back(&load, older, SnapshotProblem::Ahead { reaches });
+            }
             Ok(Some(loaded)) => {
                 let file = load.file().clone();
                 self.report.push(Notice::SnapshotLoaded { file, nodes: loaded.nodes });
                 self.begin_replay(Some(loaded));
             }
-            Err(problem) => {
-                let file = load.file();
-                let snapshot = self.inventory.snapshots().iter().find(|snapshot| snapshot.file == *file);
-                let snapshot = snapshot.expect("what is loaded is in the inventory").clone();
-                // Reads that were asked for ahead are of no use any more.
-                self.ignored = self.tickets.last();
-                self.pass_over(snapshot, problem);
-                self.load(older);
-            }
+            Err(problem) => self.fall_back(&load, older, problem),
         }
+    }
+
+    fn fall_back(&mut self, load: &SnapshotLoad, older: VecDeque<SnapshotFile>, problem: SnapshotProblem) {
+        let snapshot = self.inventory.snapshots().iter().find(|snapshot| snapshot.file == *load.file());
+        let snapshot = snapshot.expect("what is loaded is in the inventory").clone();
+        // Reads that were asked for ahead are of no use any more.
+        self.ignored = self.tickets.last();
+        self.pass_over(snapshot, problem);
+        self.load(older);
     }
 
     fn begin_replay(&mut self, loaded: Option<Loaded>) {
@@ -300,6 +366,7 @@ impl Recovery {
             tree: Tree::new(tree_options(&self.config), self.hash_seed),
             sessions: BTreeMap::new(),
             digest: None,
+            reaches: Zxid::ZERO,
             nodes: 0,
         });
         let Loaded { tree, sessions, digest, .. } = loaded;
@@ -320,7 +387,18 @@ impl Recovery {
         }
         let logs = if from_nothing { self.inventory.logs() } else { self.inventory.logs_from(zxid.next()) };
         let expect_nothing = from_nothing && !self.config.snapshot_trust_empty;
-        let replay = Replay::new(&self.config, logs, expect_nothing);
+        let target = self.target;
+        let beyond = |snapshot: &SnapshotFile| target.is_some_and(|target| snapshot.zxid > target);
+        let limits = Limits {
+            target,
+            judge_rest: self.inventory.snapshots().iter().any(beyond),
+            // What was not written to its end was never built upon.
+            passed_over: (self.unusable.iter())
+                .filter(|(_, why)| !matches!(why, SnapshotProblem::Incomplete))
+                .map(|(snapshot, _)| snapshot.zxid)
+                .collect(),
+        };
+        let replay = Replay::new(&self.config, logs, expect_nothing, limits);
         self.advance(Box::new(replay), Box::new(database), from_nothing);
     }
 
@@ -328,6 +406,8 @@ impl Recovery {
         match replay.advance(&mut database) {
             Ok(None) => self.phase = Phase::Replay { replay, database, from_nothing },
             Ok(Some(repairs)) => {
+                // What was asked for ahead in a file that goes is of no use any more.
+                self.ignored = self.tickets.last();
                 if let Err(error) = self.begin_repair(&replay, *database, repairs, from_nothing) {
                     self.fail(error);
                 }
@@ -344,47 +424,76 @@ impl Recovery {
         from_nothing: bool,
     ) -> Result<(), RecoveryError> {
         let Database { mut tree, sessions, last_zxid, mut report, .. } = database;
-        let fresh = from_nothing && replay.txns == 0;
-        if fresh && !self.may_begin {
+        let empty = from_nothing && replay.txns == 0;
+        let unsynced = empty && !self.may_begin;
+        if unsynced && self.config.ensemble.is_none() {
             return Err(RecoveryError::Empty);
         }
+        let fresh = empty && !unsynced;
         let mut remove: Vec<FileName> = Vec::new();
         for file in self.inventory.temporaries() {
             report.push(Notice::TemporaryRemoved { file: file.clone() });
             remove.push(file.clone());
         }
-        if let Some((newest, _)) = &self.unusable
-            && newest.zxid > last_zxid
-        {
-            if !self.config.accept_data_loss {
-                let (snapshot, zxid) = (newest.file.clone(), newest.zxid);
-                return Err(RecoveryError::BehindSnapshot { snapshot, zxid, last_zxid });
-            }
-            report.push(Notice::DataMissing { snapshot: newest.file.clone(), last_zxid });
-            // From here on other transactions get these zxids.
-            let ahead = self.inventory.snapshots().iter().filter(|snapshot| snapshot.zxid > last_zxid);
-            remove.extend(ahead.map(|snapshot| snapshot.file.clone()));
-        }
+        self.judge_unusable(last_zxid, &mut remove, &mut report)?;
+        let epochs = self.epochs.check(last_zxid)?;
         // A process that was killed may have left records that only the operating system's memory holds. They are
         // about to be served, so they are made durable first: cutting nothing off syncs the file.
-        let newest = self.inventory.logs().last().filter(|log| !repairs.remove.contains(&log.file));
-        let unsynced = newest.map(|log| (log.file.clone(), log.size));
-        remove.extend(repairs.remove);
+        let newest = self.inventory.logs().iter().rev().find(|log| !repairs.remove.contains(&log.file));
+        let newest = newest.map(|log| (log.file.clone(), log.size));
+        let cut = repairs.truncate.clone().or(newest);
         let mut ops = VecDeque::new();
-        if !remove.is_empty() {
-            ops.push_back(Repair::Remove(remove));
+        if let Some(target) = self.target {
+            report.push(Notice::Rewound { target, last_zxid });
+            let snapshots = rewind::unwanted_snapshots(&self.inventory, &self.unusable, target);
+            snapshots.removed(&mut report);
+            rewind::order(remove, snapshots, repairs, cut, &mut ops);
+        } else {
+            remove.extend(repairs.remove);
+            if !remove.is_empty() {
+                ops.push_back(Repair::Remove(remove));
+            }
+            ops.extend(cut.map(|(file, size)| Repair::Truncate(file, size)));
         }
-        ops.extend(repairs.truncate.or(unsynced).map(|(file, size)| Repair::Truncate(file, size)));
         if fresh {
             report.push(Notice::FreshDatabase);
             ops.push_back(Repair::Begin(load::encode(&mut tree, &self.config)));
         }
-        let replayed_txns = if from_nothing && !fresh { u64::MAX } else { replay.txns };
-        let inventory = core::mem::take(&mut self.inventory);
-        let replayed_bytes = replay.bytes;
-        let recovered =
-            Recovered { tree, sessions, last_zxid, inventory, replayed_txns, replayed_bytes, report };
+        ops.extend(epochs.iter().flat_map(epochs::writes));
+        let replayed_txns = if from_nothing && !empty { u64::MAX } else { replay.txns };
+        let recovered = Recovered {
+            tree,
+            sessions,
+            last_zxid,
+            epochs,
+            unsynced,
+            inventory: core::mem::take(&mut self.inventory),
+            replayed_txns,
+            replayed_bytes: replay.bytes,
+            report,
+        };
         self.repair(ops, Box::new(recovered));
+        Ok(())
+    }
+
+    /// What it means that snapshots could not be used, now that it is known how far the others and the log go.
+    fn judge_unusable(
+        &self,
+        last_zxid: Zxid,
+        remove: &mut Vec<FileName>,
+        report: &mut Vec<Notice>,
+    ) -> Result<(), RecoveryError> {
+        let Some((newest, _)) = self.unusable.first().filter(|(newest, _)| newest.zxid > last_zxid) else {
+            return Ok(());
+        };
+        if !self.config.accept_data_loss || self.target.is_some() {
+            let (snapshot, zxid) = (newest.file.clone(), newest.zxid);
+            return Err(RecoveryError::BehindSnapshot { snapshot, zxid, last_zxid });
+        }
+        report.push(Notice::DataMissing { snapshot: newest.file.clone(), last_zxid });
+        // From here on other transactions get these zxids.
+        let ahead = self.inventory.snapshots().iter().filter(|snapshot| snapshot.zxid > last_zxid);
+        remove.extend(ahead.map(|snapshot| snapshot.file.clone()));
         Ok(())
     }
 
@@ -399,27 +508,9 @@ impl Recovery {
     fn on_repaired(&mut self, mut ops: VecDeque<Repair>, mut recovered: Box<Recovered>, done: DiskDone) {
         let repair = ops.pop_front().expect("a completion belongs to the repair that was asked for");
         if let Err(error) = done.result {
-            return self.fail(repair_failed(&repair, error));
+            return self.fail(RecoveryError::Disk { file: repair.file(), error });
         }
-        let inventory = &mut recovered.inventory;
-        match repair {
-            Repair::Begin(bytes) => {
-                let file = snapshot_name(Zxid::ZERO);
-                inventory.add(DirEntry { file: file.clone(), size: bytes.len() as u64 });
-                inventory.mark_complete(&file, true);
-            }
-            Repair::Remove(files) => files.iter().for_each(|file| inventory.remove(file)),
-            Repair::Truncate(file, size) => inventory.add(DirEntry { file, size }),
-        }
+        repair.carried_out(&mut recovered.inventory);
         self.repair(ops, recovered);
     }
-}
-
-fn repair_failed(repair: &Repair, error: DiskError) -> RecoveryError {
-    let file = match repair {
-        Repair::Begin(_) => Some(snapshot_name(Zxid::ZERO)),
-        Repair::Remove(files) => files.first().cloned(),
-        Repair::Truncate(file, _) => Some(file.clone()),
-    };
-    RecoveryError::Disk { file, error }
 }

@@ -82,6 +82,31 @@ pub(super) struct Repairs {
     pub(super) remove: Vec<FileName>,
     /// Then this.
     pub(super) truncate: Option<(FileName, u64)>,
+    /// Without any of these repairs, and without any snapshot behind the target, the log could be replayed to its end.
+    pub(super) goes_on: bool,
+}
+
+/// What is not to be replayed.
+#[derive(Debug, Default)]
+pub(super) struct Limits {
+    /// Everything behind this transaction goes.
+    pub(super) target: Option<Zxid>,
+    /// Whether it matters if the log behind the target has gaps.
+    pub(super) judge_rest: bool,
+    /// What the snapshots held that could not be used. Where the log leaps over one of them into a later epoch, that
+    /// snapshot may have come from a leader, and the log before it need not be what the log behind it builds on.
+    pub(super) passed_over: Vec<Zxid>,
+}
+
+/// Where the log goes on behind the target.
+#[derive(Debug)]
+struct Unwanted {
+    file: FileName,
+    offset: u64,
+    /// The last record that follows the one before.
+    last: Zxid,
+    /// There has been no gap up to here.
+    goes_on: bool,
 }
 
 /// What was found where a record should be, and what has not been decided yet.
@@ -119,6 +144,7 @@ pub(super) struct Replay {
     accept_data_loss: bool,
     /// Refuse as soon as there is a record: there is no snapshot that it could build on.
     expect_nothing: bool,
+    limits: Limits,
     files: VecDeque<LogFile>,
     scan: Option<LogScan>,
     /// The files that were begun; the last one is being scanned.
@@ -127,23 +153,27 @@ pub(super) struct Replay {
     seen: Zxid,
     pending: Option<Pending>,
     dropping: Option<Dropping>,
+    unwanted: Option<Unwanted>,
     pub(super) txns: u64,
     pub(super) bytes: u64,
     skipped: u64,
 }
 
 impl Replay {
-    pub(super) fn new(config: &Config, files: &[LogFile], expect_nothing: bool) -> Self {
+    pub(super) fn new(config: &Config, files: &[LogFile], expect_nothing: bool, limits: Limits) -> Self {
         Self {
             field_max: config.stored_field_max(),
-            accept_data_loss: config.accept_data_loss,
+            // Who is to forget something exactly does not lose anything else on the way.
+            accept_data_loss: config.accept_data_loss && limits.target.is_none(),
             expect_nothing,
+            limits,
             files: files.iter().cloned().collect(),
             scan: None,
             scanned: Vec::new(),
             seen: Zxid::ZERO,
             pending: None,
             dropping: None,
+            unwanted: None,
             txns: 0,
             bytes: 0,
             skipped: 0,
@@ -170,6 +200,10 @@ impl Replay {
                 continue;
             };
             match scan.step(self.seen) {
+                Step::BadHeader(_) if self.unwanted.is_some() => {
+                    self.rest_does_not_go_on();
+                    self.scan = None;
+                }
                 Step::BadHeader(why) => {
                     return Err(RecoveryError::WrongHeader { file: scan.file().clone(), why });
                 }
@@ -181,6 +215,12 @@ impl Replay {
                 Step::Record(record) => {
                     self.note(record.damage_before);
                     self.on_record(record, database)?;
+                    let judge_rest = self.limits.judge_rest;
+                    if self.unwanted.as_ref().is_some_and(|unwanted| !(judge_rest && unwanted.goes_on)) {
+                        // What else there is goes unseen.
+                        self.scan = None;
+                        self.scanned.extend(self.files.drain(..).map(|log| Scanned { log, records: 0 }));
+                    }
                 }
             }
         }
@@ -230,15 +270,10 @@ impl Replay {
             dropping.records += 1;
             return Ok(());
         }
-        let between = match &self.pending {
-            None => Between::Nothing,
-            Some(pending) if pending.left_out > 0 => Between::TornBatch,
-            Some(pending) => pending.between,
-        };
-        let in_later_file = self.pending.as_ref().is_none_or(|pending| pending.file != file);
-        let in_damaged_batch = self.is_in_damaged_batch(&record, database.last_zxid);
-        let next = Next::Record { zxid, in_later_file, in_damaged_batch };
-        match decide(database.last_zxid, between, next, self.accept_data_loss) {
+        if self.unwanted.is_some() || self.limits.target.is_some_and(|target| zxid > target) {
+            return self.on_unwanted(&record, database);
+        }
+        match self.judge(&record, database.last_zxid) {
             Verdict::Apply => {
                 self.say_harmless(database);
                 self.txns += 1;
@@ -274,6 +309,74 @@ impl Replay {
         Ok(())
     }
 
+    /// Judges a record that was found behind `before`.
+    fn judge(&mut self, record: &LogRecord, before: Zxid) -> Verdict {
+        let between = match &self.pending {
+            None => Between::Nothing,
+            Some(pending) if pending.left_out > 0 => Between::TornBatch,
+            Some(pending) => pending.between,
+        };
+        let zxid = record.header.zxid;
+        let file = &self.scanned.last().expect("a record is in a file that was begun").log.file;
+        let in_later_file = self.pending.as_ref().is_none_or(|pending| pending.file != *file);
+        let in_damaged_batch = self.is_in_damaged_batch(record, before);
+        let next = Next::Record { zxid, in_later_file, in_damaged_batch };
+        let leaps = self.limits.passed_over.iter().any(|passed| before < *passed && *passed < zxid);
+        match decide(before, between, next, self.accept_data_loss) {
+            Verdict::Apply if leaps && self.accept_data_loss => Verdict::Drop,
+            Verdict::Apply if leaps => Verdict::RefuseGap,
+            verdict => verdict,
+        }
+    }
+
+    /// Takes note of a record behind the target, or behind another such record.
+    fn on_unwanted(&mut self, record: &LogRecord, database: &Database) -> Result<(), RecoveryError> {
+        let zxid = record.header.zxid;
+        let before = self.unwanted.as_ref().map_or(database.last_zxid, |unwanted| unwanted.last);
+        let verdict = self.judge(record, before);
+        self.seen = self.seen.max(zxid);
+        let (goes_on, refused) = match verdict {
+            Verdict::Apply | Verdict::Skip => (true, false),
+            // As far as anybody was told, the log ends before it.
+            Verdict::LeaveOut => (false, false),
+            Verdict::RefuseCorrupt | Verdict::RefuseGap => (false, true),
+            Verdict::Cut | Verdict::Drop | Verdict::End => {
+                unreachable!("nothing is dropped, and the log goes on")
+            }
+        };
+        match &mut self.unwanted {
+            Some(unwanted) => {
+                unwanted.goes_on &= goes_on;
+                unwanted.last = unwanted.last.max(zxid);
+                self.pending = None;
+            }
+            None => {
+                let target = self.limits.target.expect("without one, everything is wanted");
+                // With the target itself found, nothing is missing that is wanted.
+                if refused && database.last_zxid < target {
+                    if verdict == Verdict::RefuseCorrupt {
+                        let file = self.current().log.file.clone();
+                        return Err(self.corrupt(database, Some((file, record.offset, zxid))));
+                    }
+                    let found = Some(database.last_zxid);
+                    return Err(RecoveryError::CannotRewind { target, found });
+                }
+                let (file, offset) = match self.pending.take() {
+                    Some(pending) => (pending.file, pending.damage.offset),
+                    None => (self.current().log.file.clone(), record.offset),
+                };
+                self.unwanted = Some(Unwanted { file, offset, last: zxid, goes_on });
+            }
+        }
+        Ok(())
+    }
+
+    fn rest_does_not_go_on(&mut self) {
+        if let Some(unwanted) = &mut self.unwanted {
+            unwanted.goes_on = false;
+        }
+    }
+
     fn say_harmless(&mut self, database: &mut Database) {
         if let Some(Pending { file, damage, .. }) = self.pending.take() {
             database.report.push(Notice::Harmless { file, damage });
@@ -289,10 +392,18 @@ impl Replay {
     fn finish(&mut self, database: &mut Database) -> Result<Repairs, RecoveryError> {
         let last_zxid = database.last_zxid;
         let between = self.pending.as_ref().map_or(Between::Nothing, |pending| pending.between);
-        let verdict = decide(last_zxid, between, Next::Nothing, self.accept_data_loss);
-        let mut repairs = Repairs::default();
+        // Whatever it was, it was behind the target.
+        let all_found = self.limits.target == Some(last_zxid);
+        let verdict = match decide(last_zxid, between, Next::Nothing, self.accept_data_loss) {
+            Verdict::RefuseCorrupt if all_found => Verdict::Cut,
+            verdict => verdict,
+        };
+        let mut repairs = Repairs { goes_on: between != Between::Corrupt, ..Repairs::default() };
         let report = &mut database.report;
-        if let Some(Dropping { file, offset, records }) = self.dropping.take() {
+        if let Some(Unwanted { file, offset, goes_on, .. }) = self.unwanted.take() {
+            repairs.goes_on &= goes_on;
+            self.cut(&file, offset, true, &mut repairs);
+        } else if let Some(Dropping { file, offset, records }) = self.dropping.take() {
             report.push(Notice::DataDropped { file: file.clone(), offset, records, last_zxid });
             self.cut(&file, offset, true, &mut repairs);
         } else {

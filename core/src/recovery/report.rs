@@ -3,6 +3,7 @@
 use core::fmt;
 
 use super::scan::{BadHeader, Damage, DamageKind};
+use crate::store::epochs::EpochError;
 use crate::store::{DiskError, FileName};
 use crate::tree::LoadError;
 use crate::types::Zxid;
@@ -84,12 +85,25 @@ pub enum Notice {
         /// The last transaction.
         last_zxid: Zxid,
     },
+    /// Everything behind a transaction was forgotten.
+    Rewound {
+        /// That transaction, as the leader named it.
+        target: Zxid,
+        /// The last transaction that stays. If it is not the target, and the target is not the beginning of an epoch,
+        /// the leader's history is not this server's.
+        last_zxid: Zxid,
+    },
     /// Which snapshot was loaded.
     SnapshotLoaded {
         /// Which.
         file: FileName,
         /// How many znodes it has.
         nodes: u64,
+    },
+    /// A snapshot was removed that held what was to be forgotten.
+    SnapshotRemoved {
+        /// Which.
+        file: FileName,
     },
     /// A snapshot was passed over in favour of an older one and the log.
     SnapshotUnreadable {
@@ -108,6 +122,11 @@ pub enum Notice {
 /// Why a snapshot cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SnapshotProblem {
+    /// It holds something of later transactions, which are to be forgotten.
+    Ahead {
+        /// Up to which.
+        reaches: Zxid,
+    },
     /// It is compressed, and cannot be decompressed.
     Compression(CompressionError),
     /// Its bytes are no snapshot.
@@ -132,6 +151,13 @@ pub enum RecoveryError {
         /// What was found without it.
         last_zxid: Zxid,
     },
+    /// Everything behind a transaction is to be forgotten, and no snapshot and log lead up to it.
+    CannotRewind {
+        /// That transaction.
+        target: Zxid,
+        /// How far they lead, if there is a snapshot at all that holds nothing behind it.
+        found: Option<Zxid>,
+    },
     /// Finished records were damaged.
     Corrupt {
         /// In which file.
@@ -152,6 +178,8 @@ pub enum RecoveryError {
     },
     /// There is nothing, and nothing says that this is right.
     Empty,
+    /// The epoch files do not fit the data.
+    Epochs(EpochError),
     /// Transactions are missing between two records, or between the snapshot and the log.
     Gap {
         /// The file with the record behind the gap.
@@ -162,6 +190,11 @@ pub enum RecoveryError {
         last_zxid: Zxid,
         /// The record's.
         found: Zxid,
+    },
+    /// An epoch file does not hold an epoch.
+    GarbledEpoch {
+        /// Which.
+        file: FileName,
     },
     /// Logs are in the directory of snapshots or the other way round.
     Misplaced {
@@ -236,6 +269,9 @@ impl fmt::Display for BadHeader {
 impl fmt::Display for SnapshotProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Ahead { reaches } => {
+                write!(f, "it holds something of transactions up to {reaches}, which are to be forgotten")
+            }
             Self::Compression(error) => error.fmt(f),
             Self::Decode(error) => error.fmt(f),
             Self::Disk(error) => error.fmt(f),
@@ -284,7 +320,16 @@ impl fmt::Display for Notice {
                 }
                 Ok(())
             }
+            Self::Rewound { target, last_zxid } => {
+                write!(
+                    f,
+                    "forgot everything behind {target}, as the leader asked; the last transaction is {last_zxid}"
+                )
+            }
             Self::SnapshotLoaded { file, nodes } => write!(f, "loaded {file} with {nodes} znodes"),
+            Self::SnapshotRemoved { file } => {
+                write!(f, "removed {file}, which held transactions that are to be forgotten")
+            }
             Self::SnapshotUnreadable { file, why } => {
                 write!(f, "cannot use {file}: {why}; taking an older snapshot and the log")
             }
@@ -301,6 +346,14 @@ impl fmt::Display for RecoveryError {
                 "{snapshot} cannot be read and holds transactions up to {zxid}, but the older snapshots and the log \
                  end at {last_zxid}. {RESTORE}. {ACCEPT}"
             ),
+            Self::CannotRewind { target, found } => {
+                write!(f, "cannot forget what is behind {target}: ")?;
+                match found {
+                    Some(found) => write!(f, "the log leads up to {found} only. ")?,
+                    None => f.write_str("no snapshot can be used that holds nothing behind it. ")?,
+                }
+                f.write_str("Nothing was changed. The data must be copied from the leader")
+            }
             Self::Corrupt { file, damage, last_zxid, next } => {
                 write!(f, "{file} is corrupt at {damage}; expected the record after {last_zxid}. ")?;
                 match next {
@@ -322,6 +375,13 @@ impl fmt::Display for RecoveryError {
                 "dataDir and dataLogDir are empty, and zookeeper.db.autocreate is false. If this is to be a new \
                  database, create an empty file called 'initialize' next to dataLogDir/version-2; if not, correct \
                  dataDir and dataLogDir",
+            ),
+            Self::Epochs(error) => error.fmt(f),
+            Self::GarbledEpoch { file } => write!(
+                f,
+                "{file} does not hold an epoch: expected a decimal number on its first line. Restore it from a backup; \
+                 without one, move both version-2 directories away and let this server copy the data from its ensemble. \
+                 Do not invent a number: the server would forget what it promised to a leader"
             ),
             Self::Gap { file, offset, last_zxid, found } => write!(
                 f,

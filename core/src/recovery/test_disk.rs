@@ -25,6 +25,8 @@ pub(super) struct TestDisk {
     pub(super) files: BTreeMap<FileName, Vec<u8>>,
     /// Changes that still work; after these the power is gone.
     pub(super) changes_left: Option<usize>,
+    /// Which files the removal that the power fails in takes away, one bit for each.
+    pub(super) removed_partly: u32,
     /// What reading these brings.
     pub(super) unreadable: BTreeMap<FileName, DiskError>,
 }
@@ -54,15 +56,22 @@ impl TestDisk {
         config: &Config,
         initialize: bool,
     ) -> Result<Recovered, RecoveryError> {
-        let mut recovery = Recovery::new(config, [1, 2, 3, 4], initialize);
+        self.drive(&mut Recovery::new(config, [1, 2, 3, 4], initialize))
+    }
+
+    /// Forgets everything behind `target`.
+    pub(super) fn rewind(&mut self, config: &Config, target: Zxid) -> Result<Recovered, RecoveryError> {
+        self.drive(&mut Recovery::rewinding(config, [1, 2, 3, 4], target))
+    }
+
+    pub(super) fn drive(&mut self, recovery: &mut Recovery) -> Result<Recovered, RecoveryError> {
         let mut asked = VecDeque::new();
         loop {
             while let Some(op) = recovery.poll_op() {
                 asked.push_back(op);
             }
             if let Some(outcome) = recovery.poll_outcome() {
-                // Reads ahead that come too late do no harm.
-                asked.into_iter().for_each(|op| recovery.on_done(self.execute(op)));
+                assert!(asked.is_empty(), "nothing is in flight any more");
                 return outcome;
             }
             let op = asked.pop_front().expect("without an outcome there is something to wait for");
@@ -70,11 +79,16 @@ impl TestDisk {
         }
     }
 
-    fn execute(&mut self, op: DiskOp) -> DiskDone {
+    pub(super) fn execute(&mut self, op: DiskOp) -> DiskDone {
         let ticket = op.ticket();
         let changes = !matches!(op, DiskOp::List { .. } | DiskOp::Read { .. });
         if changes && let Some(left) = &mut self.changes_left {
             if *left == 0 {
+                if let DiskOp::Remove { files, .. } = &op {
+                    let removed =
+                        files.iter().enumerate().filter(|(at, _)| self.removed_partly >> at & 1 == 1);
+                    removed.for_each(|(_, file)| drop(self.files.remove(file)));
+                }
                 return DiskDone { ticket, result: Err(DiskError::Failed(5)) };
             }
             *left -= 1;
@@ -150,7 +164,7 @@ impl History {
         }
     }
 
-    /// The record of the next transaction, which creates `/n<zxid>`.
+    /// The record of the next transaction, which creates `/n<zxid>`; the root never loses a child.
     pub(super) fn record(&mut self) -> Vec<u8> {
         let path = format!("/n{:x}", self.next);
         let create = CreateTxn {
@@ -158,7 +172,7 @@ impl History {
             data: Some(Vec::from(*b"0123").into()),
             acl: AclList::OpenUnsafe,
             kind: NodeKind::Persistent,
-            parent_cversion: -1,
+            parent_cversion: self.tree.node("/").expect("a root").children().len() as i32,
         };
         self.append(OpCode::CREATE, SessionId::NONE, Txn::Create(create))
     }

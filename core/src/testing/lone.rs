@@ -67,6 +67,8 @@ pub fn empty(config: &Config) -> Recovered {
         tree: Tree::new(options, [1, 2, 3, 4]),
         sessions: BTreeMap::new(),
         last_zxid: Zxid::ZERO,
+        epochs: None,
+        unsynced: false,
         inventory: Inventory::new(Vec::new()),
         replayed_txns: 0,
         replayed_bytes: 0,
