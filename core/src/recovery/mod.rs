@@ -19,6 +19,7 @@
 mod decide;
 mod epochs;
 mod load;
+mod log_reader;
 mod reader;
 mod repair;
 mod replay;
@@ -38,6 +39,7 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
+pub use self::log_reader::{LogReadError, LogReader, LogStart, LogStep};
 pub use self::report::{Notice, RecoveryError, SnapshotProblem};
 pub use self::scan::{BadHeader, Damage, DamageKind};
 
