@@ -15,7 +15,9 @@ pub mod zxid;
 pub use acl::{Acl, AclList, Id, Perms};
 pub use error_code::ErrorCode;
 pub use ids::{ConnId, DialId, DialIds, LinkId, ServerId, SessionId, Ticket};
-pub use membership::{Address, Member, MemberRole, Membership};
+pub use membership::{
+    Address, EntryProblem, Member, MemberRole, Membership, MembershipError, ReconfigureError,
+};
 pub use message::{LearnerInfo, Message, Notification, PeerState, Vote};
 pub use op_code::OpCode;
 pub use stat::{Stat, StatPersisted};
