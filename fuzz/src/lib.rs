@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | `compression` | a compressed snapshot | the same bytes, or the same error, however it is cut |
 //! | `frame` | a stream, cut anywhere | the frames of a naive deframer; nothing held without need |
+//! | `quorum` | packets of the quorum port, cut anywhere | the same messages, which are encoded to the same again |
 //! | `record` | a log of good, damaged and random records | the findings of a naive scanner |
 //! | `reply` | what a server sends | what decodes is encoded to the same again |
 //! | `request` | what a client sends | what decodes is encoded to the same again |

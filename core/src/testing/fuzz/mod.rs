@@ -8,6 +8,7 @@ mod codec;
 mod compression;
 mod disk;
 mod frame;
+mod quorum;
 mod record;
 mod requests;
 mod script;
@@ -20,6 +21,7 @@ mod txn;
 pub use self::codec::{reply, request};
 pub use self::compression::compression;
 pub use self::frame::frame;
+pub use self::quorum::quorum;
 pub use self::record::record;
 pub use self::server::server;
 pub use self::snapshot::snapshot;
@@ -31,9 +33,10 @@ pub use self::txn::txn;
 pub type Body = fn(&[u8]);
 
 /// Every target by name, as the corpus has them.
-pub const TARGETS: [(&str, Body); 9] = [
+pub const TARGETS: [(&str, Body); 10] = [
     ("compression", compression),
     ("frame", frame),
+    ("quorum", quorum),
     ("record", record),
     ("reply", reply),
     ("request", request),
