@@ -14,6 +14,8 @@
 //! Nothing here touches the disk. The vote of a server speaks of what it has durably: see [`Election::look`].
 
 pub mod links;
+#[cfg(test)]
+mod links_tests;
 pub mod machine;
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,428 @@
+//! Links of several servers on a network in memory, and of one server beside hand-written peers.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use bytes::Bytes;
+use rand_chacha::ChaCha12Rng;
+use rand_core::{RngCore, SeedableRng};
+
+use super::links::{HangupWhy, Links, LinksOutput, Origin};
+use crate::config::EnsembleConfig;
+use crate::time::Instant;
+use crate::types::{
+    Address, DialId, DialIds, LinkId, Member, MemberRole, Membership, Notification, PeerState, ServerId,
+    Vote, Zxid,
+};
+use crate::wire::election::{Hello, encode_notification};
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+fn address(id: i64) -> Address {
+    Address { host: String::from("server"), port: u16::try_from(id).expect("small") }
+}
+
+fn config(servers: i64) -> EnsembleConfig {
+    let member = |id: i64| {
+        let election = vec![address(id)];
+        (ServerId(id), Member { quorum: vec![], election, client: None, role: MemberRole::Participant })
+    };
+    EnsembleConfig::new(Membership::majority(0, (1..=servers).map(member).collect()))
+}
+
+fn says(zxid: i64) -> Notification {
+    let vote = Vote { leader: ServerId(1), zxid: Zxid(zxid), peer_epoch: 1 };
+    Notification { state: PeerState::Looking, vote, election_epoch: 1, version: 2, config: Bytes::new() }
+}
+
+/// What travels from one server to another; each wire is in order.
+enum Event {
+    Dial { dial: DialId },
+    Up { link: LinkId, origin: Origin },
+    Bytes { link: LinkId, bytes: Bytes },
+    Down { link: LinkId },
+}
+
+struct Host {
+    links: Links,
+    ids: DialIds,
+    inbox: BTreeMap<ServerId, VecDeque<Event>>,
+    reachable: BTreeMap<ServerId, bool>,
+    heard: Vec<(ServerId, i64)>,
+    unreachable_events: usize,
+    dials: usize,
+}
+
+/// Every server listens; connections are made and bytes carried in an order that the generator chooses.
+struct Net {
+    hosts: BTreeMap<ServerId, Host>,
+    /// The other end of each link.
+    ends: BTreeMap<LinkId, (ServerId, LinkId)>,
+    last_link: u64,
+    now: Instant,
+    rng: ChaCha12Rng,
+}
+
+impl Net {
+    fn new(servers: i64, seed: u64) -> Self {
+        let host = |id: i64| {
+            let links = Links::new(ServerId(id), &[address(id)], &config(servers), LIMIT);
+            let host = Host {
+                links,
+                ids: DialIds::default(),
+                inbox: BTreeMap::new(),
+                reachable: BTreeMap::new(),
+                heard: vec![],
+                unreachable_events: 0,
+                dials: 0,
+            };
+            (ServerId(id), host)
+        };
+        Self {
+            hosts: (1..=servers).map(host).collect(),
+            ends: BTreeMap::new(),
+            last_link: 0,
+            now: Instant::ZERO,
+            rng: ChaCha12Rng::seed_from_u64(seed),
+        }
+    }
+
+    fn host(&mut self, id: ServerId) -> &mut Host {
+        self.hosts.get_mut(&id).expect("a server")
+    }
+
+    fn put(&mut self, from: ServerId, to: ServerId, event: Event) {
+        self.host(to).inbox.entry(from).or_default().push_back(event);
+    }
+
+    fn with(&mut self, at: i64, what: impl FnOnce(&mut Links, Instant)) {
+        let now = self.now;
+        what(&mut self.host(ServerId(at)).links, now);
+        self.drain(ServerId(at));
+    }
+
+    fn drain(&mut self, at: ServerId) {
+        loop {
+            let host = self.host(at);
+            let Some(output) = host.links.poll_output(&mut host.ids) else { break };
+            match output {
+                LinksOutput::Dial { dial, server, addresses, .. } => {
+                    host.dials += 1;
+                    assert_eq!(addresses, [address(server.0)]);
+                    self.put(at, server, Event::Dial { dial });
+                }
+                LinksOutput::Hangup { link, .. } => {
+                    if let Some((other, end)) = self.ends.remove(&link) {
+                        self.ends.remove(&end);
+                        self.put(at, other, Event::Down { link: end });
+                    }
+                }
+                LinksOutput::Reachable { server, reachable } => {
+                    assert_ne!(
+                        host.reachable.insert(server, reachable).unwrap_or(false),
+                        reachable,
+                        "no change"
+                    );
+                    host.unreachable_events += usize::from(!reachable);
+                }
+                LinksOutput::Received { from, notification } => {
+                    host.heard.push((from, notification.vote.zxid.0))
+                }
+                LinksOutput::Send { link, bytes } => {
+                    if let Some(&(other, end)) = self.ends.get(&link) {
+                        self.put(at, other, Event::Bytes { link: end, bytes });
+                    }
+                }
+            }
+        }
+    }
+
+    fn new_link(&mut self) -> LinkId {
+        self.last_link += 1;
+        LinkId(self.last_link)
+    }
+
+    /// One event of some wire takes place.
+    fn step(&mut self) -> bool {
+        let pending: Vec<_> = self
+            .hosts
+            .iter()
+            .flat_map(|(&to, host)| {
+                host.inbox.iter().filter(|(_, wire)| !wire.is_empty()).map(move |(&from, _)| (from, to))
+            })
+            .collect();
+        if pending.is_empty() {
+            return false;
+        }
+        let count = u64::try_from(pending.len()).expect("few");
+        let (from, to) = pending[usize::try_from(self.rng.next_u64() % count).expect("few")];
+        let now = self.now;
+        let event = self.host(to).inbox.get_mut(&from).and_then(VecDeque::pop_front).expect("pending");
+        match event {
+            Event::Dial { dial } => {
+                let (mine, theirs) = (self.new_link(), self.new_link());
+                self.ends.insert(mine, (from, theirs));
+                self.ends.insert(theirs, (to, mine));
+                self.host(to).links.on_link_up(now, mine, Origin::Accepted);
+                self.put(to, from, Event::Up { link: theirs, origin: Origin::Dialed(dial) });
+            }
+            Event::Up { link, origin } => self.host(to).links.on_link_up(now, link, origin),
+            Event::Bytes { link, bytes } => self.host(to).links.on_received(now, link, bytes),
+            Event::Down { link } => self.host(to).links.on_link_down(now, link),
+        }
+        self.drain(to);
+        true
+    }
+
+    fn run(&mut self, millis: u64) {
+        let until = Instant::from_millis(self.now.as_millis() + millis);
+        loop {
+            while self.step() {}
+            let next = self.hosts.values().filter_map(|host| host.links.poll_timeout()).min();
+            let Some(next) = next.filter(|&next| next <= until) else { break };
+            self.now = self.now.max(next);
+            for id in 1..=i64::try_from(self.hosts.len()).expect("few") {
+                self.with(id, Links::on_tick);
+            }
+        }
+        self.now = until;
+    }
+
+    /// The connection between two servers breaks.
+    fn break_link(&mut self, a: i64, b: i64) {
+        let broken = |(&link, &(other, end)): (&LinkId, &(ServerId, LinkId))| {
+            let owner = self.ends[&end].0;
+            ((owner, other) == (ServerId(a), ServerId(b))).then_some((link, end))
+        };
+        let broken: Vec<_> = self.ends.iter().filter_map(broken).collect();
+        for (link, end) in broken {
+            self.ends.remove(&link);
+            self.ends.remove(&end);
+            self.put(ServerId(a), ServerId(b), Event::Down { link: end });
+            self.put(ServerId(b), ServerId(a), Event::Down { link });
+        }
+    }
+}
+
+/// PARITY `qcm.tiebreak`: whoever connects first, and however messages cross, in the end one link stands between each two
+/// servers, everybody has heard everybody, and nobody was thought unreachable in between.
+#[test]
+fn qcm_tiebreak() {
+    for seed in 0..300 {
+        let mut net = Net::new(3, seed);
+        for id in 1..=3 {
+            net.with(id, |links, now| links.set_looking(now, true));
+            for _ in 0..seed % 4 {
+                net.step();
+            }
+            for to in (1..=3).filter(|&to| to != id) {
+                net.with(id, |links, now| links.send(now, ServerId(to), &says(id)));
+            }
+        }
+        net.run(5000);
+        assert_eq!(net.ends.len(), 6, "seed {seed}: one link between each two");
+        for (&id, host) in &net.hosts {
+            assert_eq!(host.unreachable_events, 0, "seed {seed}");
+            assert!(host.dials <= 4, "seed {seed}: {} attempts", host.dials);
+            for other in net.hosts.keys().filter(|&&other| other != id) {
+                assert_eq!(host.reachable.get(other), Some(&true), "seed {seed}");
+                assert!(host.heard.contains(&(*other, other.0)), "seed {seed}");
+            }
+        }
+    }
+}
+
+/// PARITY `qcm.queue`: the newest of several notifications is sent, and the last one again on a new link; what was said
+/// before this server was settled is not.
+#[test]
+fn qcm_queue() {
+    let mut net = Net::new(2, 1);
+    for zxid in 1..=3 {
+        net.with(2, |links, now| links.send(now, ServerId(1), &says(zxid)));
+    }
+    net.run(0);
+    assert_eq!(net.hosts[&ServerId(1)].heard, [(ServerId(2), 3)]);
+    net.with(1, |links, now| links.set_looking(now, true));
+    net.run(2000);
+    net.break_link(1, 2);
+    net.run(1000);
+    assert_eq!(net.hosts[&ServerId(1)].heard, [(ServerId(2), 3), (ServerId(2), 3)]);
+    net.with(2, |links, now| links.set_looking(now, false));
+    net.run(2000);
+    net.break_link(1, 2);
+    net.run(1000);
+    assert_eq!(net.hosts[&ServerId(1)].reachable[&ServerId(2)], true);
+    assert_eq!(net.hosts[&ServerId(1)].heard.len(), 2);
+}
+
+/// Server 2 of three, beside peers that are written by hand.
+struct Lone {
+    links: Links,
+    ids: DialIds,
+    now: Instant,
+}
+
+impl Lone {
+    fn new() -> Self {
+        let links = Links::new(ServerId(2), &[address(2)], &config(3), LIMIT);
+        Self { links, ids: DialIds::default(), now: Instant::ZERO }
+    }
+
+    fn outputs(&mut self) -> Vec<LinksOutput> {
+        core::iter::from_fn(|| self.links.poll_output(&mut self.ids)).collect()
+    }
+
+    /// A link is accepted and these bytes come.
+    fn accept(&mut self, link: u64, bytes: &[u8]) -> Vec<LinksOutput> {
+        self.links.on_link_up(self.now, LinkId(link), Origin::Accepted);
+        self.links.on_received(self.now, LinkId(link), Bytes::copy_from_slice(bytes));
+        self.outputs()
+    }
+}
+
+fn greeting(id: i64) -> Vec<u8> {
+    let mut bytes = vec![];
+    Hello { server: ServerId(id), addresses: vec![address(id & 0xff)] }.encode(&mut bytes);
+    bytes
+}
+
+fn hangup(link: u64, why: HangupWhy) -> LinksOutput {
+    LinksOutput::Hangup { link: LinkId(link), why }
+}
+
+fn reachable(id: i64) -> LinksOutput {
+    LinksOutput::Reachable { server: ServerId(id), reachable: true }
+}
+
+/// PARITY `qcm.hello`, `qcm.observer`: what comes of each greeting.
+#[test]
+fn qcm_hello() {
+    let dial = |dial: u64, server: i64| LinksOutput::Dial {
+        dial: DialId(dial),
+        server: ServerId(server),
+        addresses: vec![address(server)],
+        timeout: Duration::from_secs(5),
+    };
+    let mut lone = Lone::new();
+    assert_eq!(lone.accept(1, &greeting(3)), [reachable(3)]);
+    assert_eq!(
+        lone.accept(2, &greeting(3)),
+        [hangup(1, HangupWhy::Duplicate)],
+        "a new link to the same server"
+    );
+    assert_eq!(lone.accept(3, &greeting(1)), [hangup(3, HangupWhy::Duplicate), dial(1, 1)]);
+    assert_eq!(lone.accept(4, &greeting(1)), [hangup(4, HangupWhy::Duplicate)], "an attempt is under way");
+    assert_eq!(lone.accept(5, &greeting(2)), [hangup(5, HangupWhy::Unwanted)], "its own id");
+    assert_eq!(lone.accept(6, &greeting(-3)), [hangup(6, HangupWhy::BadMessage)]);
+    assert_eq!(lone.accept(7, &[0xff; 8]), [hangup(7, HangupWhy::BadMessage)]);
+    assert_eq!(lone.accept(8, &greeting(i64::MAX)), [reachable(-1)]);
+    assert_eq!(lone.accept(9, &greeting(i64::MAX)), [reachable(-2)]);
+    assert_eq!(lone.accept(10, &7_i64.to_be_bytes()), [reachable(7)], "a release before 3.5, no member");
+    assert_eq!(lone.accept(11, &greeting(0)), [hangup(11, HangupWhy::Duplicate), dial(2, 0)], "a stranger");
+    lone.links.on_dial_failed(lone.now, DialId(2));
+    assert_eq!(lone.links.poll_timeout(), None, "strangers are not tried twice");
+    // Server 1 is greeted, and the link stands at once.
+    lone.links.on_link_up(lone.now, LinkId(12), Origin::Dialed(DialId(1)));
+    let bytes = Bytes::from(greeting(2));
+    assert_eq!(lone.outputs(), [LinksOutput::Send { link: LinkId(12), bytes }, reachable(1)]);
+}
+
+/// PARITY `qcm.frame`: a frame that cannot be ends the link; one that says nothing that is understood does not.
+#[test]
+fn qcm_frame() {
+    let mut lone = Lone::new();
+    let mut stream = greeting(3);
+    stream.extend([0, 0, 0, 3, 1, 2, 3]);
+    stream.extend_from_slice(&encode_notification(&says(5)));
+    let received = LinksOutput::Received { from: ServerId(3), notification: says(5) };
+    for cut in 0..stream.len() {
+        let mut lone = Lone::new();
+        let mut found = lone.accept(1, &stream[..cut]);
+        lone.links.on_received(lone.now, LinkId(1), Bytes::copy_from_slice(&stream[cut..]));
+        found.extend(lone.outputs());
+        assert_eq!(found, [reachable(3), received.clone()], "cut at {cut}");
+    }
+    lone.accept(1, &stream);
+    lone.links.on_received(lone.now, LinkId(1), Bytes::from_static(&[0, 0, 0, 0]));
+    let down = LinksOutput::Reachable { server: ServerId(3), reachable: false };
+    assert_eq!(lone.outputs(), [hangup(1, HangupWhy::BadMessage), down]);
+    lone.links.on_received(lone.now, LinkId(1), Bytes::from_static(&[1]));
+    lone.links.on_link_down(lone.now, LinkId(1));
+    assert_eq!(lone.outputs(), [], "what comes of a link that was closed is nothing");
+}
+
+/// PARITY `qcm.timeouts` and the limits: who does not greet, too many that do not, and too many strangers.
+#[test]
+fn limits() {
+    let mut lone = Lone::new();
+    for link in 1..=64 {
+        assert_eq!(lone.accept(link, &greeting(3)[..10]), []);
+    }
+    assert_eq!(lone.accept(65, &[]), [hangup(1, HangupWhy::Unwanted)], "the oldest goes");
+    assert_eq!(lone.links.poll_timeout(), Some(Instant::ZERO + LIMIT));
+    lone.links.on_tick(Instant::from_millis(9999));
+    assert_eq!(lone.outputs(), []);
+    lone.now = Instant::ZERO + LIMIT;
+    lone.links.on_tick(lone.now);
+    let expected: Vec<_> = (2..=65).map(|link| hangup(link, HangupWhy::Timeout)).collect();
+    assert_eq!(lone.outputs(), expected);
+    for id in 100..164 {
+        let link = u64::try_from(id).expect("positive");
+        assert_eq!(lone.accept(link, &greeting(id)), [reachable(id)]);
+    }
+    assert_eq!(lone.accept(200, &greeting(200)), [hangup(200, HangupWhy::Unwanted)]);
+    assert_eq!(lone.accept(201, &greeting(3)), [reachable(3)], "a member always may");
+    lone.links.on_link_down(lone.now, LinkId(100));
+    lone.outputs();
+    assert_eq!(lone.accept(202, &greeting(200)), [reachable(200)], "a place is free again");
+}
+
+/// A peer that does not read: one notification waits, the newest.
+#[test]
+fn slow_reader() {
+    let mut lone = Lone::new();
+    lone.accept(1, &greeting(3));
+    let mut sent = 0;
+    for zxid in 0..100_000 {
+        lone.links.send(lone.now, ServerId(3), &says(zxid));
+        for output in lone.outputs() {
+            let LinksOutput::Send { bytes, .. } = output else { panic!("{output:?}") };
+            sent += bytes.len();
+        }
+    }
+    assert!(sent < 70_000, "{sent} bytes");
+    lone.links.on_drained(LinkId(1), sent);
+    let bytes = encode_notification(&says(99_999));
+    assert_eq!(lone.outputs(), [LinksOutput::Send { link: LinkId(1), bytes }]);
+}
+
+/// A lost link is made anew at once, then ever less often, also if the port refuses without delay; and not at all once
+/// there is a leader.
+#[test]
+fn redial() {
+    let mut lone = Lone::new();
+    lone.links.set_membership(&config(2).membership, None);
+    lone.links.set_looking(lone.now, true);
+    lone.outputs();
+    lone.links.on_link_up(lone.now, LinkId(1), Origin::Dialed(DialId(1)));
+    lone.now = Instant::from_millis(5000);
+    lone.links.on_link_down(lone.now, LinkId(1));
+    let mut attempts = vec![];
+    while lone.now < Instant::from_millis(10_000) {
+        for output in lone.outputs() {
+            if let LinksOutput::Dial { dial, .. } = output {
+                attempts.push(lone.now.as_millis() - 5000);
+                lone.links.on_dial_failed(lone.now, dial);
+            }
+        }
+        lone.now = lone.links.poll_timeout().expect("it looks");
+        lone.links.on_tick(lone.now);
+    }
+    assert_eq!(attempts, [0, 10, 30, 70, 150, 310, 630, 1270, 2270, 3270, 4270]);
+    lone.links.set_looking(lone.now, false);
+    lone.outputs();
+    assert_eq!(lone.links.poll_timeout(), None);
+}
