@@ -1,8 +1,9 @@
 //! The links on which votes travel: one to every server that this one talks to.
 //!
-//! Both sides may connect, and one link is enough, so there is a rule which one stays: that of the server with the greater
-//! id (PARITY `qcm.tiebreak`). Who connected says who it is. The side with the greater id that is connected to by one with
-//! a smaller closes that link and connects itself; the side with the smaller id just wanted to be noticed:
+//! Both sides may connect, and one link is enough, so there is a rule which one stays: that of the server with the
+//! greater id (PARITY `qcm.tiebreak`). Who connected says who it is. The side with the greater id that is connected
+//! to by one with a smaller closes that link and connects itself; the side with the smaller id just wanted to be
+//! noticed:
 //!
 //! ```text
 //!   server 1 connects first                       server 2 connects first
@@ -14,11 +15,12 @@
 //! A new link to a server takes the place of the old one, which is closed only then: which of them is dead is known
 //! to neither side, and nobody should look unreachable in between.
 //!
-//! A notification says all that the sender has to say. So at most one waits for each server, the newest, and on a new link the last one is said
-//! again, for it may have been lost with the old link (PARITY `qcm.queue`).
+//! A notification says all that the sender has to say. So at most one waits for each server, the newest, and on a
+//! new link the last one is said again, for it may have been lost with the old link (PARITY `qcm.queue`).
 //!
-//! ZooKeeper connects only when it has something to send. A server that looks connects here again by itself, at once
-//! after a link that had stood for a while, then ever less often: how soon votes flow decides how long there is no leader.
+//! ZooKeeper connects only when it has something to send. A server that looks connects here again by itself, at
+//! once after a link that had stood for a while, then ever less often: how soon votes flow decides how long there
+//! is no leader.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
@@ -403,8 +405,8 @@ impl Links {
         if server == self.me || !welcome {
             self.hang_up(now, link, HangupWhy::Unwanted);
         } else if unnumbered {
-            // Nobody could connect to a server without a number, so its own link stays. ZooKeeper compares the number that it
-            // gave to the observer, and closes the link.
+            // Nobody could connect to a server without a number, so its own link stays. ZooKeeper compares the
+            // number that it gave to the observer, and closes the link.
             self.unnumbered -= 1;
             self.establish(now, link, server, rest);
         } else if server > self.me {
@@ -415,8 +417,8 @@ impl Links {
         }
     }
 
-    /// A server with a smaller id wants to be connected to. A link to it that stands is of no use to it, it seems, but
-    /// it goes only when there is another.
+    /// A server with a smaller id wants to be connected to. A link to it that stands is of no use to it, it seems,
+    /// but it goes only when there is another.
     fn on_knock(&mut self, now: Instant, server: ServerId, addresses: Vec<Address>) {
         let peer = self.peers.entry(server).or_default();
         peer.claimed = addresses;

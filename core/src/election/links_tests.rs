@@ -207,8 +207,8 @@ impl Net {
     }
 }
 
-/// PARITY `qcm.tiebreak`: whoever connects first, and however messages cross, in the end one link stands between each two
-/// servers, everybody has heard everybody, and nobody was thought unreachable in between.
+/// PARITY `qcm.tiebreak`: whoever connects first, and however messages cross, in the end one link stands between
+/// each two servers, everybody has heard everybody, and nobody was thought unreachable in between.
 #[test]
 fn qcm_tiebreak() {
     for seed in 0..300 {
@@ -235,8 +235,8 @@ fn qcm_tiebreak() {
     }
 }
 
-/// PARITY `qcm.queue`: the newest of several notifications is sent, and the last one again on a new link; what was said
-/// before this server was settled is not.
+/// PARITY `qcm.queue`: the newest of several notifications is sent, and the last one again on a new link; what was
+/// said before this server was settled is not.
 #[test]
 fn qcm_queue() {
     let mut net = Net::new(2, 1);
@@ -399,8 +399,8 @@ fn slow_reader() {
     assert_eq!(lone.outputs(), [LinksOutput::Send { link: LinkId(1), bytes }]);
 }
 
-/// A lost link is made anew at once, then ever less often, also if the port refuses without delay; and not at all once
-/// there is a leader.
+/// A lost link is made anew at once, then ever less often, also if the port refuses without delay; and not at all
+/// once there is a leader.
 #[test]
 fn redial() {
     let mut lone = Lone::new();

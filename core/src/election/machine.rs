@@ -7,10 +7,11 @@
 //!                         └───────────────────────────────────────────────────────────────────┘
 //! ```
 //!
-//! A server that looks begins a round with a vote for itself and tells every voter. It takes over each better vote that it
-//! hears ([`super::vote::beats`]) and tells everybody again, so in the end all that can talk to each other vote alike. Who
-//! hears of a later round joins it and forgets what was said in earlier ones. A server that is settled answers those who
-//! look with the leader that it has, and who looks joins once a quorum and the leader itself say the same.
+//! A server that looks begins a round with a vote for itself and tells every voter. It takes over each better vote
+//! that it hears ([`super::vote::beats`]) and tells everybody again, so in the end all that can talk to each other
+//! vote alike. Who hears of a later round joins it and forgets what was said in earlier ones. A server that is
+//! settled answers those who look with the leader that it has, and who looks joins once a quorum and the leader
+//! itself say the same.
 //!
 //! The election promises nothing: two servers may decide differently, or on one that is gone. Only an epoch that a
 //! quorum accepted makes a leader; here it is only about who should try, and that it rarely be in vain.
@@ -49,9 +50,9 @@ pub enum ElectionOutput {
         /// What this server is to do: lead, follow or observe.
         state: PeerState,
     },
-    /// Those whose votes made the decision have turned away: a leader lost its quorum of votes, or a follower's leader
-    /// looks for one itself. Whoever has not begun to serve may as well look again at once, where it would wait for
-    /// nothing; afterwards this says nothing, for servers that joined later are not counted.
+    /// Those whose votes made the decision have turned away: a leader lost its quorum of votes, or a follower's
+    /// leader looks for one itself. Whoever has not begun to serve may as well look again at once, where it would
+    /// wait for nothing; afterwards this says nothing, for servers that joined later are not counted.
     Doubted,
     /// A server that looks heard of a configuration newer than its own (PARITY `fle.config`). If it is adopted, call
     /// [`Election::look`] again before any other output is taken; else ignore this, it is said once per version.
@@ -80,7 +81,8 @@ pub struct Election {
     phase: Phase,
     /// Servers that can be heard: what they send will arrive.
     reachable: BTreeSet<ServerId>,
-    /// Servers that looked, and are owed word of what comes of this election. At most all voters and [`WAITING_MAX`].
+    /// Servers that looked, and are owed word of what comes of this election. At most all voters and
+    /// [`WAITING_MAX`].
     waiting: BTreeSet<ServerId>,
     /// The newest version of a configuration that was reported.
     config_reported: i64,
@@ -145,8 +147,9 @@ impl Election {
         }
     }
 
-    /// Begins a round: the server has no leader, or its configuration changed while it was looking for one. Outputs that were not
-    /// taken yet are void. What `own` says must be durable: a quorum may elect this server because of it.
+    /// Begins a round: the server has no leader, or its configuration changed while it was looking for one. Outputs
+    /// that were not taken yet are void. What `own` says must be durable: a quorum may elect this server because of
+    /// it.
     pub fn look(&mut self, now: Instant, own: OwnHistory, view: View) {
         self.outputs.clear();
         // A peer that claims the last of all rounds starts them over; nobody is stuck behind it.
@@ -191,18 +194,18 @@ impl Election {
         }
     }
 
-    /// Whether the server can be heard: a link to it stands. Missing votes of those that cannot be are not waited for.
+    /// Whether the server can be heard: a link to it stands. Missing votes of those that cannot be are not waited
+    /// for.
     pub fn set_reachable(&mut self, now: Instant, server: ServerId, reachable: bool) {
         if !reachable {
             self.reachable.remove(&server);
             self.waiting.remove(&server);
-        } else if self.reachable.insert(server) {
-            if let Phase::Looking(looking) = &self.phase
-                && looking.view.is_voter(server)
-            {
-                let notification = looking.ballot(self.round);
-                self.outputs.push_back(ElectionOutput::Send { to: server, notification });
-            }
+        } else if self.reachable.insert(server)
+            && let Phase::Looking(looking) = &self.phase
+            && looking.view.is_voter(server)
+        {
+            let notification = looking.ballot(self.round);
+            self.outputs.push_back(ElectionOutput::Send { to: server, notification });
         }
         self.try_finish(now);
     }
@@ -224,8 +227,8 @@ impl Election {
                 if looking.view.is_voter(from) {
                     self.on_vote(now, from, notification);
                 } else if notification.state == PeerState::Looking {
-                    // ZooKeeper answers at once, with the leader of the election before. Nobody can make use of that;
-                    // who asks is told what comes of this one.
+                    // ZooKeeper answers at once, with the leader of the election before. Nobody can make use of
+                    // that; who asks is told what comes of this one.
                     self.remember_waiting(from);
                 }
             }
@@ -312,8 +315,8 @@ impl Election {
         let later = notification.election_epoch > self.round;
         if later && looking.finalize_at.is_some() && !beats(&vote, weight, &looking.proposal) {
             // A quorum agrees already, and others of it may have decided. Joining the later round would take a vote
-            // away that they counted, and leave a leader without followers; ZooKeeper, too, looks only at better votes
-            // here. The sender learns who leads in a moment.
+            // away that they counted, and leave a leader without followers; ZooKeeper, too, looks only at better
+            // votes here. The sender learns who leads in a moment.
             self.remember_waiting(from);
             return;
         }
@@ -357,9 +360,9 @@ impl Election {
         let decided = [&looking.votes, &looking.settled].into_iter().find_map(|votes| {
             let supporters = agreeing(votes, &heard);
             // Followers may not have noticed that their leader is gone, so it must say itself that it leads. This
-            // server knows best about itself: it does not lead, but may take up the leadership that a quorum gave it in
-            // this very round. In any other round that would be a relapse: those who look would elect in their round,
-            // and no two groups of servers would ever name the same one (ZOOKEEPER-1514).
+            // server knows best about itself: it does not lead, but may take up the leadership that a quorum gave
+            // it in this very round. In any other round that would be a relapse: those who look would elect in
+            // their round, and no two groups of servers would ever name the same one (ZOOKEEPER-1514).
             let leads = if vote.leader == me {
                 round == current_round
             } else {
@@ -412,12 +415,12 @@ impl Election {
 
     /// Ends the election if a quorum agrees with this server's vote and nobody need be waited for.
     ///
-    /// ZooKeeper waits in any case, 200 ms from when a quorum agrees, lest a better vote be under way. But a vote can
-    /// only be under way from a voter that a link leads to. Where all those agree already there is no better one: they
-    /// would have sent it in this place. And whoever no link leads to cannot send one, most of all the leader that was
-    /// just killed. So in these two cases, which are nearly all, the wait would be for nothing, and it
-    /// is most of the time that an ensemble is without a leader. What the wait may still miss, it misses in ZooKeeper
-    /// too: a server that connects later finds a leader, and follows it.
+    /// ZooKeeper waits in any case, 200 ms from when a quorum agrees, lest a better vote be under way. But a vote
+    /// can only be under way from a voter that a link leads to. Where all those agree already there is no better
+    /// one: they would have sent it in this place. And whoever no link leads to cannot send one, most of all the
+    /// leader that was just killed. So in these two cases, which are nearly all, the wait would be for nothing, and
+    /// it is most of the time that an ensemble is without a leader. What the wait may still miss, it misses in
+    /// ZooKeeper too: a server that connects later finds a leader, and follows it.
     fn try_finish(&mut self, now: Instant) {
         let Phase::Looking(looking) = &mut self.phase else { return };
         let supporters = agreeing(&looking.votes, &looking.mine(self.round));
@@ -443,9 +446,9 @@ impl Election {
         let leader = looking.proposal.leader;
         let gone = leader != self.me && !self.reachable.contains(&leader);
         if gone && looking.has_data && looking.view.is_candidate(self.me) && looking.given_up.insert(leader) {
-            // The best candidate told its vote and died. ZooKeeper elects it all the same, and begins anew when nobody
-            // could follow it; a new round, in which the dead says nothing, is sooner there. Only once for each, because it
-            // may be alive and only this server without a link to it.
+            // The best candidate told its vote and died. ZooKeeper elects it all the same, and begins anew when
+            // nobody could follow it; a new round, in which the dead says nothing, is sooner there. Only once for
+            // each, because it may be alive and only this server without a link to it.
             self.round = self.round.wrapping_add(1);
             looking.votes.clear();
             looking.proposal = looking.own;

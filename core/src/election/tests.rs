@@ -1,8 +1,8 @@
 //! Whole elections among machines in memory: named situations, and thousands of random ones.
 //!
-//! A [`Cluster`] has an [`Election`] for each server and carries their notifications, in order from each server to each
-//! other one, between pairs in any order that the generator likes. Time passes only while no notification is under way, so
-//! what is decided at time zero needed no wait.
+//! A [`Cluster`] has an [`Election`] for each server and carries their notifications, in order from each server to
+//! each other one, between pairs in any order that the generator likes. Time passes only while no notification is
+//! under way, so what is decided at time zero needed no wait.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec;
@@ -243,7 +243,8 @@ impl Cluster {
         }
     }
 
-    /// Whoever decides to lead has a history that nobody in some quorum is ahead of, so it has all that was committed.
+    /// Whoever decides to lead has a history that nobody in some quorum is ahead of, so it has all that was
+    /// committed.
     fn check_leader(&self, leader: ServerId) {
         let rank =
             |id: ServerId| (self.nodes[&id].history.current_epoch, self.nodes[&id].history.last_zxid, id);
@@ -272,8 +273,8 @@ impl Cluster {
     }
 }
 
-/// PARITY `fle.order`, `fle.finalize`: however notifications overtake each other, all elect the best vote, in no time,
-/// although nobody is missing only at the very end.
+/// PARITY `fle.order`, `fle.finalize`: however notifications overtake each other, all elect the best vote, in no
+/// time, although nobody is missing only at the very end.
 #[test]
 fn all_connected() {
     for seed in 0..300 {
@@ -386,8 +387,9 @@ fn fle_finalize() {
     assert!(cluster.now < Instant::from_millis(200));
 }
 
-/// ZOOKEEPER-975 and PARITY `fle.joinrunning`: the server with the highest id and the longest history joins an ensemble
-/// that has a leader, and follows; also after a restart, and when the leader has gone through several elections.
+/// ZOOKEEPER-975 and PARITY `fle.joinrunning`: the server with the highest id and the longest history joins an
+/// ensemble that has a leader, and follows; also after a restart, and when the leader has gone through several
+/// elections.
 #[test]
 fn zookeeper_975() {
     for seed in 0..200 {
@@ -437,8 +439,8 @@ fn zookeeper_2959_observers_do_not_count() {
     cluster.expect(2, [1, 2, 4, 5, 6, 7]);
 }
 
-/// ZOOKEEPER-1514: a server that looks hears that a quorum follows it, from an earlier round. It must not fall back into that
-/// round; in its own it may lead.
+/// ZOOKEEPER-1514: a server that looks hears that a quorum follows it, from an earlier round. It must not fall back
+/// into that round; in its own it may lead.
 #[test]
 fn zookeeper_1514() {
     for (round, leads) in [(1, false), (2, true), (3, false)] {
@@ -454,8 +456,8 @@ fn zookeeper_1514() {
     }
 }
 
-/// ZOOKEEPER-1732, 1805, 1818: servers that run name different rounds and zxids, for they joined at different times. One
-/// more can join all the same, once they name one epoch; and learns of the epoch without asking again.
+/// ZOOKEEPER-1732, 1805, 1818: servers that run name different rounds and zxids, for they joined at different
+/// times. One more can join all the same, once they name one epoch; and learns of the epoch without asking again.
 #[test]
 fn zookeeper_1732_join() {
     let (mut election, view) = alone(1, 3);
@@ -479,8 +481,8 @@ fn zookeeper_1732_join() {
     assert_eq!(answers.iter().map(|answer| answer.vote.peer_epoch).collect::<Vec<_>>(), [1, 2]);
 }
 
-/// ZOOKEEPER-3109: a voter turns away right after its vote was counted. The winner learns that its quorum is lost, and
-/// so does a follower whose leader looks again.
+/// ZOOKEEPER-3109: a voter turns away right after its vote was counted. The winner learns that its quorum is lost,
+/// and so does a follower whose leader looks again.
 #[test]
 fn zookeeper_3109() {
     let (mut election, view) = alone(2, 3);
@@ -616,8 +618,8 @@ fn dead_candidate() {
     }
 }
 
-/// Links go down and up, servers die and come back; never do two leaders of one round have a quorum. Then all is well,
-/// who leads or follows in vain looks again, and all come to follow one leader.
+/// Links go down and up, servers die and come back; never do two leaders of one round have a quorum. Then all is
+/// well, who leads or follows in vain looks again, and all come to follow one leader.
 #[test]
 fn random_faults() {
     for seed in 0..400 {

@@ -16,8 +16,8 @@ pub struct View {
 }
 
 impl View {
-    /// The view of a server whose configuration in force is `current`, with that text, and whose newest one, committed
-    /// or not, is `newest`. Until it is known which of two will hold, a quorum must be one in both.
+    /// The view of a server whose configuration in force is `current`, with that text, and whose newest one,
+    /// committed or not, is `newest`. Until it is known which of two will hold, a quorum must be one in both.
     pub fn new(current: Membership, newest: Option<Membership>, text: Bytes) -> Self {
         let next = newest.filter(|newest| newest.version() > current.version());
         Self { current, next, text }

@@ -8,11 +8,11 @@ pub const NOBODY: i64 = i64::MIN;
 /// The vote of a server that cannot be elected: every other one beats it.
 pub const BLANK: Vote = Vote { leader: ServerId(NOBODY), zxid: Zxid(NOBODY), peer_epoch: NOBODY };
 
-/// Whether `new` should replace `old`: the later epoch, then the longer history, then the greater id. `weight` is what
-/// the vote of `new`'s candidate counts; one that counts nothing is never preferred (PARITY `fle.order`).
+/// Whether `new` should replace `old`: the later epoch, then the longer history, then the greater id. `weight` is
+/// what the vote of `new`'s candidate counts; one that counts nothing is never preferred (PARITY `fle.order`).
 ///
-/// The epoch comes first because a history of a later epoch was agreed on by a quorum that knew all that was committed
-/// before; a longer history of an earlier epoch has only more of what was never committed.
+/// The epoch comes first because a history of a later epoch was agreed on by a quorum that knew all that was
+/// committed before; a longer history of an earlier epoch has only more of what was never committed.
 pub fn beats(new: &Vote, weight: i64, old: &Vote) -> bool {
     let rank = |vote: &Vote| (vote.peer_epoch, vote.zxid, vote.leader);
     weight != 0 && rank(new) > rank(old)
@@ -34,10 +34,10 @@ pub struct HeardVote {
 impl HeardVote {
     /// Whether two votes name the same leader of the same election.
     ///
-    /// Of servers that look, everything counts. Of two that follow or lead, zxid and round do not: they are from when
-    /// each of them decided, and one that joined later decided on other grounds (ZOOKEEPER-1732, 1805). The epoch does, because each
-    /// is used by one leader once; unless just one of the two is from before 3.4.6, which kept the epoch of the vote where
-    /// later ones put the epoch that was begun with it.
+    /// Of servers that look, everything counts. Of two that follow or lead, zxid and round do not: they are from
+    /// when each of them decided, and one that joined later decided on other grounds (ZOOKEEPER-1732, 1805). The
+    /// epoch does, because each is used by one leader once; unless just one of the two is from before 3.4.6, which
+    /// kept the epoch of the vote where later ones put the epoch that was begun with it.
     pub fn agrees_with(&self, other: &Self) -> bool {
         if self.state == PeerState::Looking || other.state == PeerState::Looking {
             return self.vote == other.vote && self.round == other.round;

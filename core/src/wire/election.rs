@@ -1,9 +1,9 @@
 //! The election port: the greeting of whoever connects, and the notifications behind it (PARITY `qcm.hello`,
 //! `qcm.frame`, `fle.msg`).
 //!
-//! The side that connected says who it is, once; the other side answers nothing. From then on both send frames: four
-//! bytes of length, then a notification. Nothing ends a greeting but its own lengths, so it is decoded from the front
-//! of the stream, and what is left belongs to the first frame.
+//! The side that connected says who it is, once; the other side answers nothing. From then on both send frames:
+//! four bytes of length, then a notification. Nothing ends a greeting but its own lengths, so it is decoded from
+//! the front of the stream, and what is left belongs to the first frame.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -190,8 +190,8 @@ pub fn decode_notification(frame: &Bytes) -> Result<Notification, DecodeError> {
     Ok(Notification { state, vote, election_epoch, version, config })
 }
 
-/// The version that a configuration's text says it has (`version=` and a hexadecimal number), 0 if it says none. Whether
-/// the rest of the text makes sense is not looked at.
+/// The version that a configuration's text says it has (`version=` and a hexadecimal number), 0 if it says none.
+/// Whether the rest of the text makes sense is not looked at.
 pub fn config_version(config: &[u8]) -> i64 {
     let version = |line: &[u8]| {
         let digits = core::str::from_utf8(line.strip_prefix(b"version=")?).ok()?;
