@@ -129,7 +129,7 @@ impl Net {
                     host.unreachable_events += usize::from(!reachable);
                 }
                 LinksOutput::Received { from, notification } => {
-                    host.heard.push((from, notification.vote.zxid.0))
+                    host.heard.push((from, notification.vote.zxid.0));
                 }
                 LinksOutput::Send { link, bytes } => {
                     if let Some(&(other, end)) = self.ends.get(&link) {
@@ -254,7 +254,7 @@ fn qcm_queue() {
     net.run(2000);
     net.break_link(1, 2);
     net.run(1000);
-    assert_eq!(net.hosts[&ServerId(1)].reachable[&ServerId(2)], true);
+    assert!(net.hosts[&ServerId(1)].reachable[&ServerId(2)]);
     assert_eq!(net.hosts[&ServerId(1)].heard.len(), 2);
 }
 
