@@ -51,6 +51,9 @@ mod tests {
     /// A stream that ZooKeeper 3.9.3 wrote: two sessions, four ACLs, seven znodes.
     const GOLDEN: &[u8] = include_bytes!("../../tests/golden/snapshot.stream");
 
+    /// A snapshot, and what is behind it.
+    type Found = Option<(Vec<u8>, Vec<u8>)>;
+
     type Node = (String, Option<Vec<u8>>, i64, StatPersisted);
 
     fn encode(sessions: &[(i64, i32)], acls: &[(i64, AclList)], nodes: &[Node]) -> Vec<u8> {
@@ -71,7 +74,7 @@ mod tests {
     }
 
     /// What a decoder finds in the bytes, in pieces of this size, written anew; and what it leaves.
-    fn decode(bytes: &[u8], piece: usize) -> Result<Option<(Vec<u8>, Vec<u8>)>, DecodeError> {
+    fn decode(bytes: &[u8], piece: usize) -> Result<Found, DecodeError> {
         let mut decoder = Decoder::stream(LIMIT);
         let (mut sessions, mut acls, mut nodes) = (vec![], vec![], vec![]);
         let mut pieces = bytes.chunks(piece);
