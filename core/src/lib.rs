@@ -53,3 +53,4 @@ pub mod time;
 pub mod tree;
 pub mod types;
 pub mod wire;
+pub mod zab;

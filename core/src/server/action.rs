@@ -1,5 +1,6 @@
 //! Everything that a server can ask for.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -8,8 +9,10 @@ use bytes::Bytes;
 
 use super::event::Event;
 use super::input::PeerPort;
+use crate::recovery::RecoveryError;
 use crate::store::{DiskError, DiskOp};
-use crate::types::{Address, ConnId, DialId, LinkId, ServerId};
+pub use crate::types::HangupReason;
+use crate::types::{Address, ConnId, DialId, LinkId, ServerId, Zxid};
 
 /// Something to be done, in the order in which it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,6 +114,10 @@ pub enum CloseReason {
     TooManyConnections,
     /// The client asked for an unknown operation.
     UnknownOperation,
+    /// The server has no leader any more, or leads no more.
+    LeaderLost,
+    /// The server has no leader yet.
+    NotServing,
     /// A large request was refused for want of room.
     LargeRequest,
     /// The client does not read what it asked for.
@@ -119,28 +126,18 @@ pub enum CloseReason {
     Shutdown,
 }
 
-/// Why a link to another server was closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HangupReason {
-    /// The other server sent something that it should not have, or that nobody understands.
-    BadMessage,
-    /// Another link to the same server took its place.
-    Duplicate,
-    /// The role in which it was used is over.
-    RoleOver,
-    /// The other server does not read what it is sent.
-    SlowReader,
-    /// Nothing was heard from the other server in time.
-    Timeout,
-    /// Whoever connected is not a member that may.
-    Unwanted,
-}
-
 /// Why a server stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HaltReason {
     /// It was asked to, and everything acknowledged is durable.
     Shutdown,
+    /// The leader asked for the log to be cut, and that cannot be done.
+    Rewind {
+        /// Behind which transaction.
+        zxid: Zxid,
+        /// Why not.
+        error: Box<RecoveryError>,
+    },
     /// The disk failed. What was not acknowledged may or may not be found at the next start.
     Disk {
         /// What was being done.

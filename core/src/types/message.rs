@@ -192,3 +192,20 @@ pub enum Message {
     /// Leader: a quorum has all that my epoch begins with; serve your clients.
     UpToDate,
 }
+
+/// Why a link to another server was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HangupReason {
+    /// The other server sent something that it should not have, or that nobody understands.
+    BadMessage,
+    /// Another link to the same server took its place.
+    Duplicate,
+    /// The role in which it was used is over.
+    RoleOver,
+    /// The other server does not read what it is sent.
+    SlowReader,
+    /// Nothing was heard from the other server in time.
+    Timeout,
+    /// Whoever connected is not a member that may.
+    Unwanted,
+}

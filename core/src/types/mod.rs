@@ -18,7 +18,7 @@ pub use ids::{ConnId, DialId, DialIds, LinkId, ServerId, SessionId, Ticket};
 pub use membership::{
     Address, EntryProblem, Member, MemberRole, Membership, MembershipError, ReconfigureError,
 };
-pub use message::{LearnerInfo, Message, Notification, PeerState, Vote};
+pub use message::{HangupReason, LearnerInfo, Message, Notification, PeerState, Vote};
 pub use op_code::OpCode;
 pub use stat::{Stat, StatPersisted};
 pub use txn::{CreateTxn, NodeKind, SubTxn, Txn, TxnDigest, TxnHeader};

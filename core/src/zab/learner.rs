@@ -1,0 +1,591 @@
+//! Following: into a leader's epoch, and then along with it. Observers do the same without a word that counts.
+//!
+//! The drawing in [`super`] has both sides. What the leader says while this server is busy with its disk (cutting its
+//! log, installing a snapshot) is not looked at until that is done: [`Learner::takes_messages`].
+//!
+//! ZooKeeper applies what comes between SNAP or TRUNC and NEWLEADER to memory alone and takes a snapshot then; here it
+//! all goes to the log, behind a snapshot or a cut that is durable already. So there is one rule for what may be
+//! acknowledged: what the log has durable.
+
+use alloc::collections::VecDeque;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use super::leader::{OwnHistory, PROTOCOL_VERSION, beginning};
+use crate::config::EnsembleConfig;
+use crate::time::Instant;
+use crate::types::{HangupReason, LearnerInfo, LinkId, Message, ServerId, SessionId, Zxid};
+
+/// How often to connect before the leader is given up (PARITY `sync.connect`).
+const CONNECT_ATTEMPTS_MAX: u32 = 5;
+
+/// Where a learner is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Not connected; the next attempt is due then, or under way.
+    Dialing {
+        due: Option<Instant>,
+    },
+    /// It has said who it is.
+    Introduced,
+    /// The leader's epoch is on its way to the disk.
+    SavingAccepted,
+    /// It has promised; DIFF, TRUNC or SNAP comes next.
+    Promised,
+    /// Its log is being cut.
+    Rewinding,
+    /// The bytes of a snapshot come, or are on their way to the disk.
+    Snapshot,
+    /// Proposals come.
+    Synchronizing,
+    /// NEWLEADER has come; the log is not durable up to there.
+    SavingHistory {
+        last: Zxid,
+    },
+    /// It is; the epoch is on its way to the disk.
+    SavingCurrent,
+    /// It has acknowledged NEWLEADER.
+    Acknowledged,
+    /// It serves.
+    Following,
+    Over,
+}
+
+/// Why a learner gave up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LostReason {
+    /// The leader said something that makes no sense here.
+    BadMessage,
+    /// Those who voted for the leader look for another one.
+    Doubted,
+    /// The leader leads an epoch older than one promised.
+    EpochTooOld,
+    /// The link broke.
+    LinkDown,
+    /// A proposal is missing, or came twice.
+    NotContiguous,
+    /// Nothing was heard of the leader in time.
+    Timeout,
+    /// The leader could not be connected to.
+    Unreachable,
+}
+
+/// What a learner wants done, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LearnerOutput {
+    /// Everything in the log up to here is committed.
+    Commit {
+        /// The last one.
+        zxid: Zxid,
+    },
+    /// Connect to the leader's quorum port, then call [`Learner::on_link_up`] or [`Learner::on_dial_failed`].
+    Dial,
+    /// Close the link.
+    Hangup {
+        /// Which.
+        link: LinkId,
+        /// Why.
+        why: HangupReason,
+    },
+    /// Log a transaction, and call [`Learner::on_durable`] once that is done.
+    Log {
+        /// Which.
+        zxid: Zxid,
+        /// Its header, body and digest.
+        txn: Bytes,
+    },
+    /// It is over; look for a leader.
+    Lost {
+        /// Why.
+        why: LostReason,
+    },
+    /// The leader asks for a sign of life, which names the sessions heard from.
+    Pinged,
+    /// Read a snapshot from the link, make it the database, durably, then call [`Learner::on_snapshot_installed`].
+    ReceiveSnapshot {
+        /// Its last transaction.
+        zxid: Zxid,
+    },
+    /// The leader said whether a session lives.
+    Revalidated {
+        /// Which.
+        session: SessionId,
+        /// Whether it does.
+        valid: bool,
+    },
+    /// Cut the log behind this transaction, durably, then call [`Learner::on_rewound`].
+    Rewind {
+        /// The last one to keep.
+        zxid: Zxid,
+    },
+    /// Make `acceptedEpoch` durable, then call [`Learner::on_accepted_saved`].
+    SaveAccepted {
+        /// The epoch.
+        epoch: i64,
+    },
+    /// Make `currentEpoch` durable, then call [`Learner::on_current_saved`].
+    SaveCurrent {
+        /// The epoch.
+        epoch: i64,
+    },
+    /// Say something to the leader.
+    Send {
+        /// On which link.
+        link: LinkId,
+        /// What.
+        message: Message,
+    },
+    /// Serve clients.
+    Serve,
+    /// The oldest sync that was asked for is answered, once everything committed so far is applied.
+    Synced,
+}
+
+/// What a learner begins with.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    /// This server.
+    pub me: ServerId,
+    /// Whom to follow.
+    pub leader: ServerId,
+    /// Whether this server has no vote.
+    pub observer: bool,
+    /// The version of the configuration it knows.
+    pub config_version: i64,
+    /// What it has promised, and what it has.
+    pub own: OwnHistory,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Learner {
+    me: ServerId,
+    leader: ServerId,
+    observer: bool,
+    own: OwnHistory,
+    config_version: i64,
+    phase: Phase,
+    link: Option<LinkId>,
+    attempts: u32,
+    connect_delay: Duration,
+    init_time: Duration,
+    sync_time: Duration,
+    /// The leader's epoch, once it has said so.
+    epoch: i64,
+    /// Behind a snapshot of ZooKeeper's: what it has already may come again.
+    skip_known: bool,
+    /// The newest transaction given to the log.
+    logged: Zxid,
+    durable: Zxid,
+    /// What was logged and neither acknowledged nor known to be committed, oldest first.
+    unacked: VecDeque<Zxid>,
+    committed: Zxid,
+    /// When something must have come.
+    deadline: Instant,
+    outputs: VecDeque<LearnerOutput>,
+}
+
+impl Learner {
+    /// Begins to follow.
+    pub fn new(start: Start, tick: Duration, config: &EnsembleConfig, now: Instant) -> Self {
+        let Start { me, leader, observer, config_version, own } = start;
+        Self {
+            me,
+            leader,
+            observer,
+            own,
+            config_version,
+            phase: Phase::Dialing { due: None },
+            link: None,
+            attempts: 1,
+            connect_delay: config.leader_connect_delay,
+            init_time: tick * config.init_limit,
+            sync_time: tick * config.sync_limit,
+            epoch: 0,
+            skip_known: false,
+            logged: own.last_zxid,
+            durable: own.last_zxid,
+            unacked: VecDeque::new(),
+            committed: Zxid::ZERO,
+            deadline: now + tick * config.init_limit,
+            outputs: VecDeque::from([LearnerOutput::Dial]),
+        }
+    }
+
+    /// What is to be done next, if anything: call until `None`.
+    pub fn poll_output(&mut self) -> Option<LearnerOutput> {
+        self.outputs.pop_front()
+    }
+
+    /// Whom it follows.
+    pub const fn leader(&self) -> ServerId {
+        self.leader
+    }
+
+    /// The epoch it follows in; 0 before the leader has said so.
+    pub const fn epoch(&self) -> i64 {
+        self.epoch
+    }
+
+    /// The link to the leader.
+    pub const fn link(&self) -> Option<LinkId> {
+        self.link
+    }
+
+    /// Whether clients are served.
+    pub fn is_serving(&self) -> bool {
+        self.phase == Phase::Following
+    }
+
+    /// Whether its word counts nowhere.
+    pub const fn is_observer(&self) -> bool {
+        self.observer
+    }
+
+    /// Whether messages may be given to it now; if not, they wait.
+    pub const fn takes_messages(&self) -> bool {
+        !matches!(
+            self.phase,
+            Phase::SavingAccepted
+                | Phase::Rewinding
+                | Phase::Snapshot
+                | Phase::SavingHistory { .. }
+                | Phase::SavingCurrent
+                | Phase::Over
+        )
+    }
+
+    /// The link to the leader stands.
+    pub fn on_link_up(&mut self, link: LinkId) {
+        if !matches!(self.phase, Phase::Dialing { .. }) {
+            let why = HangupReason::RoleOver;
+            return self.outputs.push_back(LearnerOutput::Hangup { link, why });
+        }
+        self.link = Some(link);
+        self.phase = Phase::Introduced;
+        let accepted_epoch = self.own.accepted_epoch;
+        let info = LearnerInfo {
+            server: Some(self.me),
+            protocol_version: PROTOCOL_VERSION,
+            config_version: self.config_version,
+        };
+        self.send(if self.observer {
+            Message::ObserverInfo { accepted_epoch, info }
+        } else {
+            Message::FollowerInfo { accepted_epoch, info }
+        });
+    }
+
+    /// The leader could not be connected to.
+    pub fn on_dial_failed(&mut self, now: Instant) {
+        if self.phase != (Phase::Dialing { due: None }) {
+            return;
+        }
+        if self.attempts >= CONNECT_ATTEMPTS_MAX {
+            return self.lose(LostReason::Unreachable);
+        }
+        self.attempts += 1;
+        self.phase = Phase::Dialing { due: Some(now + self.connect_delay) };
+    }
+
+    /// The link broke.
+    pub fn on_link_down(&mut self, link: LinkId) {
+        if self.link == Some(link) {
+            self.link = None;
+            self.lose(LostReason::LinkDown);
+        }
+    }
+
+    /// Bytes came from the leader, or this server's own disk is done with what the leader had to wait for: it has as
+    /// long again for what comes next, however much there is.
+    pub fn heard(&mut self, now: Instant) {
+        let limit = if self.phase == Phase::Following { self.sync_time } else { self.init_time };
+        self.deadline = now + limit;
+    }
+
+    /// The leader said something.
+    ///
+    /// # Panics
+    /// If it does not [take messages](Self::takes_messages).
+    pub fn on_message(&mut self, message: Message, now: Instant) {
+        assert!(self.takes_messages(), "a message while the disk is at work");
+        match (self.phase, message) {
+            (Phase::Introduced, Message::LeaderInfo { epoch, .. }) => self.on_leader_info(epoch),
+            (Phase::Promised, Message::Diff { .. }) => self.on_diff(),
+            (Phase::Promised, Message::Trunc { zxid }) => {
+                self.phase = Phase::Rewinding;
+                self.outputs.push_back(LearnerOutput::Rewind { zxid });
+            }
+            (Phase::Promised, Message::Snap { zxid }) => {
+                self.phase = Phase::Snapshot;
+                self.outputs.push_back(LearnerOutput::ReceiveSnapshot { zxid });
+            }
+            (Phase::Synchronizing, Message::NewLeader { zxid, .. }) => self.on_new_leader(zxid),
+            (Phase::Acknowledged, Message::UpToDate) => self.on_up_to_date(now),
+            (
+                Phase::Synchronizing | Phase::Acknowledged | Phase::Following,
+                message @ (Message::Proposal { .. }
+                | Message::Commit { .. }
+                | Message::CommitAndActivate { .. }
+                | Message::Inform { .. }
+                | Message::InformAndActivate { .. }),
+            ) => self.on_history(message),
+            // Java's leader pings whoever it has begun to send to.
+            (Phase::Synchronizing | Phase::Acknowledged, Message::Ping { .. }) => {}
+            (Phase::Following, Message::Ping { .. }) => self.outputs.push_back(LearnerOutput::Pinged),
+            (Phase::Following, Message::Revalidated { session, valid }) => {
+                self.outputs.push_back(LearnerOutput::Revalidated { session, valid });
+            }
+            (Phase::Following, Message::Sync) => self.outputs.push_back(LearnerOutput::Synced),
+            _ => self.fail(LostReason::BadMessage),
+        }
+    }
+
+    /// PARITY `quorum.leaderinfo`, `quorum.ackepoch`.
+    fn on_leader_info(&mut self, epoch: i64) {
+        if epoch < self.own.accepted_epoch {
+            return self.fail(LostReason::EpochTooOld);
+        }
+        self.epoch = epoch;
+        if epoch > self.own.accepted_epoch {
+            self.phase = Phase::SavingAccepted;
+            self.outputs.push_back(LearnerOutput::SaveAccepted { epoch });
+            return;
+        }
+        // Promised before, maybe to another leader: this answer must not count as a promise.
+        self.promise(-1);
+    }
+
+    /// `acceptedEpoch` is durable.
+    pub fn on_accepted_saved(&mut self, epoch: i64) {
+        self.own.accepted_epoch = epoch;
+        if self.phase == Phase::SavingAccepted && epoch == self.epoch {
+            self.promise(i32::try_from(self.own.current_epoch).unwrap_or(i32::MAX));
+        }
+    }
+
+    fn promise(&mut self, current_epoch: i32) {
+        self.phase = Phase::Promised;
+        self.send(Message::AckEpoch { last_zxid: self.own.last_zxid, current_epoch });
+    }
+
+    /// The leader has everything that is in the log here.
+    fn on_diff(&mut self) {
+        self.phase = Phase::Synchronizing;
+        self.commit(self.logged);
+    }
+
+    /// The log ends at `last_zxid` now, durably. That is what was asked for, or something older: then the leader has to
+    /// hear of it.
+    pub fn on_rewound(&mut self, asked: Zxid, last_zxid: Zxid) {
+        if self.phase != Phase::Rewinding {
+            return;
+        }
+        self.logged = last_zxid;
+        self.durable = last_zxid;
+        if last_zxid != asked {
+            return self.fail(LostReason::NotContiguous);
+        }
+        self.phase = Phase::Synchronizing;
+        self.commit(last_zxid);
+    }
+
+    /// The snapshot is the database, and durable.
+    pub fn on_snapshot_installed(&mut self, zxid: Zxid) {
+        if self.phase != Phase::Snapshot {
+            return;
+        }
+        self.logged = zxid;
+        self.durable = zxid;
+        self.skip_known = true;
+        self.phase = Phase::Synchronizing;
+        self.commit(zxid);
+    }
+
+    /// The snapshot cannot be had: the bytes are none.
+    pub fn on_snapshot_refused(&mut self) {
+        if self.phase == Phase::Snapshot {
+            self.fail(LostReason::BadMessage);
+        }
+    }
+
+    fn commit(&mut self, zxid: Zxid) {
+        self.committed = self.committed.max(zxid);
+        // While it catches up nobody counts its acknowledgements of what a quorum has anyway.
+        if !self.acknowledges() {
+            while self.unacked.pop_front_if(|oldest| *oldest <= zxid).is_some() {}
+        }
+        self.outputs.push_back(LearnerOutput::Commit { zxid });
+    }
+
+    fn on_history(&mut self, message: Message) {
+        match message {
+            Message::Proposal { zxid, txn } if !self.observer => self.on_proposal(zxid, txn),
+            Message::Commit { zxid } | Message::CommitAndActivate { zxid, .. } => self.on_commit(zxid),
+            Message::Inform { zxid, txn } | Message::InformAndActivate { zxid, txn, .. } if self.observer => {
+                self.on_proposal(zxid, txn);
+                self.on_commit(zxid);
+            }
+            // Java's leader brings observers up to date with proposals and commits, too.
+            Message::Proposal { zxid, txn } if self.phase == Phase::Synchronizing => {
+                self.on_proposal(zxid, txn);
+            }
+            _ => self.fail(LostReason::BadMessage),
+        }
+    }
+
+    /// PARITY `sync.contiguous`.
+    fn on_proposal(&mut self, zxid: Zxid, txn: Bytes) {
+        if self.skip_known && zxid <= self.logged {
+            return;
+        }
+        if !follows(self.logged, zxid) {
+            return self.fail(LostReason::NotContiguous);
+        }
+        self.skip_known = false;
+        self.logged = zxid;
+        if !self.observer {
+            self.unacked.push_back(zxid);
+        }
+        self.outputs.push_back(LearnerOutput::Log { zxid, txn });
+    }
+
+    fn on_commit(&mut self, zxid: Zxid) {
+        if self.phase == Phase::Over || zxid <= self.committed {
+            return;
+        }
+        if zxid > self.logged {
+            return self.fail(LostReason::NotContiguous);
+        }
+        self.commit(zxid);
+    }
+
+    /// PARITY `sync.newleader.learner`.
+    fn on_new_leader(&mut self, zxid: Zxid) {
+        if zxid != beginning(self.epoch) {
+            return self.fail(LostReason::BadMessage);
+        }
+        self.phase = Phase::SavingHistory { last: self.logged };
+        self.save_epoch_behind_history();
+    }
+
+    fn save_epoch_behind_history(&mut self) {
+        if let Phase::SavingHistory { last } = self.phase
+            && self.durable >= last
+        {
+            self.phase = Phase::SavingCurrent;
+            self.outputs.push_back(LearnerOutput::SaveCurrent { epoch: self.epoch });
+        }
+    }
+
+    /// `currentEpoch` is durable.
+    pub fn on_current_saved(&mut self, epoch: i64) {
+        self.own.current_epoch = epoch;
+        if self.phase != Phase::SavingCurrent || epoch != self.epoch {
+            return;
+        }
+        self.phase = Phase::Acknowledged;
+        self.send(Message::Ack { zxid: beginning(self.epoch) });
+        // What NEWLEADER's acknowledgement does not speak for: it is not committed yet.
+        self.acknowledge();
+    }
+
+    /// PARITY `sync.uptodate.ack`.
+    fn on_up_to_date(&mut self, now: Instant) {
+        self.phase = Phase::Following;
+        self.deadline = now + self.sync_time;
+        self.send(Message::Ack { zxid: beginning(self.epoch) });
+        self.outputs.push_back(LearnerOutput::Serve);
+    }
+
+    /// The log is durable up to here.
+    pub fn on_durable(&mut self, zxid: Zxid) {
+        self.durable = self.durable.max(zxid);
+        self.save_epoch_behind_history();
+        if self.acknowledges() {
+            self.acknowledge();
+        }
+    }
+
+    const fn acknowledges(&self) -> bool {
+        matches!(self.phase, Phase::Acknowledged | Phase::Following)
+    }
+
+    /// Every transaction is acknowledged by itself: a leader of ZooKeeper's counts each.
+    fn acknowledge(&mut self) {
+        while let Some(zxid) = self.unacked.pop_front_if(|oldest| *oldest <= self.durable) {
+            self.send(Message::Ack { zxid });
+        }
+    }
+
+    /// Says something to the leader that is not the protocol's own business: a request, a session, a sign of life.
+    pub fn say(&mut self, message: Message) {
+        if self.phase == Phase::Following {
+            self.send(message);
+        }
+    }
+
+    fn send(&mut self, message: Message) {
+        if let Some(link) = self.link {
+            self.outputs.push_back(LearnerOutput::Send { link, message });
+        }
+    }
+
+    /// When [`Learner::on_tick`] is next worth calling.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Dialing { due: Some(due) } => Some(due.min(self.deadline)),
+            _ => self.takes_messages().then_some(self.deadline),
+        }
+    }
+
+    /// Time passed.
+    pub fn on_tick(&mut self, now: Instant) {
+        if self.phase == Phase::Over {
+            return;
+        }
+        // While this server is busy with its own disk the leader owes nothing.
+        if now >= self.deadline && self.takes_messages() {
+            return self.fail(LostReason::Timeout);
+        }
+        if let Phase::Dialing { due: Some(due) } = self.phase
+            && now >= due
+        {
+            self.phase = Phase::Dialing { due: None };
+            self.outputs.push_back(LearnerOutput::Dial);
+        }
+    }
+
+    /// The leader is of no use: hangs up and gives up.
+    pub fn fail(&mut self, why: LostReason) {
+        if let Some(link) = self.link.take() {
+            let why = match why {
+                LostReason::BadMessage | LostReason::NotContiguous => HangupReason::BadMessage,
+                LostReason::Timeout => HangupReason::Timeout,
+                LostReason::Doubted
+                | LostReason::EpochTooOld
+                | LostReason::LinkDown
+                | LostReason::Unreachable => HangupReason::RoleOver,
+            };
+            self.outputs.push_back(LearnerOutput::Hangup { link, why });
+        }
+        self.lose(why);
+    }
+
+    fn lose(&mut self, why: LostReason) {
+        if self.phase != Phase::Over {
+            self.phase = Phase::Over;
+            self.outputs.push_back(LearnerOutput::Lost { why });
+        }
+    }
+}
+
+/// Whether `next` is the transaction after `last`, or the first one of a later epoch.
+const fn follows(last: Zxid, next: Zxid) -> bool {
+    if next.epoch() == last.epoch() {
+        next.counter() == last.counter().wrapping_add(1) && next.0 > last.0
+    } else {
+        next.epoch() > last.epoch() && next.counter() == 1
+    }
+}
