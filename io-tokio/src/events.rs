@@ -36,6 +36,8 @@ pub(crate) fn log(event: &Event) {
         Event::Committed { zxid } => tracing::trace!(%zxid, "committed"),
         Event::EpochAccepted { epoch } => tracing::info!(epoch, "epoch accepted"),
         Event::EpochCurrent { epoch } => tracing::info!(epoch, "epoch begun"),
+        Event::LeaderLost { why } => tracing::warn!(?why, "leader lost"),
+        Event::Rewound { asked, last_zxid } => tracing::warn!(%asked, %last_zxid, "log cut"),
         Event::RoleTaken { role, epoch, leader } => {
             tracing::info!(?role, epoch, leader = leader.map(|leader| leader.0), "role taken");
         }
@@ -47,6 +49,8 @@ pub(crate) fn log(event: &Event) {
         }
         Event::SessionExpired { session } => tracing::info!(%session, "session expired"),
         Event::SessionClosed { session } => tracing::debug!(%session, "session closed"),
+        Event::SnapshotInstalled { zxid } => tracing::info!(%zxid, "snapshot received"),
+        Event::SteppedDown { why } => tracing::warn!(?why, "stepped down"),
         Event::SnapshotStarted { zxid } => tracing::info!(%zxid, "snapshot started"),
         Event::SnapshotFinished { zxid } => tracing::info!(%zxid, "snapshot finished"),
         Event::SnapshotFailed { zxid, error } => {

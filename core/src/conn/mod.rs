@@ -16,7 +16,7 @@ pub use self::table::ConnTable;
 use crate::auth::Identities;
 use crate::config::Config;
 use crate::time::{Instant, Now};
-use crate::types::{ConnId, Id, SessionId, Zxid};
+use crate::types::{ConnId, Id, OpCode, SessionId, Zxid};
 use crate::wire::frame::Deframer;
 
 /// Where a connection is in its life.
@@ -41,8 +41,24 @@ pub enum Phase {
 /// one before it waits, too.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Waiting {
+    /// A write that was sent to the leader.
+    Forwarded {
+        /// The client's number of it.
+        cxid: i32,
+        /// What was asked for.
+        op: OpCode,
+        /// When.
+        received: Instant,
+    },
     /// A read, with its frame.
     Read {
+        /// Header and body as they came.
+        frame: Bytes,
+        /// When.
+        received: Instant,
+    },
+    /// A sync that the leader has not answered. Once it has, it is a read.
+    Sync {
         /// Header and body as they came.
         frame: Bytes,
         /// When.

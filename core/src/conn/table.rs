@@ -72,6 +72,13 @@ impl ConnTable {
         }
     }
 
+    /// Every connection, in order.
+    pub fn ids(&self) -> Vec<ConnId> {
+        let mut ids: Vec<ConnId> = self.conns.keys().copied().collect();
+        ids.sort_unstable();
+        ids
+    }
+
     /// How many connections the address has.
     pub fn count_of(&self, from: IpAddr) -> usize {
         self.by_address.get(&from).copied().unwrap_or(0)

@@ -190,6 +190,11 @@ impl LogReader {
         Some(DiskOp::Read { ticket, file: current.file.clone(), offset, len: READ_BYTES })
     }
 
+    /// The read in flight.
+    pub fn in_flight(&self) -> Option<Ticket> {
+        self.in_flight.map(|(ticket, _)| ticket)
+    }
+
     /// Whether `ticket` names the read in flight.
     pub fn owns(&self, ticket: Ticket) -> bool {
         self.in_flight.is_some_and(|(in_flight, _)| in_flight == ticket)

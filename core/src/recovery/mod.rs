@@ -68,6 +68,8 @@ pub struct Recovered {
     pub sessions: BTreeMap<SessionId, i32>,
     /// The last transaction.
     pub last_zxid: Zxid,
+    /// From here on the log is known to be the history, without a gap: the snapshot that recovery began with.
+    pub history_base: Zxid,
     /// What the epoch files say, which is on the disk by now; only at the start of a member of an ensemble.
     pub epochs: Option<Epochs>,
     /// There was nothing on the disk of a member of an ensemble, and nothing says that this is right: it may have lost
@@ -105,6 +107,8 @@ pub struct Recovery {
     /// The snapshots that could not be used, newest first.
     unusable: Vec<(SnapshotFile, SnapshotProblem)>,
     report: Vec<Notice>,
+    /// What the snapshot holds that is replayed upon.
+    history_base: Zxid,
     phase: Phase,
 }
 
@@ -137,6 +141,7 @@ impl Recovery {
             epochs: EpochReads::default(),
             unusable: Vec::new(),
             report: Vec::new(),
+            history_base: Zxid::ZERO,
             phase: Phase::List { asked: false },
         }
     }
@@ -373,6 +378,7 @@ impl Recovery {
         });
         let Loaded { tree, sessions, digest, .. } = loaded;
         let zxid = tree.last_zxid();
+        self.history_base = zxid;
         let mut database = Database {
             tree,
             sessions,
@@ -467,6 +473,7 @@ impl Recovery {
             tree,
             sessions,
             last_zxid,
+            history_base: self.history_base,
             epochs,
             unsynced,
             inventory: core::mem::take(&mut self.inventory),

@@ -89,7 +89,7 @@ impl Server {
     }
 
     /// Whether as much waits for the disk as may; every append that ends lets the server go on.
-    const fn log_is_full(&self) -> bool {
+    pub(super) const fn log_is_full(&self) -> bool {
         self.log.buffered_bytes() > self.config.log_buffer_max
     }
 

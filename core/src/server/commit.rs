@@ -7,12 +7,12 @@
 
 use core::mem;
 
-use super::{CloseReason, Event, Proposal, Server};
+use super::{Asked, CloseReason, Event, Proposal, Server};
 use crate::auth;
 use crate::conn::{Conn, Waiting};
 use crate::pipeline::reply::write_reply;
 use crate::tree::{Applied, Notification};
-use crate::types::{ConnId, OpCode, Perms, Zxid};
+use crate::types::{ConnId, OpCode, Perms, Txn, TxnHeader, Zxid};
 use crate::wire::reply::WatchEvent;
 
 impl Server {
@@ -24,46 +24,56 @@ impl Server {
             self.establish_reattached(zxid);
         }
         self.resume_throttled();
-        if self.snapshotter.is_due() {
+        if self.snapshotter.is_due() && !self.is_sending_snapshot() {
             self.begin_snapshot();
         }
     }
 
     fn commit(&mut self, proposal: Proposal) {
-        let Proposal { header, txn, digest, op, conn, received } = proposal;
+        let Proposal { header, txn, digest, asked } = proposal;
+        let asked = asked.or_else(|| self.forwarder(&header));
         if self.holding > 0
-            && let Some(id) = conn
+            && let Some(asked) = asked
         {
-            self.release_held_reads(id);
+            self.release_held_reads(asked.conn);
         }
+        let created_timeout_ms = if let Txn::CreateSession { timeout_ms } = &txn { *timeout_ms } else { 0 };
         let applied = self.apply(&header, txn);
         self.pending.committed(header.zxid);
-        if self.config.digest_enabled && self.tree.digest() != digest {
-            let found = self.tree.digest();
-            self.tell(Event::DigestMismatch { zxid: header.zxid, expected: digest, found });
+        let found = self.tree.digest();
+        if let Some(expected) = digest
+            && found != expected
+            && self.config.digest_enabled
+        {
+            self.tell(Event::DigestMismatch { zxid: header.zxid, expected, found });
         }
         if self.config.report_applied {
             self.tell(Event::Applied { zxid: header.zxid, digest: self.tree.digest() });
         }
-        let attached = match op {
+        let attached = match header.op {
             OpCode::CLOSE_SESSION => {
                 self.tell(Event::SessionClosed { session: header.session });
                 self.sessions.remove(header.session)
             }
             OpCode::CREATE_SESSION => {
-                self.sessions.commit(header.session);
+                self.sessions.begin(header.session, created_timeout_ms, self.now.mono);
                 None
             }
             _ => None,
         };
-        if let Some(mut conn) = conn.and_then(|id| self.conns.take(id)) {
-            let expected = conn.waiting.pop_front();
-            assert_eq!(
-                expected,
-                Some(Waiting::Write { zxid: header.zxid }),
-                "replies in the order of requests"
-            );
-            self.answer_write(&mut conn, op, header.cxid, &applied, received);
+        if let Some(asked) = asked
+            && let Some(mut conn) = self.conns.take(asked.conn)
+        {
+            match conn.waiting.pop_front() {
+                Some(Waiting::Write { zxid }) => {
+                    assert_eq!(zxid, header.zxid, "replies in the order of requests")
+                }
+                Some(Waiting::Forwarded { cxid, .. }) => {
+                    assert_eq!(cxid, header.cxid, "replies in the order of requests")
+                }
+                other => panic!("a write was answered where {other:?} waited"),
+            }
+            self.answer_write(&mut conn, header.cxid, &applied, asked);
             self.answer_waiting_reads(&mut conn);
             self.list_for_sending(&mut conn);
             self.conns.put_back(conn);
@@ -74,13 +84,34 @@ impl Server {
         }
     }
 
+    /// The request that became this transaction by way of the leader, if it came from a client of this server: the oldest
+    /// one of its session that waits for the leader. A transaction that an earlier connection of the session asked for has
+    /// another cxid.
+    fn forwarder(&self, header: &TxnHeader) -> Option<Asked> {
+        if self.ensemble.is_none() {
+            return None;
+        }
+        let conn = self.conns.get(self.sessions.conn(header.session)?)?;
+        let oldest = conn.waiting.iter().find(|waiting| !matches!(waiting, Waiting::Read { .. }))?;
+        match *oldest {
+            Waiting::Forwarded { cxid, op, received }
+                if cxid == header.cxid && (op == header.op || header.op == OpCode::ERROR) =>
+            {
+                Some(Asked { conn: conn.id, op, received })
+            }
+            Waiting::Forwarded { .. }
+            | Waiting::Read { .. }
+            | Waiting::Sync { .. }
+            | Waiting::Write { .. } => None,
+        }
+    }
+
     fn answer_write(
         &mut self,
         conn: &mut Conn,
-        op: OpCode,
         cxid: i32,
         applied: &Applied,
-        received: crate::time::Instant,
+        Asked { op, received, .. }: Asked,
     ) {
         if op == OpCode::CREATE_SESSION {
             self.establish(conn);
@@ -149,7 +180,7 @@ impl Server {
     }
 
     /// Changes the tree and puts the events into the outboxes of those who watch and may read.
-    fn apply(&mut self, header: &crate::types::TxnHeader, txn: crate::types::Txn) -> Applied {
+    fn apply(&mut self, header: &TxnHeader, txn: Txn) -> Applied {
         let Self { tree, watches, conns, config, to_send, stats, .. } = self;
         let mut slow = alloc::vec::Vec::new();
         let applied = tree.apply(header, txn, &mut |change| {

@@ -9,12 +9,14 @@ impl Server {
     pub(super) fn on_disk(&mut self, done: &DiskDone) {
         if self.log.owns(done.ticket) {
             match self.log.on_done(done) {
-                Ok(durable) => self.commit_up_to(durable),
+                Ok(durable) => self.on_durable(durable),
                 Err(error) => {
                     let doing = String::from("writing the transaction log");
                     self.halt(HaltReason::Disk { doing, error });
                 }
             }
+        } else if self.ensemble_owns(done.ticket) {
+            self.on_ensemble_disk(done);
         } else if self.snapshotter.owns(done.ticket) {
             self.on_snapshot_done(done);
         } else if self.purger.owns(done.ticket) {
@@ -32,6 +34,9 @@ impl Server {
                 self.inventory.add(entry);
             }
             self.actions.push_back(Action::Disk(op));
+        }
+        if self.gather_ensemble_disk_ops() {
+            return;
         }
         self.encode_snapshot_chunk();
         while let Some(op) = self.snapshotter.poll_op(&mut self.tickets) {

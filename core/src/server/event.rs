@@ -61,6 +61,28 @@ pub enum Event {
         /// Who leads, itself included; nobody, where it looks for one.
         leader: Option<ServerId>,
     },
+    /// The leader was followed no longer, or could not be.
+    LeaderLost {
+        /// Why.
+        why: crate::zab::learner::LostReason,
+    },
+    /// The log was cut, as the leader asked for.
+    Rewound {
+        /// Behind which transaction.
+        asked: Zxid,
+        /// The last one in it now.
+        last_zxid: Zxid,
+    },
+    /// A snapshot that the leader sent is the database now.
+    SnapshotInstalled {
+        /// Its last transaction.
+        zxid: Zxid,
+    },
+    /// The server leads no longer, or never came to.
+    SteppedDown {
+        /// Why.
+        why: crate::zab::leader::StepDownReason,
+    },
     /// A connection proved to be a session's, whose deadline counts from now. It is opened on the connection once what
     /// it has under way is through.
     SessionAttached {

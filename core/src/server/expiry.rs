@@ -50,10 +50,17 @@ impl Server {
         if self.phase != Phase::Running {
             return;
         }
-        self.expire_sessions();
+        if self.ensemble.is_some() {
+            self.tick_ensemble();
+        }
+        if self.is_ordering() {
+            self.expire_sessions();
+            self.delete_containers();
+        }
         self.close_silent_connections();
-        self.delete_containers();
-        if let Some(op) = self.purger.poll_op(self.now.mono, &self.inventory, &mut self.tickets) {
+        if !self.is_rewinding()
+            && let Some(op) = self.purger.poll_op(self.now.mono, &self.inventory, &mut self.tickets)
+        {
             self.actions.push_back(Action::Disk(op));
         }
     }
@@ -61,7 +68,7 @@ impl Server {
     fn expire_sessions(&mut self) {
         for session in self.sessions.expire(self.now.mono) {
             self.tell(Event::SessionExpired { session });
-            if let Some(conn) = self.sessions.owner(session).and_then(|id| self.conns.get_mut(id)) {
+            if let Some(conn) = self.sessions.conn(session).and_then(|id| self.conns.get_mut(id)) {
                 conn.session_over = true;
             }
             self.propose(None, session, 0, OpCode::CLOSE_SESSION, |prep| prep.close_session());

@@ -3,6 +3,7 @@
 use super::{CloseReason, Server};
 use crate::conn::{Conn, Phase};
 use crate::server::Event;
+use crate::session::Owner;
 use crate::session::password::password;
 use crate::types::{OpCode, SessionId, Txn, Zxid};
 use crate::wire::connect::{ConnectRequest, ConnectResponse};
@@ -15,6 +16,10 @@ impl Server {
             self.close(conn, CloseReason::BadFrame);
             return;
         };
+        if !self.is_serving() {
+            self.close(conn, CloseReason::NotServing);
+            return;
+        }
         // A client that has seen more than this server knows must find one that is further (`conn.zxidahead`).
         if request.last_zxid_seen > self.tree.last_zxid() {
             self.close(conn, CloseReason::ClientAhead);
@@ -38,6 +43,10 @@ impl Server {
     fn open(&mut self, conn: &mut Conn) {
         conn.session = self.sessions.create(conn.timeout_ms, conn.id, self.now.mono);
         conn.phase = Phase::Opening;
+        if self.is_learning() {
+            self.forward_open(conn);
+            return;
+        }
         let (session, timeout_ms) = (conn.session, conn.timeout_ms);
         self.propose(Some(conn), session, 0, OpCode::CREATE_SESSION, |_| Txn::CreateSession { timeout_ms });
     }
@@ -45,16 +54,33 @@ impl Server {
     /// ZooKeeper closes the session's other connection before it looks at the password; here whoever does not know
     /// the password closes nothing.
     fn reattach(&mut self, conn: &mut Conn, session: SessionId, presented: &[u8]) {
-        let attached = if presented == password(session) {
-            self.sessions.reattach(session, conn.timeout_ms, conn.id, self.now.mono).ok()
+        let known = presented == password(session);
+        if known && self.is_learning() {
+            self.ask_revalidation(conn, session);
+            return;
+        }
+        let attached = if known {
+            self.sessions.reattach(session, conn.timeout_ms, Owner::Conn(conn.id), self.now.mono).ok()
         } else {
             None
         };
+        self.finish_reattach(conn, session, attached);
+    }
+
+    /// Whether the session lives is known: `attached` says who served it before.
+    pub(super) fn finish_reattach(
+        &mut self,
+        conn: &mut Conn,
+        session: SessionId,
+        attached: Option<Option<Owner>>,
+    ) {
         let Some(before) = attached else {
             self.refuse(conn);
             return;
         };
-        if let Some(other) = before {
+        if let Some(Owner::Conn(other)) = before
+            && other != conn.id
+        {
             self.close_by_id(other, CloseReason::SessionMoved);
         }
         conn.session = session;
@@ -62,7 +88,13 @@ impl Server {
         // A session sees its own writes, also those that an earlier connection sent: they come first.
         let unfinished = self.proposals.iter().rfind(|proposal| proposal.header.session == session);
         match unfinished.map(|proposal| proposal.header.zxid) {
-            None => self.establish(conn),
+            None => {
+                let waited = conn.phase == Phase::Opening;
+                self.establish(conn);
+                if waited {
+                    self.take_frames(conn);
+                }
+            }
             Some(zxid) => {
                 conn.phase = Phase::Opening;
                 self.reattaching.insert((zxid, conn.id));

@@ -17,6 +17,7 @@ mod admin;
 mod clients;
 mod commit;
 mod disk;
+mod ensemble;
 pub mod event;
 mod expiry;
 mod handshake;
@@ -24,6 +25,7 @@ pub mod input;
 mod requests;
 mod snapshots;
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
@@ -32,6 +34,7 @@ use rand_chacha::ChaCha12Rng;
 use rand_core::RngCore;
 
 pub use self::action::{Action, CloseReason, HaltReason, HangupReason};
+use self::ensemble::Ensemble;
 pub use self::event::{Event, Role};
 pub use self::input::{Input, LinkOrigin, PeerPort};
 use crate::config::Config;
@@ -99,6 +102,10 @@ pub struct Server {
     stats: ServerStats,
     /// What `stmk` set; nothing is traced by it.
     trace_mask: i64,
+    /// Keys the tables that are made anew.
+    hash_rng: ChaCha12Rng,
+    /// What a member of an ensemble has. `None`: the server stands alone.
+    ensemble: Option<Box<Ensemble>>,
 }
 
 /// Whether the server still works.
@@ -116,12 +123,18 @@ enum Phase {
 struct Proposal {
     header: TxnHeader,
     txn: Txn,
-    /// The digest of the tree after it, as it was predicted.
-    digest: u64,
-    /// What the client asked for; differs from the header's where the request was refused.
+    /// The digest of the tree after it, as it was predicted by whoever ordered it.
+    digest: Option<u64>,
+    /// Who is to be answered, where this server ordered it.
+    asked: Option<Asked>,
+}
+
+/// A request of a client of this server.
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    conn: ConnId,
+    /// What the client asked for; differs from the transaction's where the request was refused.
     op: OpCode,
-    /// Who is to be answered.
-    conn: Option<ConnId>,
     received: Instant,
 }
 
@@ -137,6 +150,7 @@ impl Server {
         let mut hash_rng = rng::stream(seed, rng::Stream::Hash);
         let mut hash_seed = || core::array::from_fn(|_| hash_rng.next_u64());
         let mut snapshot_rng = rng::stream(seed, rng::Stream::Snapshot);
+        let ensemble = Ensemble::new(&config, &recovered);
         let Recovered { tree, sessions, inventory, replayed_txns, replayed_bytes, .. } = recovered;
         let last_zxid = tree.last_zxid();
         let draw = snapshot_rng.next_u64();
@@ -168,6 +182,8 @@ impl Server {
             containers: expiry::Containers::new(&config, now.mono),
             stats: ServerStats::default(),
             trace_mask: admin::TRACE_MASK_DEFAULT,
+            ensemble,
+            hash_rng,
             tree,
             config,
         }
@@ -193,16 +209,16 @@ impl Server {
             Input::Received { conn, bytes } => self.on_received(conn, bytes),
             Input::Drained { conn, bytes } => self.on_drained(conn, bytes),
             Input::Closed { conn } => self.on_closed(conn),
-            // A standalone server asked for no links and wants none.
-            Input::LinkUp { link, .. } => {
-                self.actions.push_back(Action::Hangup { link, why: HangupReason::Unwanted });
-            }
-            Input::DialFailed { .. }
-            | Input::LinkDown { .. }
-            | Input::LinkDrained { .. }
-            | Input::LinkReceived { .. } => {}
+            Input::LinkUp { link, origin } => self.on_link_up(link, origin),
+            Input::DialFailed { dial } => self.on_dial_failed(dial),
+            Input::LinkReceived { link, bytes } => self.on_link_received(link, bytes),
+            Input::LinkDrained { link, bytes } => self.on_link_drained(link, bytes),
+            Input::LinkDown { link } => self.on_link_down(link),
             Input::Disk(done) => self.on_disk(&done),
             Input::Shutdown => self.on_shutdown(),
+        }
+        if self.ensemble.is_some() {
+            self.run_ensemble();
         }
         self.check_invariants();
     }
@@ -212,6 +228,7 @@ impl Server {
         if self.actions.is_empty() && self.phase != Phase::Halted {
             self.gather_disk_ops();
             self.gather_sends();
+            self.gather_link_sends();
             self.halt_if_done();
         }
         self.actions.pop_front()
@@ -227,8 +244,14 @@ impl Server {
             return Some(self.now.mono);
         }
         let greeting = self.greetings.front().map(|&(deadline, _)| deadline);
-        let timers =
-            [self.sessions.poll_timeout(), greeting, self.containers.deadline(), self.purger.deadline()];
+        let ordering = self.is_ordering();
+        let timers = [
+            self.sessions.poll_timeout().filter(|_| ordering),
+            self.containers.deadline().filter(|_| ordering),
+            greeting,
+            self.purger.deadline(),
+            self.ensemble_timeout(),
+        ];
         timers.into_iter().flatten().min()
     }
 
@@ -259,14 +282,16 @@ impl Server {
     /// What holds between any two inputs, where it can be said at no cost.
     fn check_invariants(&self) {
         assert!(self.log.durable() <= self.log.appended(), "durable ahead of appended");
-        assert!(self.tree.last_zxid() <= self.log.durable(), "applied what is not durable");
+        let alone = self.ensemble.is_none();
+        assert!(!alone || self.tree.last_zxid() <= self.log.durable(), "applied what is not durable");
         assert!(!self.proposals.is_empty() || self.pending.is_empty(), "pending changes without proposals");
         debug_assert!(
-            !self.proposals.is_empty() || self.pending.digest() == self.tree.digest(),
+            !self.proposals.is_empty() || !self.is_ordering() || self.pending.digest() == self.tree.digest(),
             "the predicted digest is not the tree's"
         );
         if let Some(oldest) = self.proposals.front() {
-            assert!(oldest.header.zxid > self.log.durable(), "a durable transaction was not applied");
+            let durable = self.log.durable();
+            assert!(!alone || oldest.header.zxid > durable, "a durable transaction was not applied");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::{Action, CloseReason, Event, Proposal, Server};
+use super::{Action, Asked, CloseReason, Event, Proposal, Server};
 use crate::auth::{self, Authentication};
 use crate::conn::stats::short_name;
 use crate::conn::{Conn, Waiting};
@@ -49,10 +49,15 @@ impl Server {
         conn.request_taken(header.xid);
         if is_write(header.op) && !conn.session_over {
             // A body that does not decode is answered in its turn, like a read.
+            let body = reader.rest();
             if let Ok(request) = Request::decode(header.op, &mut reader) {
-                self.on_write(conn, header, &request, frame.len());
+                self.on_write(conn, header, &request, body);
                 return;
             }
+        }
+        if header.op == OpCode::SYNC && self.ensemble.is_some() && !conn.session_over {
+            self.on_sync(conn, header.xid, frame);
+            return;
         }
         if conn.waiting.is_empty() {
             self.answer_read(conn, frame, self.now.mono);
@@ -112,8 +117,8 @@ impl Server {
         self.count_sent(conn);
     }
 
-    fn on_write(&mut self, conn: &mut Conn, header: RequestHeader, request: &Request<'_>, frame_len: usize) {
-        if self.is_too_large(frame_len) {
+    fn on_write(&mut self, conn: &mut Conn, header: RequestHeader, request: &Request<'_>, body: &[u8]) {
+        if self.is_too_large(RequestHeader::LEN + body.len()) {
             self.close(conn, CloseReason::LargeRequest);
             return;
         }
@@ -121,6 +126,10 @@ impl Server {
         if op == OpCode::CLOSE_SESSION {
             self.sessions.set_closing(session);
             conn.session_over = true;
+        }
+        if self.is_learning() {
+            self.forward(conn, header.xid, op, body);
+            return;
         }
         self.propose(Some(conn), session, header.xid, op, |prep| match op {
             OpCode::CLOSE_SESSION => prep.close_session(),
@@ -144,27 +153,53 @@ impl Server {
         op: OpCode,
         decide: impl FnOnce(&mut Prep<'_>) -> Txn,
     ) {
-        let zxid = self.log.appended().next();
+        let Some(zxid) = self.next_zxid() else { return };
         let identities = conn.as_deref().map_or(&[][..], |conn| &conn.identities);
         let origin = Origin { session, identities, zxid, time: self.now.wall };
         let txn =
             decide(&mut Prep { tree: &self.tree, pending: &mut self.pending, config: &self.config, origin });
+        if let Some(conn) = conn.as_deref_mut() {
+            conn.waiting.push_back(Waiting::Write { zxid });
+        }
+        let asked = conn.map(|conn| Asked { conn: conn.id, op, received: self.now.mono });
+        self.log_txn(zxid, session, cxid, op, txn, asked);
+    }
+
+    /// The zxid of the next transaction; `None` where the epoch has none left.
+    fn next_zxid(&mut self) -> Option<Zxid> {
+        match self.leader() {
+            Some(leader) => leader.next_zxid(),
+            None => Some(self.log.appended().next()),
+        }
+    }
+
+    /// Hands a decided transaction to the log, and to those who follow.
+    pub(super) fn log_txn(
+        &mut self,
+        zxid: Zxid,
+        session: SessionId,
+        cxid: i32,
+        op: OpCode,
+        txn: Txn,
+        asked: Option<Asked>,
+    ) {
         let logged_op = if matches!(txn, Txn::Error { .. }) { OpCode::ERROR } else { op };
         let header = TxnHeader { session, cxid, zxid, time: self.now.wall, op: logged_op };
         let digest = self.pending.digest();
         let txn_digest =
             self.config.digest_enabled.then_some(TxnDigest { version: DIGEST_VERSION, tree_digest: digest });
-        let bytes = self.log.append(zxid, |out, batch| {
-            record::append(out, |out| {
-                wire::txn::encode_logged(&header, &txn, txn_digest.as_ref(), batch, out);
-            });
-        });
+        let bytes = if self.ensemble.is_some() {
+            self.log_and_propose(&header, &txn, txn_digest.as_ref())
+        } else {
+            self.log.append(zxid, |out, batch| {
+                record::append(out, |out| {
+                    wire::txn::encode_logged(&header, &txn, txn_digest.as_ref(), batch, out);
+                });
+            })
+        };
         self.snapshotter.on_append(bytes);
-        if let Some(conn) = conn.as_deref_mut() {
-            conn.waiting.push_back(Waiting::Write { zxid });
-        }
-        let conn = conn.map(|conn| conn.id);
-        self.proposals.push_back(Proposal { header, txn, digest, op, conn, received: self.now.mono });
+        let digest = txn_digest.map(|digest| digest.tree_digest);
+        self.proposals.push_back(Proposal { header, txn, digest, asked });
     }
 
     /// Answers a read, or a request that was not worth a transaction.
@@ -234,7 +269,7 @@ impl Server {
 }
 
 /// Whether the operation becomes a transaction.
-const fn is_write(op: OpCode) -> bool {
+pub(super) const fn is_write(op: OpCode) -> bool {
     matches!(
         op,
         OpCode::CLOSE_SESSION

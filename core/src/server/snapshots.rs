@@ -74,7 +74,11 @@ impl Server {
     }
 
     pub(super) fn on_snapshot_done(&mut self, done: &DiskDone) {
-        match self.snapshotter.on_done(done) {
+        let outcome = self.snapshotter.on_done(done);
+        if self.on_install_done(&outcome) {
+            return;
+        }
+        match outcome {
             SnapshotOutcome::Ongoing => {}
             SnapshotOutcome::Finished { zxid, entry } => {
                 let file = entry.file.clone();

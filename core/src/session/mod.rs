@@ -3,4 +3,4 @@
 pub mod password;
 pub mod table;
 
-pub use table::{SessionExpired, SessionTable};
+pub use table::{Owner, SessionExpired, SessionTable};

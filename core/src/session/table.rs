@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::time::{Instant, Now, WallTime};
-use crate::types::{ConnId, SessionId};
+use crate::types::{ConnId, ErrorCode, ServerId, SessionId};
 
 /// Of a drawn number, this many bits are not used: what is left is far less than the ids that a server has, and far
 /// more than it will ever give.
@@ -23,6 +23,15 @@ const SERVER_MASK: i64 = 0xff << 56;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionExpired;
 
+/// Who serves a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// This server, on a connection of its own.
+    Conn(ConnId),
+    /// A learner of this server.
+    Learner(ServerId),
+}
+
 #[derive(Debug)]
 struct Session {
     /// What its createSession transaction says; snapshots keep it.
@@ -33,8 +42,10 @@ struct Session {
     due_ms: u64,
     /// The bucket that lists it, never after `due_ms`. A later bucket may list it, too, to no effect.
     listed_ms: u64,
-    /// The connection it is attached to, if any.
-    owner: Option<ConnId>,
+    /// Who serves it, if anybody.
+    owner: Option<Owner>,
+    /// Something was heard from it that the leader has not been told.
+    touched: bool,
     /// Its createSession was applied: it is part of the state that snapshots keep.
     committed: bool,
     /// Its closeSession is on the way; nothing more is taken from it.
@@ -50,6 +61,8 @@ pub struct SessionTable {
     buckets: BTreeMap<u64, Vec<SessionId>>,
     tick_ms: u64,
     next_id: SessionId,
+    /// Sessions that were heard from, where a leader wants to know; each once.
+    touched: Option<Vec<SessionId>>,
 }
 
 impl SessionTable {
@@ -76,7 +89,8 @@ impl SessionTable {
             _ => SessionId(first),
         };
         let tick_ms = u64::try_from(tick.as_millis()).unwrap_or(u64::MAX);
-        let mut table = Self { sessions: BTreeMap::new(), buckets: BTreeMap::new(), tick_ms, next_id };
+        let mut table =
+            Self { sessions: BTreeMap::new(), buckets: BTreeMap::new(), tick_ms, next_id, touched: None };
         for (&session, &timeout_ms) in recovered {
             table.track(session, timeout_ms, None, now.mono);
             table.commit(session);
@@ -94,11 +108,77 @@ impl SessionTable {
     pub fn create(&mut self, timeout_ms: i32, owner: ConnId, now: Instant) -> SessionId {
         let session = self.next_id;
         self.next_id = SessionId(session.0 + 1);
-        self.track(session, timeout_ms, Some(owner), now);
+        self.track(session, timeout_ms, Some(Owner::Conn(owner)), now);
         session
     }
 
-    fn track(&mut self, session: SessionId, timeout_ms: i32, owner: Option<ConnId>, now: Instant) {
+    /// Begins a session that a learner opened, under the id that it gave. Whether there was none of that id.
+    pub fn create_for(
+        &mut self,
+        session: SessionId,
+        timeout_ms: i32,
+        learner: ServerId,
+        now: Instant,
+    ) -> bool {
+        let new = !self.sessions.contains_key(&session);
+        if new {
+            self.track(session, timeout_ms, Some(Owner::Learner(learner)), now);
+        }
+        new
+    }
+
+    /// A session that another server opened began: its createSession was applied. One that is known is committed.
+    pub fn begin(&mut self, session: SessionId, timeout_ms: i32, now: Instant) {
+        if !self.sessions.contains_key(&session) {
+            self.track(session, timeout_ms, None, now);
+        }
+        self.commit(session);
+    }
+
+    /// The session lives, as its leader says: here it is known from now on, if it was not.
+    pub fn know(&mut self, session: SessionId, timeout_ms: i32, now: Instant) {
+        if !self.sessions.contains_key(&session) {
+            self.track(session, timeout_ms, None, now);
+        }
+    }
+
+    /// Nobody serves any session any more: those that are committed go on, each with its full timeout, and the others
+    /// never were.
+    pub fn restart(&mut self, now: Instant) {
+        let committed: Vec<(SessionId, i32)> = self.timeouts().collect();
+        self.replace(committed, now);
+    }
+
+    /// From now on the sessions are these, with their timeouts in milliseconds, and nobody serves them.
+    pub fn replace(&mut self, sessions: impl IntoIterator<Item = (SessionId, i32)>, now: Instant) {
+        self.sessions.clear();
+        self.buckets.clear();
+        self.touched = None;
+        for (session, timeout_ms) in sessions {
+            self.track(session, timeout_ms, None, now);
+            self.commit(session);
+        }
+    }
+
+    /// From now on sessions that are heard from are remembered for [`SessionTable::take_touched`].
+    pub fn report_touched(&mut self) {
+        self.touched = Some(Vec::new());
+    }
+
+    /// Sessions that were heard from since the last call, with their timeouts in milliseconds.
+    pub fn take_touched(&mut self) -> Vec<(SessionId, i32)> {
+        let Some(touched) = &mut self.touched else { return Vec::new() };
+        let mut sessions = Vec::with_capacity(touched.len());
+        for session in touched.drain(..) {
+            if let Some(entry) = self.sessions.get_mut(&session) {
+                entry.touched = false;
+                sessions.push((session, entry.current_timeout_ms));
+            }
+        }
+        sessions
+    }
+
+    fn track(&mut self, session: SessionId, timeout_ms: i32, owner: Option<Owner>, now: Instant) {
         let due_ms = self.bucket(timeout_ms, now);
         let entry = Session {
             timeout_ms,
@@ -106,6 +186,7 @@ impl SessionTable {
             due_ms,
             listed_ms: due_ms,
             owner,
+            touched: false,
             committed: false,
             closing: false,
         };
@@ -135,11 +216,36 @@ impl SessionTable {
             let timeout_ms = u64::try_from(entry.current_timeout_ms).unwrap_or(0);
             let due_ms = ((now.as_millis() + timeout_ms) / tick_ms + 1) * tick_ms;
             entry.due_ms = entry.due_ms.max(due_ms);
+            if let Some(touched) = &mut self.touched
+                && !entry.touched
+            {
+                entry.touched = true;
+                touched.push(session);
+            }
         }
     }
 
-    /// Attaches a live session to a connection with a newly negotiated timeout. Returns the connection it was
-    /// attached to before, or an error if the session is not alive.
+    /// A learner heard from the session.
+    pub fn touch_with(&mut self, session: SessionId, timeout_ms: i32, now: Instant) {
+        let due_ms = self.bucket(timeout_ms, now);
+        if let Some(entry) = self.sessions.get_mut(&session)
+            && !entry.closing
+        {
+            entry.due_ms = entry.due_ms.max(due_ms);
+        }
+    }
+
+    /// Whether `owner` may act for the session; whoever is the first to, serves it from now on (PARITY `sess.owner`).
+    ///
+    /// # Errors
+    /// The session is over, or somebody else serves it.
+    pub fn check(&mut self, session: SessionId, owner: Owner) -> Result<(), ErrorCode> {
+        let entry = self.sessions.get_mut(&session).filter(|entry| !entry.closing);
+        let entry = entry.ok_or(ErrorCode::SESSIONEXPIRED)?;
+        if *entry.owner.get_or_insert(owner) == owner { Ok(()) } else { Err(ErrorCode::SESSIONMOVED) }
+    }
+
+    /// Attaches a live session to who serves it from now on, with a newly negotiated timeout. Returns who did before, or an error if the session is not alive.
     ///
     /// # Errors
     /// If the session ended, is about to, or never was.
@@ -147,9 +253,9 @@ impl SessionTable {
         &mut self,
         session: SessionId,
         timeout_ms: i32,
-        owner: ConnId,
+        owner: Owner,
         now: Instant,
-    ) -> Result<Option<ConnId>, SessionExpired> {
+    ) -> Result<Option<Owner>, SessionExpired> {
         let due_ms = self.bucket(timeout_ms, now);
         let entry = self.sessions.get_mut(&session).filter(|entry| !entry.closing).ok_or(SessionExpired)?;
         entry.current_timeout_ms = timeout_ms;
@@ -166,15 +272,23 @@ impl SessionTable {
     /// The connection is gone; its session stays.
     pub fn detach(&mut self, session: SessionId, owner: ConnId) {
         if let Some(entry) = self.sessions.get_mut(&session)
-            && entry.owner == Some(owner)
+            && entry.owner == Some(Owner::Conn(owner))
         {
             entry.owner = None;
         }
     }
 
-    /// The connection that the session is attached to.
-    pub fn owner(&self, session: SessionId) -> Option<ConnId> {
-        self.sessions.get(&session)?.owner
+    /// The connection of this server that the session is attached to.
+    pub fn conn(&self, session: SessionId) -> Option<ConnId> {
+        match self.sessions.get(&session)?.owner? {
+            Owner::Conn(conn) => Some(conn),
+            Owner::Learner(_) => None,
+        }
+    }
+
+    /// Whether the session is known and not about to end.
+    pub fn is_alive(&self, session: SessionId) -> bool {
+        self.sessions.get(&session).is_some_and(|entry| !entry.closing)
     }
 
     /// From now on nothing is taken from the session: its end is on the way.
@@ -184,9 +298,11 @@ impl SessionTable {
         }
     }
 
-    /// The session ended. Returns the connection it was attached to.
+    /// The session ended. Returns the connection of this server that it was attached to.
     pub fn remove(&mut self, session: SessionId) -> Option<ConnId> {
-        self.sessions.remove(&session)?.owner
+        let conn = self.conn(session);
+        self.sessions.remove(&session);
+        conn
     }
 
     /// When the next bucket is due.
@@ -306,9 +422,9 @@ mod tests {
         let mut table = table();
         let session = table.create(5000, CONN, at(0));
         let other = ConnId(2);
-        assert_eq!(table.owner(session), Some(CONN));
-        assert_eq!(table.reattach(session, 200, other, at(10)), Ok(Some(CONN)));
-        assert_eq!(table.owner(session), Some(other));
+        assert_eq!(table.conn(session), Some(CONN));
+        assert_eq!(table.reattach(session, 200, Owner::Conn(other), at(10)), Ok(Some(Owner::Conn(CONN))));
+        assert_eq!(table.conn(session), Some(other));
         assert_eq!(table.timeouts().count(), 0, "nothing is committed");
         table.commit(session);
         assert_eq!(
@@ -317,7 +433,7 @@ mod tests {
             "the transaction's timeout stays"
         );
         assert_eq!(table.expire(at(300)), [session], "the shorter timeout counts");
-        assert_eq!(table.reattach(session, 200, CONN, at(301)), Err(SessionExpired));
+        assert_eq!(table.reattach(session, 200, Owner::Conn(CONN), at(301)), Err(SessionExpired));
     }
 
     /// A session that came back over and over with a long timeout and a short one in turn was listed once more each
@@ -328,13 +444,13 @@ mod tests {
         let session = table.create(5000, CONN, at(0));
         for round in 0..1000 {
             for timeout_ms in [300, 5000] {
-                assert!(table.reattach(session, timeout_ms, CONN, at(round * 10)).is_ok());
+                assert!(table.reattach(session, timeout_ms, Owner::Conn(CONN), at(round * 10)).is_ok());
             }
             assert_eq!(table.expire(at(round * 10)), []);
             let listed: usize = table.buckets.values().map(Vec::len).sum();
             assert!(listed <= 1 + 5000 / 100, "{listed} listings of one session");
         }
-        assert_eq!(table.reattach(session, 300, CONN, at(10_000)), Ok(Some(CONN)));
+        assert_eq!(table.reattach(session, 300, Owner::Conn(CONN), at(10_000)), Ok(Some(Owner::Conn(CONN))));
         assert_eq!(table.expire(at(10_300)), []);
         assert_eq!(table.expire(at(10_400)), [session], "the last timeout counts");
     }

@@ -57,6 +57,11 @@ impl Purger {
         Some(DiskOp::Remove { ticket, files })
     }
 
+    /// Whether nothing is being removed.
+    pub const fn is_idle(&self) -> bool {
+        self.in_flight.is_none()
+    }
+
     /// Whether `ticket` names the removal in flight.
     pub fn owns(&self, ticket: Ticket) -> bool {
         self.in_flight.as_ref().is_some_and(|(in_flight, _)| *in_flight == ticket)

@@ -187,6 +187,17 @@ impl Snapshotter {
         self.asked.push_back(Asked::Finish);
     }
 
+    /// Gives up the snapshot that is being written, unless its last chunk was given: then it is finished.
+    pub fn abandon(&mut self) {
+        let State::Writing(_) = self.state else { return };
+        let begun = !matches!(self.asked.front(), Some(Asked::Create(_)));
+        self.asked.clear();
+        self.state = if begun { State::Failing } else { State::Idle };
+        if begun {
+            self.asked.push_back(Asked::Discard);
+        }
+    }
+
     /// What the disk is to do next, if anything: call until `None`.
     pub fn poll_op(&mut self, tickets: &mut Tickets) -> Option<DiskOp> {
         let asked = self.asked.pop_front()?;

@@ -67,6 +67,7 @@ pub fn empty(config: &Config) -> Recovered {
         tree: Tree::new(options, [1, 2, 3, 4]),
         sessions: BTreeMap::new(),
         last_zxid: Zxid::ZERO,
+        history_base: Zxid::ZERO,
         epochs: None,
         unsynced: false,
         inventory: Inventory::new(Vec::new()),
@@ -235,23 +236,7 @@ impl LoneServer {
 
     /// Replies and events that were sent and not taken yet.
     pub fn replies(&mut self, conn: ConnId) -> Vec<Reply> {
-        let sent = Bytes::from(self.take_sent(conn));
-        let mut rest = sent;
-        let mut replies = Vec::new();
-        while !rest.is_empty() {
-            let length = Reader::new(&rest).int().expect("a whole frame");
-            let mut frame = rest.split_to(4 + usize::try_from(length).expect("a length")).slice(4..);
-            let mut reader = Reader::new(&frame);
-            let (xid, zxid, err) = (reader.int(), reader.long(), reader.int());
-            let body = frame.split_off(reply::HEADER_LEN);
-            replies.push(Reply {
-                xid: xid.expect("a header"),
-                zxid: Zxid(zxid.expect("a header")),
-                err: ErrorCode(err.expect("a header")),
-                body,
-            });
-        }
-        replies
+        replies_in(self.take_sent(conn))
     }
 
     /// Asks a four-letter word.
@@ -260,6 +245,26 @@ impl LoneServer {
         self.receive(conn, Bytes::copy_from_slice(word.as_bytes()));
         String::from_utf8(self.take_sent(conn)).expect("text")
     }
+}
+
+/// The replies and events in what was sent to a client.
+pub fn replies_in(sent: Vec<u8>) -> Vec<Reply> {
+    let mut rest = Bytes::from(sent);
+    let mut replies = Vec::new();
+    while !rest.is_empty() {
+        let length = Reader::new(&rest).int().expect("a whole frame");
+        let mut frame = rest.split_to(4 + usize::try_from(length).expect("a length")).slice(4..);
+        let mut reader = Reader::new(&frame);
+        let (xid, zxid, err) = (reader.int(), reader.long(), reader.int());
+        let body = frame.split_off(reply::HEADER_LEN);
+        replies.push(Reply {
+            xid: xid.expect("a header"),
+            zxid: Zxid(zxid.expect("a header")),
+            err: ErrorCode(err.expect("a header")),
+            body,
+        });
+    }
+    replies
 }
 
 /// The handshake of a client that asks for a new session.

@@ -30,6 +30,9 @@ pub struct RequestHeader {
 }
 
 impl RequestHeader {
+    /// Bytes of a header.
+    pub const LEN: usize = 8;
+
     /// Decodes a header.
     ///
     /// # Errors

@@ -79,6 +79,16 @@ pub fn encode_logged(
     out: &mut Vec<u8>,
 ) {
     encode(header, txn, digest, out);
+    mark(txn, digest, batch, out);
+}
+
+/// Appends a transaction that came in bytes as a record of our log has it; `txn` and `digest` are what they decode to.
+pub fn copy_logged(bytes: &[u8], txn: &Txn, digest: Option<&TxnDigest>, batch: Zxid, out: &mut Vec<u8>) {
+    out.extend_from_slice(bytes);
+    mark(txn, digest, batch, out);
+}
+
+fn mark(txn: &Txn, digest: Option<&TxnDigest>, batch: Zxid, out: &mut Vec<u8>) {
     if digest.is_some() || !matches!(txn, Txn::CloseSession { paths: None }) {
         out.extend_from_slice(&batch.0.to_be_bytes());
     }

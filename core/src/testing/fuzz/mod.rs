@@ -6,7 +6,7 @@
 mod client;
 mod codec;
 mod compression;
-mod disk;
+
 mod frame;
 mod quorum;
 mod record;

@@ -9,12 +9,12 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::client::{Client, Stage, XID_SASL, XID_UNKNOWN};
-use super::disk::Disk;
 use super::{Source, requests};
 use crate::config::{Config, FourLetterWords};
 use crate::recovery::{Notice, Recovery};
 use crate::server::{Action, CloseReason, Event, HaltReason, Input, Server};
 use crate::store::{DiskDone, DiskError, DiskOp, Stream};
+use crate::testing::disk::Disk;
 use crate::testing::lone;
 use crate::time::{Instant, Now, WallTime};
 use crate::types::{ConnId, OpCode, SessionId, Zxid};
@@ -224,12 +224,16 @@ impl<'a> World<'a> {
             Event::Committed { .. }
             | Event::EpochAccepted { .. }
             | Event::EpochCurrent { .. }
+            | Event::LeaderLost { .. }
+            | Event::Rewound { .. }
             | Event::RoleTaken { .. }
             | Event::SessionAttached { .. }
             | Event::SessionOpened { .. }
             | Event::SessionExpired { .. }
             | Event::SessionClosed { .. }
+            | Event::SnapshotInstalled { .. }
             | Event::SnapshotStarted { .. }
+            | Event::SteppedDown { .. }
             | Event::SnapshotFinished { .. }
             | Event::SnapshotFailed { .. } => {}
         }

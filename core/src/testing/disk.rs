@@ -9,7 +9,7 @@ use crate::store::{DirEntry, DiskAnswer, DiskDone, DiskError, DiskOp, FileName, 
 
 /// What is written is durable at once; what is only asked for may or may not be, when the power fails.
 #[derive(Debug, Default)]
-pub(super) struct Disk {
+pub struct Disk {
     files: BTreeMap<FileName, Vec<u8>>,
     /// The log file that is written to, and where its content ends.
     log: Option<(FileName, usize)>,
@@ -24,7 +24,7 @@ pub(super) struct Disk {
 
 impl Disk {
     /// Takes an operation in.
-    pub(super) fn ask(&mut self, op: DiskOp) {
+    pub fn ask(&mut self, op: DiskOp) {
         self.queue(op.stream()).push_back(op);
     }
 
@@ -36,7 +36,7 @@ impl Disk {
     }
 
     /// Carries out the oldest operation of a stream, or fails to.
-    pub(super) fn end_next(&mut self, stream: Stream, failure: Option<DiskError>) -> Option<DiskDone> {
+    pub fn end_next(&mut self, stream: Stream, failure: Option<DiskError>) -> Option<DiskDone> {
         let op = self.queue(stream).pop_front()?;
         let ticket = op.ticket();
         let result = match self.log_failure.filter(|_| stream == Stream::Log) {
@@ -70,7 +70,7 @@ impl Disk {
     }
 
     /// The power fails: of each queue's oldest operation a part is done, of the others nothing.
-    pub(super) fn crash(&mut self, parts: usize) {
+    pub fn crash(&mut self, parts: usize) {
         for stream in [Stream::Log, Stream::Bulk] {
             let oldest = self.queue(stream).pop_front();
             if let Some(op) = oldest.filter(|_| stream == Stream::Bulk || self.log_failure.is_none()) {
@@ -105,7 +105,7 @@ impl Disk {
     }
 
     /// Carries an operation out.
-    pub(super) fn execute(&mut self, op: DiskOp) -> Result<DiskAnswer, DiskError> {
+    pub fn execute(&mut self, op: DiskOp) -> Result<DiskAnswer, DiskError> {
         match op {
             DiskOp::LogCreate { file, .. } => {
                 let before = self.files.insert(file.clone(), Vec::new());

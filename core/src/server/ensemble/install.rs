@@ -1,0 +1,388 @@
+//! What changes the database under a learner: its log is cut, or a snapshot from the leader takes its place.
+//!
+//! Both wait until the disk is at rest, and once begun both run to their end, whatever becomes of the leader meanwhile:
+//! they leave nothing half done in memory, for memory changes last, and nothing on the disk that the next start could not
+//! go on from.
+//!
+//! ```text
+//! TRUNC(z)   recovery with the limit z: cuts the log, reads everything again         (recovery::rewind)
+//! SNAP(z)    if the log goes beyond z: as TRUNC(z), for nobody must find that behind snapshot.z
+//!            snapshot.z from the bytes that come                  ● durable
+//!            remove every log file: they end before z, and what follows z would seem to continue them
+//!            the tree that was read takes the place of the one there was
+//! ```
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::mem;
+
+use bytes::Bytes;
+use rand_core::RngCore;
+
+use super::{Ensemble, Role};
+use crate::recovery::{Recovered, Recovery};
+use crate::server::{Action, Event, HaltReason, Server, log_header};
+use crate::store::{DiskDone, DiskOp, FileName, LogWriter, SnapshotOutcome, Snapshotter};
+use crate::tree::{Tree, TreeLoader, TreeOptions};
+use crate::types::{AclList, SessionId, Ticket, Zxid};
+use crate::wire::DecodeError;
+use crate::wire::snapshot::{Decoder, Encoder, Item};
+
+/// See the module.
+#[derive(Debug)]
+pub(super) enum Work {
+    Installing(Box<Install>),
+    None,
+    Rewinding(Box<Rewind>),
+    /// Waits for the disk to be at rest.
+    Wanted(Wanted),
+}
+
+impl Work {
+    pub(super) const fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Wanted {
+    Install(Zxid),
+    Rewind(Zxid),
+}
+
+/// The log is being cut.
+#[derive(Debug)]
+pub(super) struct Rewind {
+    recovery: Recovery,
+    zxid: Zxid,
+    /// A snapshot is to be installed then.
+    then_install: bool,
+}
+
+/// A snapshot comes, and goes to the disk.
+#[derive(Debug)]
+pub(super) struct Install {
+    zxid: Zxid,
+    decoder: Decoder,
+    loader: Option<TreeLoader>,
+    tree: Option<Tree>,
+    sessions: BTreeMap<SessionId, i32>,
+    acls: Vec<(i64, AclList)>,
+    /// Begun with the first znode, when it is known how many sessions and lists there are.
+    encoder: Option<Encoder>,
+    chunk: Vec<u8>,
+    /// The log files that are being removed, once the snapshot is durable.
+    removing: Option<(Ticket, Vec<FileName>)>,
+    finished: bool,
+}
+
+impl Server {
+    pub(super) fn begin_rewind(&mut self, zxid: Zxid) {
+        self.want(Wanted::Rewind(zxid));
+    }
+
+    pub(super) fn begin_install(&mut self, zxid: Zxid) {
+        self.want(Wanted::Install(zxid));
+    }
+
+    fn want(&mut self, wanted: Wanted) {
+        self.abandon_snapshots();
+        let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
+        assert!(ensemble.work.is_none(), "a learner asks for one thing at a time");
+        ensemble.work = Work::Wanted(wanted);
+    }
+
+    /// Gives up the snapshot that is being written or received, unless it is all there.
+    pub(super) fn abandon_snapshots(&mut self) {
+        if self.snapshot.take().is_some() {
+            self.tree.end_snapshot();
+            self.snapshotter.abandon();
+        }
+        if let Some(ensemble) = self.ensemble.as_deref_mut() {
+            match &ensemble.work {
+                Work::Installing(install) if !install.finished => {
+                    ensemble.work = Work::None;
+                    self.snapshotter.abandon();
+                }
+                Work::Wanted(_) => ensemble.work = Work::None,
+                Work::Installing(_) | Work::None | Work::Rewinding(_) => {}
+            }
+        }
+    }
+
+    /// Whether the disk belongs to recovery alone.
+    pub(in crate::server) fn is_rewinding(&self) -> bool {
+        matches!(self.ensemble.as_deref(), Some(Ensemble { work: Work::Rewinding(_), .. }))
+    }
+
+    /// Begins what is wanted, if the disk is at rest.
+    pub(super) fn begin_work(&mut self) {
+        let at_rest = self.log.is_idle() && !self.snapshotter.is_running() && self.purger.is_idle();
+        let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
+        let Work::Wanted(wanted) = ensemble.work else { return };
+        if !at_rest || !ensemble.promises.is_idle() {
+            return;
+        }
+        match wanted {
+            Wanted::Rewind(zxid) => self.rewind(zxid, false),
+            Wanted::Install(zxid) if self.log.appended() > zxid => self.rewind(zxid, true),
+            Wanted::Install(zxid) => self.install(zxid),
+        }
+    }
+
+    fn rewind(&mut self, zxid: Zxid, then_install: bool) {
+        let seed = self.hash_seed();
+        let tickets = mem::take(&mut self.tickets);
+        let recovery = Recovery::rewinding(&self.config, seed, zxid).with_tickets(tickets);
+        if let Some(ensemble) = self.ensemble.as_deref_mut() {
+            ensemble.work = Work::Rewinding(Box::new(Rewind { recovery, zxid, then_install }));
+        }
+    }
+
+    fn hash_seed(&mut self) -> [u64; 4] {
+        core::array::from_fn(|_| self.hash_rng.next_u64())
+    }
+
+    fn install(&mut self, zxid: Zxid) {
+        let seed = self.hash_seed();
+        let options = TreeOptions {
+            extended_types: self.config.extended_types,
+            digest_enabled: self.config.digest_enabled,
+        };
+        let install = Install {
+            zxid,
+            decoder: Decoder::stream(self.config.stored_field_max()),
+            loader: Some(TreeLoader::new(options, seed)),
+            tree: None,
+            sessions: BTreeMap::new(),
+            acls: Vec::new(),
+            encoder: None,
+            chunk: Vec::new(),
+            removing: None,
+            finished: false,
+        };
+        self.snapshotter.begin(zxid, self.snapshot_rng.next_u64());
+        if let Some(ensemble) = self.ensemble.as_deref_mut() {
+            ensemble.work = Work::Installing(Box::new(install));
+        }
+    }
+
+    pub(super) fn rewind_owns(&self, ticket: Ticket) -> bool {
+        match self.ensemble.as_deref() {
+            Some(Ensemble { work: Work::Rewinding(rewind), .. }) => rewind.recovery.owns(ticket),
+            _ => false,
+        }
+    }
+
+    /// What recovery asks of the disk.
+    pub(super) fn poll_rewind_op(&mut self) -> Option<DiskOp> {
+        match self.ensemble.as_deref_mut() {
+            Some(Ensemble { work: Work::Rewinding(rewind), .. }) => rewind.recovery.poll_op(),
+            _ => None,
+        }
+    }
+
+    pub(super) fn on_rewind_done(&mut self, done: DiskDone) {
+        let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
+        let Work::Rewinding(rewind) = &mut ensemble.work else { return };
+        rewind.recovery.on_done(done);
+        let Some(outcome) = rewind.recovery.poll_outcome() else { return };
+        let Work::Rewinding(rewind) = mem::replace(&mut ensemble.work, Work::None) else {
+            unreachable!("it was there some lines above")
+        };
+        let Rewind { recovery, zxid, then_install } = *rewind;
+        self.tickets = recovery.into_tickets();
+        match outcome {
+            Ok(recovered) => self.on_rewound(recovered, zxid, then_install),
+            Err(error) => self.halt(HaltReason::Rewind { zxid, error: Box::new(error) }),
+        }
+    }
+
+    fn on_rewound(&mut self, recovered: Recovered, asked: Zxid, then_install: bool) {
+        let last_zxid = recovered.last_zxid;
+        let Recovered { tree, sessions, inventory, replayed_txns, replayed_bytes, history_base, .. } =
+            recovered;
+        self.inventory = inventory;
+        let draw = self.snapshot_rng.next_u64();
+        self.snapshotter = Snapshotter::new(&self.config, draw, replayed_txns, replayed_bytes);
+        self.replace_database(tree, sessions, last_zxid, history_base);
+        self.tell(Event::Rewound { asked, last_zxid });
+        let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
+        let Role::Learning(learning) = &mut ensemble.role else { return };
+        if then_install {
+            ensemble.work = Work::Wanted(Wanted::Install(asked));
+        } else {
+            learning.learner.on_rewound(asked, last_zxid);
+            learning.learner.heard(self.now.mono);
+        }
+    }
+
+    fn replace_database(
+        &mut self,
+        tree: Tree,
+        sessions: BTreeMap<SessionId, i32>,
+        last_zxid: Zxid,
+        history_base: Zxid,
+    ) {
+        assert!(self.log.is_idle(), "the log is at rest when the database changes");
+        self.tree = tree;
+        self.sessions.replace(sessions, self.now.mono);
+        self.proposals.clear();
+        self.log = LogWriter::new(&self.config, log_header(), last_zxid);
+        self.reset_pending();
+        if let Some(ensemble) = self.ensemble.as_deref_mut() {
+            ensemble.tail.reset(last_zxid);
+            ensemble.history_base = history_base;
+        }
+    }
+
+    /// Bytes of the snapshot, as far as there is room for them on the way to the disk. Whether there were any.
+    pub(super) fn receive_snapshot(&mut self) -> bool {
+        if !self.snapshotter.wants_chunk() {
+            return false;
+        }
+        let limit = self.config.snapshot_chunk_bytes;
+        let Some(Ensemble { work: Work::Installing(install), role: Role::Learning(learning), peers, .. }) =
+            self.ensemble.as_deref_mut()
+        else {
+            return false;
+        };
+        if install.finished {
+            return false;
+        }
+        let Some(peer) = learning.learner.link().and_then(|link| peers.get(link)) else { return false };
+        let Some(bytes) = peer.deframer.raw() else { return false };
+        match install.push(&bytes) {
+            Ok(None) => {
+                if install.chunk.len() >= limit {
+                    self.snapshotter.chunk(Bytes::from(mem::take(&mut install.chunk)));
+                }
+            }
+            Ok(Some(rest)) => {
+                peer.deframer.unread(rest);
+                install.finished = true;
+                self.snapshotter.chunk(Bytes::from(mem::take(&mut install.chunk)));
+                self.snapshotter.finish();
+            }
+            Err(Refused) => {
+                learning.learner.on_snapshot_refused();
+            }
+        }
+        true
+    }
+
+    /// The snapshot that is written has come further: one from the leader, if this returns true.
+    pub(in crate::server) fn on_install_done(&mut self, outcome: &SnapshotOutcome) -> bool {
+        let Some(Ensemble { work: Work::Installing(install), .. }) = self.ensemble.as_deref_mut() else {
+            return false;
+        };
+        match outcome {
+            SnapshotOutcome::Ongoing => {}
+            SnapshotOutcome::Finished { entry, .. } => {
+                self.inventory.add(entry.clone());
+                self.inventory.mark_complete(&entry.file, true);
+                let files: Vec<FileName> = self.inventory.logs().iter().map(|log| log.file.clone()).collect();
+                let ticket = self.tickets.issue();
+                install.removing = Some((ticket, files.clone()));
+                self.actions.push_back(Action::Disk(DiskOp::Remove { ticket, files }));
+            }
+            SnapshotOutcome::Failed { error, .. } => {
+                let doing = alloc::string::String::from("writing the snapshot that the leader sent");
+                let error = *error;
+                self.halt(HaltReason::Disk { doing, error });
+            }
+        }
+        true
+    }
+
+    pub(super) fn install_owns(&self, ticket: Ticket) -> bool {
+        match self.ensemble.as_deref() {
+            Some(Ensemble { work: Work::Installing(install), .. }) => {
+                install.removing.as_ref().is_some_and(|(removing, _)| *removing == ticket)
+            }
+            _ => false,
+        }
+    }
+
+    /// The old log is gone: the snapshot is the database.
+    pub(super) fn on_old_log_removed(&mut self, done: &DiskDone) {
+        if let Err(error) = done.result {
+            let doing = alloc::string::String::from("removing the log before the leader's snapshot");
+            return self.halt(HaltReason::Disk { doing, error });
+        }
+        let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
+        let Work::Installing(install) = mem::replace(&mut ensemble.work, Work::None) else { return };
+        let Install { zxid, tree, sessions, removing, .. } = *install;
+        for file in removing.map(|(_, files)| files).unwrap_or_default() {
+            self.inventory.remove(&file);
+        }
+        let tree = tree.expect("a snapshot that is all there is a tree");
+        self.replace_database(tree, sessions, zxid, zxid);
+        self.tell(Event::SnapshotInstalled { zxid });
+        let now = self.now.mono;
+        if let Some(Ensemble { role: Role::Learning(learning), .. }) = self.ensemble.as_deref_mut() {
+            learning.learner.on_snapshot_installed(zxid);
+            learning.learner.heard(now);
+        }
+    }
+}
+
+/// What came is no snapshot.
+#[derive(Debug)]
+struct Refused;
+
+impl From<DecodeError> for Refused {
+    fn from(_: DecodeError) -> Self {
+        Self
+    }
+}
+
+impl Install {
+    /// Takes bytes of the stream. Once all of it has come, returns those that came behind it.
+    fn push(&mut self, bytes: &[u8]) -> Result<Option<Bytes>, Refused> {
+        self.decoder.push(bytes);
+        loop {
+            let Some(item) = self.decoder.next()? else { return Ok(None) };
+            let loader = self.loader.as_mut().expect("nothing comes behind the end");
+            match item {
+                Item::AclEntry { id, list } => {
+                    self.acls.push((id, list.clone()));
+                    loader.load_acl(id, list);
+                }
+                // Neither is in a stream.
+                Item::Digest { .. } | Item::LastZxid(_) => return Err(Refused),
+                Item::End => break,
+                Item::Node { path, data, acl, stat } => {
+                    let chunk = &mut self.chunk;
+                    let (sessions, acls) = (&self.sessions, &self.acls);
+                    let encoder = self.encoder.get_or_insert_with(|| head(chunk, sessions, acls));
+                    encoder.node(chunk, path, data, acl, &stat);
+                    loader.load_node(path, data.map(Box::from), acl, stat).map_err(|_| Refused)?;
+                }
+                Item::Session { session, timeout_ms } => {
+                    self.sessions.insert(session, timeout_ms);
+                }
+            }
+        }
+        let loader = self.loader.take().expect("the end comes once");
+        self.tree = Some(loader.finish_load(self.zxid).map_err(|_| Refused)?);
+        let encoder = self.encoder.as_mut().ok_or(Refused)?;
+        encoder.end_nodes(&mut self.chunk);
+        let decoder = mem::replace(&mut self.decoder, Decoder::stream(0));
+        Ok(Some(Bytes::from(decoder.into_rest())))
+    }
+}
+
+/// What a snapshot begins with.
+fn head(out: &mut Vec<u8>, sessions: &BTreeMap<SessionId, i32>, acls: &[(i64, AclList)]) -> Encoder {
+    let mut encoder = Encoder::begin(out, sessions.len());
+    for (&session, &timeout_ms) in sessions {
+        encoder.session(out, session, timeout_ms);
+    }
+    encoder.begin_acls(out, acls.len());
+    for (id, list) in acls {
+        encoder.acl(out, *id, list.entries());
+    }
+    encoder
+}

@@ -1,0 +1,397 @@
+//! Leading, carried out: what the leader wants done, and what its learners ask for.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use super::transfer::Transfer;
+use super::{Ensemble, Role};
+use crate::conn::Waiting;
+use crate::pipeline::prep::{Origin, Prep};
+use crate::server::requests::is_write;
+use crate::server::{Action, Event, HangupReason, Role as RoleName, Server};
+use crate::session::Owner;
+use crate::types::{
+    ConnId, ErrorCode, Id, LinkId, Message, OpCode, ServerId, SessionId, Txn, TxnDigest, TxnHeader, Zxid,
+};
+use crate::wire::{self, Request, record};
+use crate::zab::leader::{OwnHistory, StepDownReason};
+use crate::zab::{Leader, LeaderOutput};
+
+/// How long a server that expects this one to lead is kept waiting: as long as a vote takes to be decided here, too.
+const PARKED_TIME: Duration = Duration::from_secs(2);
+
+/// Syncs that may wait for a quorum; a learner that asks for more is not read from.
+const SYNCS_MAX: usize = 10_000;
+
+/// What only a leader has.
+#[derive(Debug)]
+pub(super) struct Leading {
+    pub(super) leader: Leader,
+    /// Learners that are being brought up to date by more than what is in memory.
+    pub(super) transfers: BTreeMap<LinkId, Transfer>,
+    /// Syncs that were asked for, oldest first.
+    syncs: VecDeque<Sync>,
+    /// The newest confirmation that a quorum follows.
+    confirmed: u64,
+}
+
+/// A sync is answered once what was proposed before it is committed, and a quorum has said since that it follows: then
+/// nobody else can have committed anything that this server does not know of. ZooKeeper's leader does without the second
+/// (PARITY `op.sync`), and may then be one that was deposed.
+#[derive(Debug)]
+struct Sync {
+    behind: Zxid,
+    round: u64,
+    asked_by: Asker,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Asker {
+    Conn(ConnId),
+    Learner(LinkId),
+}
+
+impl Server {
+    /// Elected: everything in the log is this server's history, whether a quorum has it will show.
+    pub(super) fn begin_leading(&mut self) {
+        self.commit_up_to(self.log.appended());
+        self.reset_pending();
+        let now = self.now.mono;
+        let tick = self.config.tick_time;
+        let last_zxid = self.log.appended();
+        let ensemble = self.ensemble.as_deref_mut().expect("only a member is elected");
+        let config = self.config.ensemble.as_ref().expect("a member has a configuration of its own");
+        ensemble.tail.commit(ensemble.tail.last(), None);
+        let own = OwnHistory {
+            accepted_epoch: ensemble.promises.accepted(),
+            current_epoch: ensemble.promises.current(),
+            last_zxid,
+        };
+        let leader = Leader::new(ensemble.me, tick, config, ensemble.membership.clone(), own, now);
+        let leading = Leading { leader, transfers: BTreeMap::new(), syncs: VecDeque::new(), confirmed: 0 };
+        ensemble.role = Role::Leading(Box::new(leading));
+        for link in ensemble.peers.unpark() {
+            if let Role::Leading(leading) = &mut ensemble.role {
+                leading.leader.on_link_up(link, now);
+            }
+        }
+        for link in self.peer_links() {
+            self.take_messages(link);
+        }
+    }
+
+    fn peer_links(&self) -> Vec<LinkId> {
+        self.ensemble.as_deref().map(|ensemble| ensemble.peers.ids()).unwrap_or_default()
+    }
+
+    /// A server connected to the quorum port, which it does when it believes that this one leads. It may know before this
+    /// server does.
+    pub(super) fn on_learner_up(&mut self, link: LinkId) {
+        let now = self.now.mono;
+        let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
+        let accepted = match &mut ensemble.role {
+            Role::Leading(leading) => {
+                ensemble.peers.insert(link, &self.config);
+                leading.leader.on_link_up(link, now);
+                true
+            }
+            Role::Looking | Role::Settling => ensemble.peers.park(link, &self.config, now + PARKED_TIME),
+            Role::Learning(_) => false,
+        };
+        if !accepted {
+            self.actions.push_back(Action::Hangup { link, why: HangupReason::Unwanted });
+        }
+    }
+
+    /// Takes what a learner said, for as long as there is room for what it asks for.
+    pub(super) fn take_messages(&mut self, link: LinkId) {
+        let now = self.now.mono;
+        loop {
+            let full = self.log_is_full() || self.syncs_are_full();
+            let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
+            if let Role::Learning(learning) = &mut ensemble.role {
+                return learning.learner.heard(now);
+            }
+            let Some(peer) = ensemble.peers.get(link) else { return };
+            let Role::Leading(leading) = &mut ensemble.role else {
+                // Whoever waits to be led introduces itself, and says nothing else.
+                if peer.deframer.buffered() > self.config.inbox_pause_bytes {
+                    self.hang_up(link, HangupReason::BadMessage);
+                }
+                return;
+            };
+            if full != peer.paused {
+                peer.paused = full;
+                let action = if full { Action::PauseLink { link } } else { Action::ResumeLink { link } };
+                self.actions.push_back(action);
+            }
+            if full {
+                return;
+            }
+            match peer.deframer.next() {
+                Ok(Some(message)) => leading.leader.on_message(link, message, now),
+                Ok(None) => return,
+                Err(_) => leading.leader.hang_up(link, HangupReason::BadMessage),
+            }
+            self.carry_out_leader();
+        }
+    }
+
+    /// Does what the leader wants done, until it wants nothing.
+    pub(super) fn carry_out_leader(&mut self) {
+        while let Some(output) = self.leader().and_then(Leader::poll_output) {
+            self.on_leader_output(output);
+        }
+    }
+
+    /// Goes on with learners that had to wait for room. Whether there were any.
+    pub(super) fn resume_learners(&mut self) -> bool {
+        let Some(ensemble) = self.ensemble.as_deref_mut() else { return false };
+        if !core::mem::take(&mut ensemble.room) {
+            return false;
+        }
+        let paused = ensemble.peers.paused();
+        for &link in &paused {
+            self.take_messages(link);
+        }
+        !paused.is_empty()
+    }
+
+    fn syncs_are_full(&self) -> bool {
+        match self.ensemble.as_deref().map(|ensemble| &ensemble.role) {
+            Some(Role::Leading(leading)) => leading.syncs.len() >= SYNCS_MAX,
+            _ => false,
+        }
+    }
+
+    pub(super) fn on_leader_output(&mut self, output: LeaderOutput) {
+        let ensemble = self.ensemble.as_deref_mut().expect("only a member leads");
+        match output {
+            LeaderOutput::BeginSync { link, last_zxid } => self.begin_transfer(link, last_zxid),
+            LeaderOutput::Commit { zxid } => self.commit_as_leader(zxid),
+            LeaderOutput::Confirmed { round } => {
+                if let Role::Leading(leading) = &mut ensemble.role {
+                    leading.confirmed = round;
+                }
+                self.answer_syncs();
+            }
+            LeaderOutput::Hangup { link, why } => {
+                self.forget_transfer(link);
+                self.hang_up(link, why);
+            }
+            LeaderOutput::Learner { link, server, message } => self.on_learner(link, server, message),
+            LeaderOutput::SaveAccepted { epoch } => {
+                ensemble.promises.save(super::promises::Promise::Accepted(epoch))
+            }
+            LeaderOutput::SaveCurrent { epoch } => {
+                ensemble.promises.save(super::promises::Promise::Current(epoch))
+            }
+            LeaderOutput::Send { link, message } => ensemble.peers.send(link, &message),
+            LeaderOutput::Serve => self.serve_as_leader(),
+            LeaderOutput::StepDown { why } => self.step_down(why),
+        }
+    }
+
+    fn serve_as_leader(&mut self) {
+        let now = self.now.mono;
+        self.sessions.restart(now);
+        self.reset_pending();
+        let zxid = self.tree.last_zxid();
+        let ensemble = self.ensemble.as_deref_mut().expect("only a member leads");
+        let Role::Leading(leading) = &ensemble.role else { unreachable!("the leader said so") };
+        let epoch = leading.leader.epoch();
+        let leader = Some(ensemble.me);
+        ensemble.election.on_epoch(epoch);
+        self.answer_notifications();
+        self.tell(Event::RoleTaken { role: RoleName::Leading, epoch, leader });
+        self.tell(Event::Committed { zxid });
+    }
+
+    fn step_down(&mut self, why: StepDownReason) {
+        self.tell(Event::SteppedDown { why });
+        self.leave_role();
+    }
+
+    /// What a learner asks for that is not the protocol's own business.
+    fn on_learner(&mut self, link: LinkId, server: ServerId, message: Message) {
+        match message {
+            Message::Ping { touched, .. } => {
+                for (session, timeout_ms) in touched.unwrap_or_default() {
+                    self.sessions.touch_with(session, timeout_ms, self.now.mono);
+                }
+            }
+            Message::Request { session, cxid, op, body, identities } => match op {
+                OpCode::SYNC => self.sync(Asker::Learner(link)),
+                _ => self.order(server, session, cxid, op, &body, &identities),
+            },
+            Message::Revalidate { session, timeout_ms } => self.revalidate(link, server, session, timeout_ms),
+            _ => unreachable!("a leader passes on nothing else"),
+        }
+    }
+
+    /// Orders a write of a learner's client. Whatever it is, it becomes a transaction: the learner waits for one (PARITY
+    /// `zab.forward`).
+    fn order(
+        &mut self,
+        server: ServerId,
+        session: SessionId,
+        cxid: i32,
+        op: OpCode,
+        body: &Bytes,
+        identities: &[Id],
+    ) {
+        let Some(zxid) = self.leader().and_then(|leader| leader.next_zxid()) else { return };
+        let now = self.now;
+        let txn = match op {
+            OpCode::CREATE_SESSION => match wire::Reader::new(body).int() {
+                // An id that is known already was opened twice; the client of the second finds it expired.
+                Ok(timeout_ms) if self.sessions.create_for(session, timeout_ms, server, now.mono) => {
+                    Txn::CreateSession { timeout_ms }
+                }
+                Ok(_) => Txn::Error { code: ErrorCode::SESSIONEXPIRED },
+                Err(_) => Txn::Error { code: ErrorCode::MARSHALLINGERROR },
+            },
+            _ => self.decide(zxid, server, session, op, body, identities),
+        };
+        if op == OpCode::CLOSE_SESSION && !matches!(txn, Txn::Error { .. }) {
+            self.sessions.set_closing(session);
+        }
+        self.log_txn(zxid, session, cxid, op, txn, None);
+    }
+
+    fn decide(
+        &mut self,
+        zxid: Zxid,
+        server: ServerId,
+        session: SessionId,
+        op: OpCode,
+        body: &Bytes,
+        identities: &[Id],
+    ) -> Txn {
+        if let Err(code) = self.sessions.check(session, Owner::Learner(server)) {
+            return Txn::Error { code };
+        }
+        let Ok(request) = Request::decode(op, &mut wire::Reader::new(body)) else {
+            return Txn::Error { code: ErrorCode::MARSHALLINGERROR };
+        };
+        if !is_write(op) {
+            return Txn::Error { code: ErrorCode::UNIMPLEMENTED };
+        }
+        let origin = Origin { session, identities, zxid, time: self.now.wall };
+        let mut prep = Prep { tree: &self.tree, pending: &mut self.pending, config: &self.config, origin };
+        match op {
+            OpCode::CLOSE_SESSION => prep.close_session(),
+            _ => prep.transaction(op, &request),
+        }
+    }
+
+    /// A client came to a learner with a session it had before (PARITY `quorum.revalidate`).
+    fn revalidate(&mut self, link: LinkId, server: ServerId, session: SessionId, timeout_ms: i32) {
+        let before = self.sessions.reattach(session, timeout_ms, Owner::Learner(server), self.now.mono);
+        let valid = before.is_ok();
+        if let Ok(Some(Owner::Conn(conn))) = before {
+            self.close_by_id(conn, crate::server::CloseReason::SessionMoved);
+        }
+        if let Some(ensemble) = self.ensemble.as_deref_mut() {
+            ensemble.peers.send(link, &Message::Revalidated { session, valid });
+        }
+    }
+
+    /// A client of this server wants to see everything that was written before it asked.
+    pub(in crate::server) fn sync_as_leader(&mut self, conn: ConnId) {
+        self.sync(Asker::Conn(conn));
+    }
+
+    fn sync(&mut self, asked_by: Asker) {
+        let Some(Ensemble { role: Role::Leading(leading), .. }) = self.ensemble.as_deref_mut() else {
+            return;
+        };
+        let round = leading.leader.confirm();
+        leading.syncs.push_back(Sync { behind: leading.leader.last_proposed(), round, asked_by });
+    }
+
+    fn answer_syncs(&mut self) {
+        let applied = self.tree.last_zxid();
+        while let Some(Ensemble { role: Role::Leading(leading), peers, .. }) = self.ensemble.as_deref_mut() {
+            let begins = leading.leader.epoch() << 32;
+            let confirmed = leading.confirmed;
+            // Before the first transaction of the epoch there is nothing to wait for.
+            let ready = |sync: &mut Sync| {
+                sync.round <= confirmed && (sync.behind <= applied || sync.behind.0 == begins)
+            };
+            let Some(sync) = leading.syncs.pop_front_if(ready) else { return };
+            match sync.asked_by {
+                Asker::Conn(id) => self.answer_sync(id),
+                Asker::Learner(link) => peers.send(link, &Message::Sync),
+            }
+        }
+    }
+
+    /// A quorum has everything up to here: learners are told, it is applied, and clients are answered.
+    fn commit_as_leader(&mut self, zxid: Zxid) {
+        let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
+        let Ensemble { role: Role::Leading(leading), tail, .. } = ensemble else { return };
+        let observers = leading.leader.has_observers();
+        for (committed, txn) in tail.behind(tail.committed()).take_while(|(entry, _)| *entry <= zxid) {
+            leading.leader.announce_commit(*committed, observers.then_some(txn));
+        }
+        tail.commit(zxid, leading.leader.oldest_position());
+        self.tell(Event::Committed { zxid });
+        self.commit_up_to(zxid);
+        self.answer_syncs();
+        self.make_room();
+    }
+
+    /// Logs a transaction and sends it to those who vote. Returns the bytes that the log took.
+    pub(in crate::server) fn log_and_propose(
+        &mut self,
+        header: &TxnHeader,
+        txn: &Txn,
+        digest: Option<&TxnDigest>,
+    ) -> usize {
+        let mut payload = Vec::new();
+        wire::txn::encode(header, txn, digest, &mut payload);
+        let payload = Bytes::from(payload);
+        let bytes = self.log.append(header.zxid, |out, batch| {
+            record::append(out, |out| wire::txn::copy_logged(&payload, txn, digest, batch, out));
+        });
+        let Some(Ensemble { role: Role::Leading(leading), tail, .. }) = self.ensemble.as_deref_mut() else {
+            unreachable!("only a leader orders");
+        };
+        leading.leader.propose(header.zxid, &payload);
+        tail.push(header.zxid, payload);
+        bytes
+    }
+
+    /// The log is durable up to here: this server's own acknowledgement.
+    pub(super) fn on_durable_as_leader(&mut self, durable: Zxid) {
+        if let Some(leader) = self.leader() {
+            leader.on_durable(durable);
+        }
+        self.make_room();
+    }
+
+    const fn make_room(&mut self) {
+        if let Some(ensemble) = &mut self.ensemble {
+            ensemble.room = true;
+        }
+    }
+
+    /// The client waits for its sync no more: it is a read now, and may be answered.
+    pub(super) fn answer_sync(&mut self, id: ConnId) {
+        let Some(mut conn) = self.conns.take(id) else { return };
+        if let Some(sync) = conn.waiting.iter_mut().find(|waiting| matches!(waiting, Waiting::Sync { .. }))
+            && let Waiting::Sync { frame, received } = sync
+        {
+            *sync = Waiting::Read { frame: frame.clone(), received: *received };
+            self.waiting_reads += 1;
+            self.answer_waiting_reads(&mut conn);
+            self.list_for_sending(&mut conn);
+        }
+        self.conns.put_back(conn);
+    }
+}

@@ -1,0 +1,282 @@
+//! Following and observing, carried out: what the learner wants done, and what this server's clients ask of the leader.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::promises::Promise;
+use super::{Ensemble, Role};
+use crate::conn::{Conn, Phase, Waiting};
+use crate::server::{Action, Event, PeerPort, Proposal, Role as RoleName, Server};
+use crate::session::Owner;
+use crate::types::{ConnId, DialId, Message, OpCode, ServerId, SessionId, Zxid};
+use crate::wire::quorum::QuorumDecodeError;
+use crate::wire::{self, record};
+use crate::zab::leader::OwnHistory;
+use crate::zab::learner::{LostReason, Start};
+use crate::zab::{Learner, LearnerOutput};
+
+/// What only a learner has.
+#[derive(Debug)]
+pub(super) struct Learning {
+    pub(super) learner: Learner,
+    /// The attempt to connect that is under way.
+    pub(super) dial: Option<DialId>,
+    /// Connections whose session the leader was asked about, oldest question first.
+    revalidations: BTreeMap<SessionId, VecDeque<ConnId>>,
+    /// Connections that wait for a sync, oldest first.
+    syncs: VecDeque<ConnId>,
+}
+
+impl Server {
+    /// Somebody else was elected.
+    pub(super) fn begin_learning(&mut self, leader: ServerId) {
+        let now = self.now.mono;
+        let last_zxid = self.log.appended();
+        let ensemble = self.ensemble.as_deref_mut().expect("only a member is in elections");
+        let config = self.config.ensemble.as_ref().expect("a member has a configuration of its own");
+        // Whoever expected this server to lead was wrong.
+        for link in ensemble.peers.clear() {
+            self.actions.push_back(Action::Hangup { link, why: crate::server::HangupReason::RoleOver });
+        }
+        let own = OwnHistory {
+            accepted_epoch: ensemble.promises.accepted(),
+            current_epoch: ensemble.promises.current(),
+            last_zxid,
+        };
+        let start = Start {
+            me: ensemble.me,
+            leader,
+            observer: ensemble.is_observer(),
+            config_version: ensemble.membership.version(),
+            own,
+        };
+        let learner = Learner::new(start, self.config.tick_time, config, now);
+        ensemble.role = Role::Learning(Box::new(Learning {
+            learner,
+            dial: None,
+            revalidations: BTreeMap::new(),
+            syncs: VecDeque::new(),
+        }));
+    }
+
+    fn learning(&mut self) -> Option<&mut Learning> {
+        match &mut self.ensemble.as_deref_mut()?.role {
+            Role::Learning(learning) => Some(learning),
+            Role::Leading(_) | Role::Looking | Role::Settling => None,
+        }
+    }
+
+    /// Takes the leader's next message, if it may be looked at now. Whether there was one.
+    pub(super) fn take_leader_messages(&mut self) -> bool {
+        let now = self.now.mono;
+        let full = self.log_is_full();
+        let Some(Ensemble { role: Role::Learning(learning), peers, .. }) = self.ensemble.as_deref_mut()
+        else {
+            return false;
+        };
+        let Some(link) = learning.learner.link() else { return false };
+        let Some(peer) = peers.get(link) else { return false };
+        let waits = full || !learning.learner.takes_messages();
+        let pause = waits && peer.deframer.buffered() > self.config.snapshot_chunk_bytes * 4;
+        let resume = !waits || peer.deframer.buffered() <= self.config.snapshot_chunk_bytes;
+        if peer.paused && resume {
+            peer.paused = false;
+            self.actions.push_back(Action::ResumeLink { link });
+        } else if pause && !peer.paused {
+            peer.paused = true;
+            self.actions.push_back(Action::PauseLink { link });
+        }
+        if waits {
+            return false;
+        }
+        match peer.deframer.next() {
+            Ok(Some(message)) => learning.learner.on_message(message, now),
+            Ok(None) => return false,
+            // ZooKeeper ignores what it does not know once it follows.
+            Err(QuorumDecodeError::UnknownType { .. }) if learning.learner.is_serving() => {}
+            Err(_) => learning.learner.fail(LostReason::BadMessage),
+        }
+        true
+    }
+
+    pub(super) fn on_learner_output(&mut self, output: LearnerOutput) {
+        let ensemble = self.ensemble.as_deref_mut().expect("only a member learns");
+        match output {
+            LearnerOutput::Commit { zxid } => self.commit_as_learner(zxid),
+            LearnerOutput::Dial => self.dial_leader(),
+            LearnerOutput::Hangup { link, why } => self.hang_up(link, why),
+            LearnerOutput::Log { zxid, txn } => self.log_proposal(zxid, txn),
+            LearnerOutput::Lost { why } => {
+                self.tell(Event::LeaderLost { why });
+                self.leave_role();
+            }
+            LearnerOutput::Pinged => {
+                let touched = self.sessions.take_touched();
+                self.say(Message::Ping { zxid: Zxid::ZERO, touched: Some(touched) });
+            }
+            LearnerOutput::ReceiveSnapshot { zxid } => self.begin_install(zxid),
+            LearnerOutput::Revalidated { session, valid } => self.on_revalidated(session, valid),
+            LearnerOutput::Rewind { zxid } => self.begin_rewind(zxid),
+            LearnerOutput::SaveAccepted { epoch } => ensemble.promises.save(Promise::Accepted(epoch)),
+            LearnerOutput::SaveCurrent { epoch } => ensemble.promises.save(Promise::Current(epoch)),
+            LearnerOutput::Send { link, message } => ensemble.peers.send(link, &message),
+            LearnerOutput::Serve => self.serve_as_learner(),
+            LearnerOutput::Synced => {
+                if let Some(id) = self.learning().and_then(|learning| learning.syncs.pop_front()) {
+                    self.answer_sync(id);
+                }
+            }
+        }
+    }
+
+    fn dial_leader(&mut self) {
+        let config = self.config.ensemble.as_ref().expect("a member has a configuration of its own");
+        let ticks = if config.connect_to_leader_limit > 0 {
+            config.connect_to_leader_limit
+        } else {
+            config.init_limit
+        };
+        let timeout = self.config.tick_time * ticks;
+        let Some(Ensemble { role: Role::Learning(learning), dials, membership, .. }) =
+            self.ensemble.as_deref_mut()
+        else {
+            return;
+        };
+        let server = learning.learner.leader();
+        let addresses = membership.member(server).map(|member| member.quorum.clone()).unwrap_or_default();
+        let dial = dials.issue();
+        learning.dial = Some(dial);
+        self.actions.push_back(Action::Dial { dial, port: PeerPort::Quorum, server, addresses, timeout });
+    }
+
+    fn serve_as_learner(&mut self) {
+        let now = self.now.mono;
+        self.sessions.restart(now);
+        self.sessions.report_touched();
+        let zxid = self.tree.last_zxid();
+        let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
+        let Role::Learning(learning) = &ensemble.role else { unreachable!("the learner said so") };
+        let (epoch, leader) = (learning.learner.epoch(), Some(learning.learner.leader()));
+        let role = if learning.learner.is_observer() { RoleName::Observing } else { RoleName::Following };
+        ensemble.has_data = true;
+        ensemble.election.on_epoch(epoch);
+        self.answer_notifications();
+        self.tell(Event::RoleTaken { role, epoch, leader });
+        self.tell(Event::Committed { zxid });
+    }
+
+    /// What the leader proposes, or informs of, goes to the log. It came from another server, so it is looked at first.
+    fn log_proposal(&mut self, zxid: Zxid, payload: Bytes) {
+        let decoded = wire::txn::decode(&payload, self.config.stored_field_max());
+        let Ok((header, txn, digest)) = decoded else { return self.refuse_leader() };
+        if header.zxid != zxid {
+            return self.refuse_leader();
+        }
+        let bytes = self.log.append(zxid, |out, batch| {
+            record::append(out, |out| wire::txn::copy_logged(&payload, &txn, digest.as_ref(), batch, out));
+        });
+        self.snapshotter.on_append(bytes);
+        let serving = self.is_serving();
+        // While it catches up the tree may be ahead of what it is said to be: ZooKeeper's snapshots are.
+        let digest = digest.filter(|digest| serving && digest.version == crate::tree::DIGEST_VERSION);
+        let digest = digest.map(|digest| digest.tree_digest);
+        self.proposals.push_back(Proposal { header, txn, digest, asked: None });
+        if let Some(ensemble) = self.ensemble.as_deref_mut() {
+            // What came is a slice of a larger buffer, which should not live for as long as this is kept.
+            ensemble.tail.push(zxid, Bytes::copy_from_slice(&payload));
+        }
+    }
+
+    fn refuse_leader(&mut self) {
+        if let Some(learning) = self.learning() {
+            learning.learner.fail(LostReason::BadMessage);
+        }
+    }
+
+    fn commit_as_learner(&mut self, zxid: Zxid) {
+        if let Some(ensemble) = self.ensemble.as_deref_mut() {
+            ensemble.tail.commit(zxid, None);
+        }
+        self.tell(Event::Committed { zxid });
+        self.commit_up_to(zxid);
+    }
+
+    /// The log is durable up to here.
+    pub(super) fn on_durable_as_learner(&mut self, durable: Zxid) {
+        if let Some(learning) = self.learning() {
+            learning.learner.on_durable(durable);
+        }
+    }
+
+    fn say(&mut self, message: Message) {
+        if let Some(learning) = self.learning() {
+            learning.learner.say(message);
+        }
+    }
+
+    /// Sends a client's write to the leader; what becomes of it comes back as a transaction.
+    pub(in crate::server) fn forward(&mut self, conn: &mut Conn, cxid: i32, op: OpCode, body: &[u8]) {
+        conn.waiting.push_back(Waiting::Forwarded { cxid, op, received: self.now.mono });
+        let identities = conn.identities.iter().cloned().collect();
+        let body = Bytes::copy_from_slice(body);
+        self.say(Message::Request { session: conn.session, cxid, op, body, identities });
+    }
+
+    /// Opens a session: the leader is asked, under an id given here.
+    pub(in crate::server) fn forward_open(&mut self, conn: &mut Conn) {
+        let (cxid, op) = (0, OpCode::CREATE_SESSION);
+        conn.waiting.push_back(Waiting::Forwarded { cxid, op, received: self.now.mono });
+        let body = Bytes::copy_from_slice(&conn.timeout_ms.to_be_bytes());
+        let identities = Vec::new();
+        self.say(Message::Request { session: conn.session, cxid, op, body, identities });
+    }
+
+    /// A client wants to see everything that was written before it asked: only the leader knows what that is.
+    pub(in crate::server) fn on_sync(&mut self, conn: &mut Conn, cxid: i32, frame: &Bytes) {
+        let frame = Bytes::copy_from_slice(frame);
+        conn.waiting.push_back(Waiting::Sync { frame, received: self.now.mono });
+        let (session, id) = (conn.session, conn.id);
+        match self.learning() {
+            None => self.sync_as_leader(id),
+            Some(learning) => {
+                learning.syncs.push_back(id);
+                let (op, body, identities) = (OpCode::SYNC, Bytes::new(), Vec::new());
+                self.say(Message::Request { session, cxid, op, body, identities });
+            }
+        }
+    }
+
+    /// A client came with a session it had before: only the leader knows whether it lives.
+    pub(in crate::server) fn ask_revalidation(&mut self, conn: &mut Conn, session: SessionId) {
+        conn.session = session;
+        conn.phase = Phase::Opening;
+        let (id, timeout_ms) = (conn.id, conn.timeout_ms);
+        if let Some(learning) = self.learning() {
+            learning.revalidations.entry(session).or_default().push_back(id);
+            learning.learner.say(Message::Revalidate { session, timeout_ms });
+        }
+    }
+
+    fn on_revalidated(&mut self, session: SessionId, valid: bool) {
+        let Some(learning) = self.learning() else { return };
+        let Some(asking) = learning.revalidations.get_mut(&session) else { return };
+        let id = asking.pop_front();
+        if asking.is_empty() {
+            learning.revalidations.remove(&session);
+        }
+        let Some(mut conn) = id.and_then(|id| self.conns.take(id)) else { return };
+        let owner = Owner::Conn(conn.id);
+        // The leader's word counts; its transaction that began the session may still be on the way here.
+        self.sessions.know(session, conn.timeout_ms, self.now.mono);
+        let attached = if valid {
+            self.sessions.reattach(session, conn.timeout_ms, owner, self.now.mono).ok()
+        } else {
+            None
+        };
+        self.finish_reattach(&mut conn, session, attached);
+        self.conns.put_back(conn);
+    }
+}

@@ -1,0 +1,449 @@
+//! A server among others: which role it has, and how it goes from one to the next.
+//!
+//! ```text
+//!            disk at rest          a vote is decided          quorum, or UPTODATE
+//!   Settling ───────────▶ Looking ───────────────▶ Leading / Learning ─────────▶ … serving clients
+//!      ▲                                                  │
+//!      └────── step down, leader lost ────────────────────┘
+//! ```
+//!
+//! `zab` and `election` decide; here it is carried out: messages get bytes, promises go to the disk and come back,
+//! transactions to the log and the tree. A role begins with everything of the role before at rest: no append, no snapshot
+//! and no promise is under way when a vote is cast, so that nothing late of one role can reach into the next, and what the
+//! vote claims is durable.
+//!
+//! | file | what happens there |
+//! |---|---|
+//! | `peers` | connections to other servers: bytes in and out |
+//! | `leading` | what a leader wants done; requests of its learners |
+//! | `learning` | what a learner wants done; requests to its leader |
+//! | `transfer` | a learner is brought up to date, as fast as it takes it |
+//! | `install` | a snapshot that comes becomes the database; a log is cut |
+//! | `promises` | the epoch files |
+//! | `disk` | what all of these ask of the disk |
+
+mod disk;
+mod install;
+mod leading;
+mod learning;
+mod peers;
+mod promises;
+mod transfer;
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeSet, VecDeque};
+
+use bytes::Bytes;
+
+use self::install::Work;
+use self::leading::Leading;
+use self::learning::Learning;
+use self::peers::PeerLinks;
+use self::promises::Promises;
+use super::{Action, CloseReason, Event, HangupReason, LinkOrigin, PeerPort, Role as RoleName, Server};
+use crate::config::Config;
+use crate::election::{Election, ElectionOutput, Links, LinksOutput, OwnHistory, View, links};
+use crate::pipeline::pending::Pending;
+use crate::recovery::Recovered;
+use crate::time::Instant;
+use crate::types::{DialId, DialIds, LinkId, Membership, PeerState, ServerId, Ticket, Zxid};
+use crate::zab::learner::LostReason;
+use crate::zab::{Leader, Tail};
+
+/// What only a member of an ensemble has.
+#[derive(Debug)]
+pub(super) struct Ensemble {
+    me: ServerId,
+    membership: Membership,
+    /// `membership` as text.
+    config_text: Bytes,
+    election: Election,
+    election_links: Links,
+    dials: DialIds,
+    role: Role,
+    peers: PeerLinks,
+    promises: Promises,
+    /// What a learner asked for that changes the database under it.
+    work: Work,
+    tail: Tail,
+    /// From here on the log on disk is the history, without a gap.
+    history_base: Zxid,
+    /// Reads that nobody waits for any more.
+    stale: BTreeSet<Ticket>,
+    /// Something ended: there may be room for what learners ask for.
+    room: bool,
+    /// It has data that it may vote with (PARITY `fle.zxid-1`).
+    has_data: bool,
+}
+
+/// See the module's drawing.
+#[derive(Debug)]
+enum Role {
+    Leading(Box<Leading>),
+    Learning(Box<Learning>),
+    Looking,
+    Settling,
+}
+
+impl Ensemble {
+    /// A member that has not looked for a leader yet.
+    pub(super) fn new(config: &Config, recovered: &Recovered) -> Option<Box<Self>> {
+        let ensemble = config.ensemble.as_ref()?;
+        let me = ServerId(config.server_id);
+        let epochs = recovered.epochs.expect("recovery of a member reads its epochs");
+        let last_zxid = recovered.tree.last_zxid();
+        let membership = ensemble.membership.clone();
+        let addresses = membership.member(me).map(|member| member.election.clone()).unwrap_or_default();
+        Some(Box::new(Self {
+            me,
+            config_text: Bytes::from(membership.text()),
+            election: Election::new(me, ensemble),
+            election_links: Links::new(me, &addresses, ensemble, config.tick_time * ensemble.sync_limit),
+            dials: DialIds::default(),
+            role: Role::Settling,
+            peers: PeerLinks::default(),
+            promises: Promises::new(epochs.accepted, epochs.current),
+            work: Work::None,
+            tail: Tail::new(last_zxid, ensemble.commit_log_count, ensemble.commit_log_bytes),
+            history_base: recovered.history_base,
+            stale: BTreeSet::new(),
+            room: false,
+            has_data: !recovered.unsynced,
+            membership,
+        }))
+    }
+
+    fn view(&self) -> View {
+        View::new(self.membership.clone(), None, self.config_text.clone())
+    }
+
+    fn is_observer(&self) -> bool {
+        !self.membership.is_voter(self.me)
+    }
+}
+
+impl Server {
+    /// Whether clients are served: always, where the server stands alone.
+    pub(super) fn is_serving(&self) -> bool {
+        match self.ensemble.as_deref().map(|ensemble| &ensemble.role) {
+            None => true,
+            Some(Role::Leading(leading)) => leading.leader.is_serving() && self.leader_serves(),
+            Some(Role::Learning(learning)) => learning.learner.is_serving(),
+            Some(Role::Looking | Role::Settling) => false,
+        }
+    }
+
+    fn leader_serves(&self) -> bool {
+        self.config.ensemble.as_ref().is_none_or(|ensemble| ensemble.leader_serves)
+    }
+
+    /// Whether writes of clients go to another server.
+    pub(super) fn is_learning(&self) -> bool {
+        self.ensemble.as_deref().is_some_and(|ensemble| matches!(ensemble.role, Role::Learning(_)))
+    }
+
+    /// Whether this server orders writes and lets sessions expire.
+    pub(super) fn is_ordering(&self) -> bool {
+        match self.ensemble.as_deref().map(|ensemble| &ensemble.role) {
+            None => true,
+            Some(Role::Leading(leading)) => leading.leader.is_serving(),
+            Some(Role::Learning(_) | Role::Looking | Role::Settling) => false,
+        }
+    }
+
+    /// The leader that this server is.
+    pub(super) fn leader(&mut self) -> Option<&mut Leader> {
+        match &mut self.ensemble.as_deref_mut()?.role {
+            Role::Leading(leading) => Some(&mut leading.leader),
+            Role::Learning(_) | Role::Looking | Role::Settling => None,
+        }
+    }
+
+    /// A link stands: to the election port it is a vote's, to the quorum port a learner's.
+    pub(super) fn on_link_up(&mut self, link: LinkId, origin: LinkOrigin) {
+        let now = self.now.mono;
+        let Some(ensemble) = self.ensemble.as_deref_mut() else {
+            self.actions.push_back(Action::Hangup { link, why: HangupReason::Unwanted });
+            return;
+        };
+        match origin {
+            LinkOrigin::Accepted { port: PeerPort::Election, .. } => {
+                ensemble.election_links.on_link_up(now, link, links::Origin::Accepted);
+            }
+            LinkOrigin::Accepted { port: PeerPort::Quorum, .. } => self.on_learner_up(link),
+            LinkOrigin::Dialed { dial } => match &mut ensemble.role {
+                Role::Learning(learning) if learning.dial == Some(dial) => {
+                    learning.dial = None;
+                    ensemble.peers.insert(link, &self.config);
+                    learning.learner.on_link_up(link);
+                    learning.learner.heard(now);
+                }
+                _ if ensemble.election_links.owns_dial(dial) => {
+                    ensemble.election_links.on_link_up(now, link, links::Origin::Dialed(dial));
+                }
+                // The role that asked for it is over.
+                _ => self.actions.push_back(Action::Hangup { link, why: HangupReason::RoleOver }),
+            },
+        }
+    }
+
+    pub(super) fn on_dial_failed(&mut self, dial: DialId) {
+        let now = self.now.mono;
+        let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
+        match &mut ensemble.role {
+            Role::Learning(learning) if learning.dial == Some(dial) => {
+                learning.dial = None;
+                learning.learner.on_dial_failed(now);
+            }
+            _ => ensemble.election_links.on_dial_failed(now, dial),
+        }
+    }
+
+    pub(super) fn on_link_received(&mut self, link: LinkId, bytes: Bytes) {
+        let now = self.now.mono;
+        let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
+        if ensemble.peers.contains(link) {
+            ensemble.peers.push(link, bytes);
+            self.take_messages(link);
+        } else {
+            ensemble.election_links.on_received(now, link, bytes);
+        }
+    }
+
+    pub(super) fn on_link_drained(&mut self, link: LinkId, bytes: usize) {
+        let now = self.now.mono;
+        let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
+        if ensemble.election_links.owns_link(link) {
+            ensemble.election_links.on_drained(link, bytes);
+        } else if ensemble.peers.drained(link, bytes) {
+            if let Role::Leading(leading) = &mut ensemble.role {
+                leading.leader.on_drained(link, now);
+            }
+            self.continue_transfers();
+        }
+    }
+
+    pub(super) fn on_link_down(&mut self, link: LinkId) {
+        let now = self.now.mono;
+        let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
+        if !ensemble.peers.remove(link) {
+            ensemble.election_links.on_link_down(now, link);
+            return;
+        }
+        match &mut ensemble.role {
+            Role::Leading(leading) => leading.leader.on_link_down(link),
+            Role::Learning(learning) => learning.learner.on_link_down(link),
+            Role::Looking | Role::Settling => {}
+        }
+    }
+
+    pub(super) fn tick_ensemble(&mut self) {
+        let now = self.now.mono;
+        let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
+        ensemble.election_links.on_tick(now);
+        match &mut ensemble.role {
+            Role::Leading(leading) => leading.leader.on_tick(now),
+            Role::Learning(learning) => learning.learner.on_tick(now),
+            Role::Looking => ensemble.election.on_tick(now),
+            Role::Settling => {}
+        }
+        for link in ensemble.peers.overdue(now) {
+            self.hang_up(link, HangupReason::Timeout);
+        }
+    }
+
+    pub(super) fn ensemble_timeout(&self) -> Option<Instant> {
+        let ensemble = self.ensemble.as_deref()?;
+        let role = match &ensemble.role {
+            Role::Leading(leading) => leading.leader.poll_timeout(),
+            Role::Learning(learning) => learning.learner.poll_timeout(),
+            Role::Looking => ensemble.election.poll_timeout(),
+            Role::Settling => None,
+        };
+        let timers = [role, ensemble.election_links.poll_timeout(), ensemble.peers.deadline()];
+        timers.into_iter().flatten().min()
+    }
+
+    /// Carries out what election, leader and learner want done, until none of them wants anything.
+    pub(super) fn run_ensemble(&mut self) {
+        loop {
+            let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
+            if let Some(output) = ensemble.election_links.poll_output(&mut ensemble.dials) {
+                self.on_election_link(output);
+            } else if let Role::Leading(leading) = &mut ensemble.role {
+                leading.leader.flush();
+                self.carry_out_leader();
+                if !self.resume_learners() {
+                    return self.continue_waiting_transfers();
+                }
+            } else if let Role::Learning(learning) = &mut ensemble.role {
+                let Some(output) = learning.learner.poll_output() else {
+                    if self.receive_snapshot() || self.take_leader_messages() {
+                        continue;
+                    }
+                    return;
+                };
+                self.on_learner_output(output);
+            } else if let Some(output) = ensemble.election.poll_output() {
+                self.on_elected(output);
+            } else if !self.settle() {
+                return;
+            }
+        }
+    }
+
+    fn on_election_link(&mut self, output: LinksOutput) {
+        let now = self.now.mono;
+        let ensemble = self.ensemble.as_deref_mut().expect("only a member has links");
+        match output {
+            LinksOutput::Dial { dial, server, addresses, timeout } => {
+                let port = PeerPort::Election;
+                self.actions.push_back(Action::Dial { dial, port, server, addresses, timeout });
+            }
+            LinksOutput::Hangup { link, why } => {
+                let why = match why {
+                    links::HangupWhy::BadMessage => HangupReason::BadMessage,
+                    links::HangupWhy::Duplicate => HangupReason::Duplicate,
+                    links::HangupWhy::Timeout => HangupReason::Timeout,
+                    links::HangupWhy::Unwanted => HangupReason::Unwanted,
+                };
+                self.actions.push_back(Action::Hangup { link, why });
+            }
+            LinksOutput::Reachable { server, reachable } => {
+                ensemble.election.set_reachable(now, server, reachable);
+            }
+            LinksOutput::Received { from, notification } => {
+                ensemble.election.on_notification(now, from, &notification);
+                self.answer_notifications();
+            }
+            LinksOutput::Send { link, bytes } => {
+                self.actions.push_back(Action::SendLink { link, bytes });
+            }
+        }
+    }
+
+    /// What the election says while the server has a leader: answers to those who look for one.
+    fn answer_notifications(&mut self) {
+        let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
+        if !matches!(ensemble.role, Role::Leading(_) | Role::Learning(_)) {
+            return;
+        }
+        let mut doubted = false;
+        while let Some(output) = ensemble.election.poll_output() {
+            match output {
+                ElectionOutput::Send { to, notification } => {
+                    ensemble.election_links.send(self.now.mono, to, &notification);
+                }
+                ElectionOutput::Doubted => doubted = true,
+                ElectionOutput::Decided { .. } | ElectionOutput::NewerConfig { .. } => {}
+            }
+        }
+        // Who has clients keeps them until the leader says otherwise; who has none has nothing to wait for.
+        match &mut ensemble.role {
+            Role::Leading(leading) if doubted && !leading.leader.is_serving() => leading.leader.give_up(),
+            Role::Learning(learning) if doubted && !learning.learner.is_serving() => {
+                learning.learner.fail(LostReason::Doubted);
+            }
+            Role::Leading(_) | Role::Learning(_) | Role::Looking | Role::Settling => {}
+        }
+    }
+
+    fn on_elected(&mut self, output: ElectionOutput) {
+        let now = self.now.mono;
+        let ensemble = self.ensemble.as_deref_mut().expect("only a member is in elections");
+        match output {
+            ElectionOutput::Decided { vote, state } => {
+                assert!(matches!(ensemble.role, Role::Looking), "decided while not looking");
+                ensemble.election_links.set_looking(now, false);
+                match state {
+                    PeerState::Leading => self.begin_leading(),
+                    PeerState::Following | PeerState::Observing => self.begin_learning(vote.leader),
+                    PeerState::Looking => unreachable!("that would be no decision"),
+                }
+            }
+            // It is still looking.
+            ElectionOutput::Doubted => {}
+            // Whoever knows a newer configuration will tell it when it leads, or when this server does.
+            ElectionOutput::NewerConfig { .. } => {}
+            ElectionOutput::Send { to, notification } => {
+                ensemble.election_links.send(now, to, &notification);
+            }
+        }
+    }
+
+    /// Goes from settling to looking, once the disk is at rest. Whether it did.
+    fn settle(&mut self) -> bool {
+        let at_rest = self.log.is_idle() && !self.snapshotter.is_running();
+        let now = self.now.mono;
+        let last_zxid = self.log.appended();
+        let Some(ensemble) = self.ensemble.as_deref_mut() else { return false };
+        let done = at_rest && ensemble.promises.is_idle() && ensemble.work.is_none();
+        if !matches!(ensemble.role, Role::Settling) || !done || self.phase != super::Phase::Running {
+            return false;
+        }
+        ensemble.role = Role::Looking;
+        let current_epoch = ensemble.promises.current();
+        let last_zxid = if ensemble.has_data { last_zxid } else { Zxid::UNKNOWN };
+        let own = OwnHistory { last_zxid, current_epoch };
+        let view = ensemble.view();
+        ensemble.election_links.set_looking(now, true);
+        ensemble.election.look(now, own, view);
+        self.tell(Event::RoleTaken { role: RoleName::Looking, epoch: current_epoch, leader: None });
+        true
+    }
+
+    /// The role is over: clients go, links of the quorum port are closed, and nothing new is begun.
+    fn leave_role(&mut self) {
+        self.forget_transfers();
+        let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
+        ensemble.role = Role::Settling;
+        for link in ensemble.peers.clear() {
+            self.actions.push_back(Action::Hangup { link, why: HangupReason::RoleOver });
+        }
+        self.abandon_snapshots();
+        for id in self.conns.ids() {
+            self.close_by_id(id, CloseReason::LeaderLost);
+        }
+        self.greetings.clear();
+        self.throttled.clear();
+        self.yielded.clear();
+        self.reattaching.clear();
+        self.sessions.restart(self.now.mono);
+        self.reset_pending();
+    }
+
+    /// From now on writes are judged against the tree as it is.
+    fn reset_pending(&mut self) {
+        let seed = core::array::from_fn(|_| rand_core::RngCore::next_u64(&mut self.hash_rng));
+        self.pending = Pending::new(&self.tree, seed);
+    }
+
+    fn hang_up(&mut self, link: LinkId, why: HangupReason) {
+        if let Some(ensemble) = self.ensemble.as_deref_mut()
+            && ensemble.peers.remove(link)
+        {
+            self.actions.push_back(Action::Hangup { link, why });
+        }
+    }
+
+    /// Bytes for other servers leave, one buffer a link.
+    pub(super) fn gather_link_sends(&mut self) {
+        let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
+        let outbox_max =
+            self.config.ensemble.as_ref().map_or(usize::MAX, |ensemble| ensemble.link_outbox_bytes);
+        let mut slow: VecDeque<LinkId> = VecDeque::new();
+        while let Some((link, bytes, unsent)) = ensemble.peers.poll_send() {
+            self.actions.push_back(Action::SendLink { link, bytes });
+            if unsent > outbox_max {
+                slow.push_back(link);
+            }
+        }
+        for link in slow {
+            match &mut ensemble.role {
+                Role::Leading(leading) => leading.leader.hang_up(link, HangupReason::SlowReader),
+                Role::Learning(learning) => learning.learner.fail(LostReason::Timeout),
+                Role::Looking | Role::Settling => {}
+            }
+        }
+    }
+}

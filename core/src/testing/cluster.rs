@@ -1,0 +1,404 @@
+//! An ensemble in lock-step: perfect disks, links that lose nothing while they stand, one clock. What servers do at
+//! once happens in the order of their ids; time passes only when it is told to.
+//!
+//! For scenarios whose steps are known. What nobody thought of is the simulator's.
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use super::disk::Disk;
+use super::lone::{Reply, frame, new_session, replies_in};
+use crate::config::{Config, EnsembleConfig};
+use crate::recovery::{Recovered, Recovery};
+use crate::server::{Action, Event, HaltReason, Input, LinkOrigin, PeerPort, Role, Server};
+use crate::store::Stream;
+use crate::time::{Instant, Now, WallTime};
+use crate::types::{
+    Address, ConnId, DialId, LinkId, Member, MemberRole, Membership, OpCode, ServerId, SessionId, Zxid,
+};
+use crate::wire::Request;
+use crate::wire::connect::{ConnectRequest, ConnectResponse};
+
+/// One end of a link.
+type End = (ServerId, LinkId);
+
+/// A member: its disk outlives the process.
+#[derive(Debug)]
+struct Node {
+    config: Config,
+    disk: Disk,
+    /// `None`: the process is not running.
+    server: Option<Server>,
+    events: Vec<Event>,
+    sent: BTreeMap<ConnId, Vec<u8>>,
+    closed: BTreeSet<ConnId>,
+    halted: Option<HaltReason>,
+    next_conn: u64,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Cluster {
+    now: Now,
+    nodes: BTreeMap<ServerId, Node>,
+    /// Each end of a link that stands, and the other one.
+    links: BTreeMap<End, End>,
+    next_link: u64,
+    /// What is on its way, oldest first.
+    pending: VecDeque<(ServerId, Input)>,
+    /// Servers that cannot reach each other.
+    cut: BTreeSet<(ServerId, ServerId)>,
+    starts: u64,
+}
+
+/// The members of an ensemble of `voters` participants, and `observers` behind them.
+pub fn members(voters: i64, observers: i64) -> Membership {
+    let member = |id: i64| Member {
+        quorum: vec![Address { host: format!("node{id}"), port: 2888 }],
+        election: vec![Address { host: format!("node{id}"), port: 3888 }],
+        client: None,
+        role: if id <= voters { MemberRole::Participant } else { MemberRole::Observer },
+    };
+    Membership::majority(0, (1..=voters + observers).map(|id| (ServerId(id), member(id))).collect())
+}
+
+impl Cluster {
+    /// An ensemble that has not been started. `change` may change the configuration of every member.
+    pub fn new(membership: &Membership, change: impl Fn(&mut Config)) -> Self {
+        let node = |&id: &ServerId| {
+            let mut config = Config {
+                server_id: id.0,
+                tick_time: Duration::from_millis(100),
+                min_session_timeout: Duration::from_millis(200),
+                max_session_timeout: Duration::from_millis(20_000),
+                pre_alloc_size: 4096,
+                report_applied: true,
+                ensemble: Some(EnsembleConfig::new(membership.clone())),
+                ..Config::default()
+            };
+            change(&mut config);
+            let node = Node {
+                config,
+                disk: Disk::default(),
+                server: None,
+                events: Vec::new(),
+                sent: BTreeMap::new(),
+                closed: BTreeSet::new(),
+                halted: None,
+                next_conn: 1,
+            };
+            (id, node)
+        };
+        Self {
+            now: Now { mono: Instant::from_millis(1000), wall: WallTime(1_700_000_000_000) },
+            nodes: membership.members().keys().map(node).collect(),
+            links: BTreeMap::new(),
+            next_link: 1,
+            pending: VecDeque::new(),
+            cut: BTreeSet::new(),
+            starts: 0,
+        }
+    }
+
+    /// Starts every member and lets them agree on a leader.
+    pub fn start_all(&mut self) {
+        let ids: Vec<i64> = self.nodes.keys().map(|id| id.0).collect();
+        for id in ids {
+            self.start(id);
+        }
+        self.settle();
+    }
+
+    /// Starts a member with what is on its disk.
+    ///
+    /// # Panics
+    /// If it runs, or cannot recover.
+    pub fn start(&mut self, id: i64) {
+        self.starts += 1;
+        let seed = [u8::try_from(self.starts % 251).expect("small"); 32];
+        let now = self.now;
+        let node = self.node(id);
+        assert!(node.server.is_none(), "server {id} runs already");
+        let recovered = recover(&node.config, &mut node.disk);
+        node.halted = None;
+        node.server = Some(Server::new(node.config.clone(), recovered, seed, now));
+        self.pending.push_back((ServerId(id), Input::Tick));
+    }
+
+    /// The process of a member ends at once. What it had asked of the disk is done or not, as `parts` says: see
+    /// [`Disk::crash`].
+    pub fn kill(&mut self, id: i64, parts: usize) {
+        let node = self.node(id);
+        node.server = None;
+        node.disk.crash(parts);
+        let conns: Vec<ConnId> = node.sent.keys().copied().collect();
+        node.closed.extend(conns);
+        let id = ServerId(id);
+        self.pending.retain(|(to, _)| *to != id);
+        let ends: Vec<End> = self.links.keys().copied().filter(|end| end.0 == id).collect();
+        for end in ends {
+            self.break_link(end);
+        }
+    }
+
+    /// No message passes between two members any more, and their links break.
+    pub fn cut(&mut self, one: i64, other: i64) {
+        self.cut.insert((ServerId(one), ServerId(other)));
+        self.cut.insert((ServerId(other), ServerId(one)));
+        let between = |(&end, &peer): (&End, &End)| {
+            (end.0 == ServerId(one) && peer.0 == ServerId(other)).then_some((end, peer))
+        };
+        let links: Vec<(End, End)> = self.links.iter().filter_map(between).collect();
+        for (end, peer) in links {
+            self.links.remove(&end);
+            self.links.remove(&peer);
+            self.pending.push_back((end.0, Input::LinkDown { link: end.1 }));
+            self.pending.push_back((peer.0, Input::LinkDown { link: peer.1 }));
+        }
+    }
+
+    /// Messages pass again.
+    pub fn heal(&mut self) {
+        self.cut.clear();
+    }
+
+    /// Time passes until somebody leads and all members that run follow, or ten seconds are over.
+    pub fn settle(&mut self) {
+        for _ in 0..200 {
+            self.run();
+            let running = self.nodes.values().filter(|node| node.server.is_some()).count();
+            let serving = self.nodes.keys().filter(|id| self.role(id.0) != Some(Role::Looking)).count();
+            if self.leader().is_some() && serving >= running {
+                return;
+            }
+            self.pass(Duration::from_millis(50));
+        }
+    }
+
+    /// Time passes.
+    pub fn pass(&mut self, duration: Duration) {
+        let end = self.now.mono + duration;
+        loop {
+            self.run();
+            let due = |node: &Node| node.server.as_ref().and_then(Server::poll_timeout);
+            let Some(at) = self.nodes.values().filter_map(due).min().filter(|&at| at <= end) else { break };
+            self.advance(at.max(self.now.mono));
+            let due: Vec<ServerId> = self
+                .nodes
+                .iter()
+                .filter(|(_, node)| due(node).is_some_and(|at| at <= self.now.mono))
+                .map(|(&id, _)| id)
+                .collect();
+            self.pending.extend(due.into_iter().map(|id| (id, Input::Tick)));
+        }
+        self.advance(end);
+        self.run();
+    }
+
+    fn advance(&mut self, to: Instant) {
+        let millis = to.since(self.now.mono).as_millis();
+        self.now.wall.0 += i64::try_from(millis).expect("tests are shorter than that");
+        self.now.mono = to;
+    }
+
+    /// Everything that is on its way arrives, and whatever follows from it.
+    pub fn run(&mut self) {
+        loop {
+            while let Some((id, input)) = self.pending.pop_front() {
+                let now = self.now;
+                if let Some(server) = self.node(id.0).server.as_mut() {
+                    server.handle(now, input);
+                }
+                self.drain(id);
+            }
+            let ids: Vec<ServerId> = self.nodes.keys().copied().collect();
+            for id in ids {
+                for stream in [Stream::Log, Stream::Bulk] {
+                    if let Some(done) = self.node(id.0).disk.end_next(stream, None) {
+                        self.pending.push_back((id, Input::Disk(done)));
+                    }
+                }
+            }
+            if self.pending.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn drain(&mut self, id: ServerId) {
+        while let Some(action) = self.node(id.0).server.as_mut().and_then(Server::poll_action) {
+            match action {
+                Action::Send { conn, bytes } => {
+                    self.node(id.0).sent.entry(conn).or_default().extend_from_slice(&bytes);
+                    self.pending.push_back((id, Input::Drained { conn, bytes: bytes.len() }));
+                }
+                Action::PauseReads { .. } | Action::ResumeReads { .. } => {}
+                Action::PauseLink { .. } | Action::ResumeLink { .. } => {}
+                Action::Close { conn, .. } => drop(self.node(id.0).closed.insert(conn)),
+                Action::Dial { dial, port, addresses, .. } => self.dial(id, dial, port, &addresses),
+                Action::SendLink { link, bytes } => {
+                    self.pending.push_back((id, Input::LinkDrained { link, bytes: bytes.len() }));
+                    if let Some(&(to, link)) = self.links.get(&(id, link)) {
+                        self.pending.push_back((to, Input::LinkReceived { link, bytes }));
+                    }
+                }
+                Action::Hangup { link, .. } => self.break_link((id, link)),
+                Action::Disk(op) => self.node(id.0).disk.ask(op),
+                Action::Event(event) => self.node(id.0).events.push(event),
+                Action::Halt { why } => {
+                    let node = self.node(id.0);
+                    node.halted = Some(why);
+                    node.server = None;
+                }
+            }
+        }
+    }
+
+    fn dial(&mut self, from: ServerId, dial: DialId, port: PeerPort, addresses: &[Address]) {
+        let host = addresses.first().map(|address| address.host.as_str()).unwrap_or_default();
+        let to = host.strip_prefix("node").and_then(|id| id.parse().ok()).map(ServerId);
+        let reached = to.filter(|to| {
+            self.nodes.get(to).is_some_and(|node| node.server.is_some()) && !self.cut.contains(&(from, *to))
+        });
+        let Some(to) = reached else {
+            return self.pending.push_back((from, Input::DialFailed { dial }));
+        };
+        let ends = ((from, LinkId(self.next_link)), (to, LinkId(self.next_link + 1)));
+        self.next_link += 2;
+        self.links.insert(ends.0, ends.1);
+        self.links.insert(ends.1, ends.0);
+        let address: SocketAddr = "10.0.0.1:4000".parse().expect("an address");
+        let origin = LinkOrigin::Accepted { port, from: address };
+        self.pending.push_back((to, Input::LinkUp { link: ends.1.1, origin }));
+        self.pending.push_back((from, Input::LinkUp { link: ends.0.1, origin: LinkOrigin::Dialed { dial } }));
+    }
+
+    fn break_link(&mut self, end: End) {
+        if let Some(peer) = self.links.remove(&end) {
+            self.links.remove(&peer);
+            self.pending.push_back((peer.0, Input::LinkDown { link: peer.1 }));
+        }
+    }
+
+    fn node(&mut self, id: i64) -> &mut Node {
+        self.nodes.get_mut(&ServerId(id)).expect("it is a member")
+    }
+
+    /// What a member does, if it runs.
+    pub fn role(&self, id: i64) -> Option<Role> {
+        let node = self.nodes.get(&ServerId(id)).filter(|node| node.server.is_some())?;
+        let taken = node.events.iter().rev().find_map(|event| match event {
+            Event::RoleTaken { role, .. } => Some(*role),
+            _ => None,
+        });
+        Some(taken.unwrap_or(Role::Looking))
+    }
+
+    /// Who leads, if exactly one does.
+    pub fn leader(&self) -> Option<i64> {
+        let mut leaders = self.nodes.keys().filter(|id| self.role(id.0) == Some(Role::Leading));
+        let leader = leaders.next()?;
+        leaders.next().is_none().then_some(leader.0)
+    }
+
+    /// What a member told.
+    pub fn events(&self, id: i64) -> &[Event] {
+        &self.nodes[&ServerId(id)].events
+    }
+
+    /// Why a member stopped by itself.
+    pub fn halted(&self, id: i64) -> Option<&HaltReason> {
+        self.nodes[&ServerId(id)].halted.as_ref()
+    }
+
+    /// The last transaction that a member applied, and the digest of its tree then.
+    pub fn applied(&self, id: i64) -> Option<(Zxid, u64)> {
+        self.events(id).iter().rev().find_map(|event| match event {
+            Event::Applied { zxid, digest } => Some((*zxid, *digest)),
+            _ => None,
+        })
+    }
+
+    /// The files of a member.
+    pub fn disk(&mut self, id: i64) -> &mut Disk {
+        &mut self.node(id).disk
+    }
+
+    /// A client of a member with a new session; none if the member does not serve.
+    pub fn client(&mut self, id: i64) -> Option<(ConnId, ConnectResponse)> {
+        self.client_with(id, &new_session(10_000))
+    }
+
+    /// A client of a member that introduces itself so.
+    pub fn client_with(
+        &mut self,
+        id: i64,
+        request: &ConnectRequest<'_>,
+    ) -> Option<(ConnId, ConnectResponse)> {
+        let node = self.node(id);
+        let conn = ConnId(node.next_conn);
+        node.next_conn += 1;
+        let from = "10.0.0.2:4000".parse().expect("an address");
+        let mut bytes = Vec::new();
+        request.encode(&mut bytes);
+        self.pending.push_back((ServerId(id), Input::Accepted { conn, from }));
+        self.pending.push_back((ServerId(id), Input::Received { conn, bytes: Bytes::from(bytes) }));
+        self.run();
+        let sent = self.node(id).sent.remove(&conn)?;
+        let answer = ConnectResponse::decode(&sent[4..]).expect("an answer to a handshake");
+        (answer.session != SessionId::NONE).then_some((conn, answer))
+    }
+
+    /// Sends a request of a client, which nobody waits for.
+    pub fn send(&mut self, id: i64, conn: ConnId, xid: i32, op: OpCode, request: &Request<'_>) {
+        let bytes = Bytes::from(frame(xid, op, request));
+        self.pending.push_back((ServerId(id), Input::Received { conn, bytes }));
+    }
+
+    /// Sends a request of a client and returns the answer, if one came.
+    pub fn call(&mut self, id: i64, conn: ConnId, op: OpCode, request: &Request<'_>) -> Option<Reply> {
+        self.send(id, conn, 1, op, request);
+        self.run();
+        self.replies(id, conn).into_iter().next()
+    }
+
+    /// Replies and events for a client that were not taken yet.
+    pub fn replies(&mut self, id: i64, conn: ConnId) -> Vec<Reply> {
+        replies_in(self.node(id).sent.remove(&conn).unwrap_or_default())
+    }
+
+    /// Whether a connection was closed by the member.
+    pub fn is_closed(&self, id: i64, conn: ConnId) -> bool {
+        self.nodes[&ServerId(id)].closed.contains(&conn)
+    }
+
+    /// The text of what went wrong, for messages.
+    pub fn roles(&self) -> String {
+        let roles: Vec<String> = self.nodes.keys().map(|id| format!("{id}: {:?}", self.role(id.0))).collect();
+        roles.join(", ")
+    }
+}
+
+fn recover(config: &Config, disk: &mut Disk) -> Recovered {
+    let mut recovery = Recovery::new(config, [1, 2, 3, 4], false);
+    loop {
+        while let Some(op) = recovery.poll_op() {
+            disk.ask(op);
+        }
+        if let Some(outcome) = recovery.poll_outcome() {
+            return outcome.unwrap_or_else(|error| panic!("recovery failed: {error}"));
+        }
+        for stream in [Stream::Log, Stream::Bulk] {
+            if let Some(done) = disk.end_next(stream, None) {
+                recovery.on_done(done);
+            }
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Servers of one ensemble agree, lose members, and go on: scenarios in lock-step.
+
+use core::time::Duration;
+
+use zabra_core::server::Role;
+use zabra_core::testing::cluster::{Cluster, members};
+use zabra_core::types::{AclList, ConnId, OpCode};
+use zabra_core::wire::Request;
+
+fn create(path: &str) -> Request<'_> {
+    Request::Create { path, data: Some(b"x"), acl: Some(AclList::OpenUnsafe), flags: 0, ttl: None }
+}
+
+fn write(cluster: &mut Cluster, id: i64, conn: ConnId, path: &str) -> bool {
+    cluster.call(id, conn, OpCode::CREATE, &create(path)).is_some_and(|reply| reply.err.0 == 0)
+}
+
+fn exists(cluster: &mut Cluster, id: i64, path: &str) -> bool {
+    let (conn, _) = cluster.client(id).expect("it serves");
+    let request = Request::Exists { path, watch: false };
+    cluster.call(id, conn, OpCode::EXISTS, &request).expect("an answer").err.0 == 0
+}
+
+fn agree(cluster: &mut Cluster, ids: &[i64]) {
+    cluster.pass(Duration::from_millis(300));
+    let first = cluster.applied(ids[0]);
+    assert!(first.is_some());
+    for &id in ids {
+        assert_eq!(cluster.applied(id), first, "server {id}");
+    }
+}
+
+fn three() -> Cluster {
+    let mut cluster = Cluster::new(&members(3, 0), |_| {});
+    cluster.start_all();
+    assert_eq!(cluster.leader(), Some(3), "{}", cluster.roles());
+    cluster
+}
+
+#[test]
+fn three_servers_elect_a_leader_and_replicate() {
+    let mut cluster = three();
+    for id in [1, 2] {
+        assert_eq!(cluster.role(id), Some(Role::Following), "{}", cluster.roles());
+    }
+    for id in [1, 2, 3] {
+        let (conn, _) = cluster.client(id).expect("a session");
+        assert!(write(&mut cluster, id, conn, &format!("/by-{id}")));
+    }
+    agree(&mut cluster, &[1, 2, 3]);
+    for id in [1, 2, 3] {
+        for by in [1, 2, 3] {
+            assert!(exists(&mut cluster, id, &format!("/by-{by}")), "{id} lacks /by-{by}");
+        }
+    }
+}
+
+#[test]
+fn a_leader_that_dies_is_replaced_and_comes_back_as_a_follower() {
+    let mut cluster = three();
+    let (conn, _) = cluster.client(1).expect("a session");
+    assert!(write(&mut cluster, 1, conn, "/before"));
+    cluster.kill(3, 1);
+    cluster.settle();
+    assert_eq!(cluster.leader(), Some(2), "{}", cluster.roles());
+    assert!(cluster.is_closed(1, conn), "clients go when the leader does");
+    let (conn, _) = cluster.client(1).expect("a session");
+    assert!(write(&mut cluster, 1, conn, "/after"));
+    cluster.start(3);
+    cluster.settle();
+    assert_eq!(cluster.role(3), Some(Role::Following), "{}", cluster.roles());
+    agree(&mut cluster, &[1, 2, 3]);
+    assert!(exists(&mut cluster, 3, "/before"));
+    assert!(exists(&mut cluster, 3, "/after"));
+}
+
+#[test]
+fn a_member_that_was_away_for_long_is_brought_up_by_a_snapshot() {
+    for (count, force) in [(5, false), (30, false), (5, true)] {
+        let mut cluster = Cluster::new(&members(3, 0), |config| {
+            let ensemble = config.ensemble.as_mut().expect("a member");
+            ensemble.commit_log_count = 10;
+            ensemble.force_snapshot_sync = force;
+        });
+        cluster.start_all();
+        cluster.kill(1, 1);
+        let (conn, _) = cluster.client(2).expect("a session");
+        for number in 0..count {
+            assert!(write(&mut cluster, 2, conn, &format!("/n{number}")));
+        }
+        cluster.start(1);
+        cluster.settle();
+        assert_eq!(cluster.role(1), Some(Role::Following), "{}", cluster.roles());
+        assert!(write(&mut cluster, 2, conn, "/last"));
+        agree(&mut cluster, &[1, 2, 3]);
+        cluster.kill(1, 1);
+        cluster.start(1);
+        cluster.settle();
+        assert!(exists(&mut cluster, 1, "/n0") && exists(&mut cluster, 1, "/last"));
+    }
+}
+
+/// ZOOKEEPER-1154: what only a leader of before has in its log goes when it comes back.
+#[test]
+fn what_was_never_committed_is_cut_off() {
+    let mut cluster = three();
+    let (conn, _) = cluster.client(3).expect("a session");
+    assert!(write(&mut cluster, 3, conn, "/kept"));
+    cluster.cut(3, 1);
+    cluster.cut(3, 2);
+    cluster.send(3, conn, 9, OpCode::CREATE, &create("/lost"));
+    cluster.run();
+    cluster.kill(3, 1);
+    cluster.settle();
+    let (conn, _) = cluster.client(2).expect("a session");
+    assert!(write(&mut cluster, 2, conn, "/new"));
+    cluster.heal();
+    cluster.start(3);
+    cluster.settle();
+    assert!(write(&mut cluster, 2, conn, "/newer"));
+    agree(&mut cluster, &[1, 2, 3]);
+    assert!(!exists(&mut cluster, 3, "/lost"));
+    assert!(exists(&mut cluster, 3, "/kept") && exists(&mut cluster, 3, "/new"));
+}
+
+#[test]
+fn obs_role_an_observer_follows_without_a_vote() {
+    let mut cluster = Cluster::new(&members(3, 1), |_| {});
+    cluster.start_all();
+    assert_eq!(cluster.role(4), Some(Role::Observing), "{}", cluster.roles());
+    let (conn, _) = cluster.client(4).expect("a session");
+    assert!(write(&mut cluster, 4, conn, "/through-observer"));
+    agree(&mut cluster, &[1, 2, 3, 4]);
+    cluster.kill(1, 1);
+    cluster.kill(2, 1);
+    cluster.pass(Duration::from_secs(3));
+    assert_eq!(cluster.leader(), None, "ZOOKEEPER-1294: an observer makes no quorum");
+}
+
+#[test]
+fn sessions_move_between_servers() {
+    let mut cluster = three();
+    let (conn, answer) = cluster.client(1).expect("a session");
+    assert!(write(&mut cluster, 1, conn, "/one"));
+    let mut request = zabra_core::testing::lone::new_session(10_000);
+    request.session = answer.session;
+    request.password = &answer.password;
+    for id in [2, 3, 1, 2] {
+        let (moved, again) = cluster.client_with(id, &request).expect("the session lives");
+        assert_eq!(again.session, answer.session);
+        assert!(write(&mut cluster, id, moved, &format!("/moved-{id}-{}", moved.0)));
+    }
+    let reply = cluster.call(1, conn, OpCode::CREATE, &create("/old"));
+    assert!(reply.is_none_or(|reply| reply.err.0 != 0), "the old connection has lost its session");
+}
+
+#[test]
+fn op_sync_is_answered_on_every_role() {
+    let mut cluster = Cluster::new(&members(3, 1), |_| {});
+    cluster.start_all();
+    for id in 1..=4 {
+        let (conn, _) = cluster.client(id).expect("a session");
+        cluster.send(id, conn, 1, OpCode::CREATE, &create(&format!("/s{id}")));
+        cluster.send(id, conn, 2, OpCode::SYNC, &Request::Sync { path: "/" });
+        cluster.send(
+            id,
+            conn,
+            3,
+            OpCode::EXISTS,
+            &Request::Exists { path: &format!("/s{id}"), watch: false },
+        );
+        cluster.run();
+        let replies = cluster.replies(id, conn);
+        let seen: Vec<(i32, i32)> = replies.iter().map(|reply| (reply.xid, reply.err.0)).collect();
+        assert_eq!(seen, [(1, 0), (2, 0), (3, 0)], "server {id}");
+    }
+}
