@@ -1,41 +1,16 @@
-//! One client connection: its socket, what is still to be sent on it, and how it ends. It knows no protocol.
+//! One client connection: its stream, and how it ends. It knows no protocol.
 
-use std::collections::VecDeque;
-use std::io::{self, IoSlice};
-use std::net::Shutdown;
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
-
-use bytes::{Buf, BufMut, Bytes, BytesMut};
-use socket2::SockRef;
-use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use zabra_core::server::CloseReason;
 
-/// At most this many buffers go into one write; the next turn takes the rest.
-const BUFFERS_PER_WRITE: usize = 32;
-
-/// Outbox room that a connection keeps when it has nothing to send.
-const OUTBOX_KEPT: usize = 4;
+use crate::stream::Stream;
 
 /// A client connection.
 #[derive(Debug)]
 pub(crate) struct Conn {
-    socket: TcpStream,
-    /// What the operating system has not taken yet, in order. Bounded by the core: it pauses a connection at
-    /// `outbox_pause_bytes` and closes it at `outbox_close_bytes`.
-    outbox: VecDeque<Bytes>,
-    /// The task that waits for this socket, once it has run.
-    waker: Option<Waker>,
-    /// In the driver's list of connections that have something to send.
-    pub(crate) dirty: bool,
-    /// The socket took less than was offered; its task waits until it takes more.
-    pub(crate) blocked: bool,
-    /// The core asked not to read.
-    pub(crate) paused: bool,
-    /// Nothing more will come: end of file or an error was read.
-    pub(crate) ended: bool,
+    /// What is sent on it is bounded by the core: it pauses a connection at `outbox_pause_bytes` and closes it at
+    /// `outbox_close_bytes`.
+    pub(crate) stream: Stream,
     /// How far the end has come.
     pub(crate) closing: Closing,
 }
@@ -85,134 +60,14 @@ impl Farewell {
     }
 }
 
-/// What became of an attempt to send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Flushed {
-    /// Bytes that the operating system took.
-    pub(crate) bytes: usize,
-    /// Whether the connection turned out to be broken.
-    pub(crate) broken: bool,
-}
-
 impl Conn {
-    /// A fresh connection. `TCP_NODELAY` is set, as ZooKeeper does.
+    /// A fresh connection.
     pub(crate) fn new(socket: TcpStream, keep_alive: bool) -> Self {
-        // Neither failure matters: it means the client is gone already, and reading will tell.
-        let _ = socket.set_nodelay(true);
-        if keep_alive {
-            let _ = SockRef::from(&socket).set_keepalive(true);
-        }
-        Self {
-            socket,
-            outbox: VecDeque::new(),
-            waker: None,
-            dirty: false,
-            blocked: false,
-            paused: false,
-            ended: false,
-            closing: Closing::Open,
-        }
+        Self { stream: Stream::new(socket, keep_alive), closing: Closing::Open }
     }
 
     /// Whether the core still knows this connection.
     pub(crate) fn is_open(&self) -> bool {
         self.closing == Closing::Open
-    }
-
-    /// Whether there is nothing left to send.
-    pub(crate) fn is_flushed(&self) -> bool {
-        self.outbox.is_empty()
-    }
-
-    /// Remembers which task to wake.
-    pub(crate) fn remember(&mut self, waker: &Waker) {
-        if !self.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            self.waker = Some(waker.clone());
-        }
-    }
-
-    /// Has the connection's task run again.
-    pub(crate) fn wake(&self) {
-        if let Some(waker) = &self.waker {
-            waker.wake_by_ref();
-        }
-    }
-
-    /// Reads once, at most `limit` bytes, into the room that `inbox` has.
-    pub(crate) fn poll_read(
-        &mut self,
-        cx: &mut Context<'_>,
-        inbox: &mut BytesMut,
-        limit: usize,
-    ) -> Poll<io::Result<usize>> {
-        // Unlike `try_read`, this knows that a read which did not fill its room emptied the socket, and saves the
-        // second one that would only say so.
-        pin!(self.socket.read_buf(&mut inbox.limit(limit))).poll(cx)
-    }
-
-    /// Waits until the socket takes bytes again.
-    pub(crate) fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.socket.poll_write_ready(cx)
-    }
-
-    /// Adds bytes to what is to be sent.
-    pub(crate) fn push(&mut self, bytes: Bytes) {
-        if !bytes.is_empty() {
-            self.outbox.push_back(bytes);
-        }
-    }
-
-    /// Offers the outbox to the operating system with one system call.
-    pub(crate) fn flush(&mut self) -> Flushed {
-        let written = match self.outbox.len() {
-            0 => return Flushed { bytes: 0, broken: false },
-            1 => self.socket.try_write(&self.outbox[0]),
-            _ => {
-                let mut slices = [IoSlice::new(&[]); BUFFERS_PER_WRITE];
-                let mut count = 0;
-                for (slice, bytes) in slices.iter_mut().zip(&self.outbox) {
-                    *slice = IoSlice::new(bytes);
-                    count += 1;
-                }
-                self.socket.try_write_vectored(&slices[..count])
-            }
-        };
-        match written {
-            Ok(bytes) => {
-                self.advance(bytes);
-                self.blocked = !self.outbox.is_empty();
-                Flushed { bytes, broken: false }
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.blocked = true;
-                Flushed { bytes: 0, broken: false }
-            }
-            Err(_) => Flushed { bytes: 0, broken: true },
-        }
-    }
-
-    fn advance(&mut self, mut bytes: usize) {
-        while let Some(first) = self.outbox.front_mut() {
-            if bytes < first.len() {
-                first.advance(bytes);
-                return;
-            }
-            bytes -= first.len();
-            self.outbox.pop_front();
-        }
-        if self.outbox.capacity() > OUTBOX_KEPT {
-            self.outbox.shrink_to(OUTBOX_KEPT);
-        }
-    }
-
-    /// Shuts our half of the connection.
-    pub(crate) fn shut_write(&self) {
-        // It fails if the client was faster, and then there is nothing left to do.
-        let _ = SockRef::from(&self.socket).shutdown(Shutdown::Write);
-    }
-
-    /// Has the operating system reset the connection when it is dropped.
-    pub(crate) fn reset_on_drop(&self) {
-        let _ = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
     }
 }

@@ -180,19 +180,19 @@ impl<M: Machine> Driver<M> {
     /// The task of one connection: completes once the connection is gone.
     fn poll_conn(&mut self, id: ConnId, cx: &mut Context<'_>) -> Poll<()> {
         let Some(conn) = self.conns.get_mut(&id) else { return Poll::Ready(()) };
-        conn.remember(cx.waker());
-        if conn.blocked && self.poll_blocked(id, cx) {
+        conn.stream.remember(cx.waker());
+        if conn.stream.blocked && self.poll_blocked(id, cx) {
             self.schedule();
         }
         loop {
             let Some(conn) = self.conns.get_mut(&id) else { return Poll::Ready(()) };
-            if conn.ended || (conn.paused && conn.is_open()) {
+            if conn.stream.ended || (conn.stream.paused && conn.is_open()) {
                 return Poll::Pending;
             }
             if self.inbox.capacity() < READ_BYTES && !self.inbox.try_reclaim(READ_BYTES) {
                 self.inbox = BytesMut::with_capacity(INBOX_BYTES);
             }
-            match conn.poll_read(cx, &mut self.inbox, READ_BYTES) {
+            match conn.stream.poll_read(cx, &mut self.inbox, READ_BYTES) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(count)) if count > 0 => {
                     self.received(id, count);
@@ -203,7 +203,7 @@ impl<M: Machine> Driver<M> {
                     }
                 }
                 Poll::Ready(_) => {
-                    conn.ended = true;
+                    conn.stream.ended = true;
                     self.ended.push(id);
                     self.schedule();
                     return Poll::Pending;
@@ -216,11 +216,11 @@ impl<M: Machine> Driver<M> {
     fn poll_blocked(&mut self, id: ConnId, cx: &mut Context<'_>) -> bool {
         let Some(conn) = self.conns.get_mut(&id) else { return false };
         // An error shows itself again when writing.
-        if conn.poll_writable(cx).is_pending() {
+        if conn.stream.poll_writable(cx).is_pending() {
             return false;
         }
-        conn.blocked = false;
-        if !mem::replace(&mut conn.dirty, true) {
+        conn.stream.blocked = false;
+        if !mem::replace(&mut conn.stream.dirty, true) {
             self.dirty.push(id);
         }
         true
@@ -285,20 +285,20 @@ impl<M: Machine> Driver<M> {
         match action {
             Action::Send { conn: id, bytes } => {
                 let Some(conn) = self.conns.get_mut(&id) else { return };
-                conn.push(bytes);
-                if !conn.blocked && !mem::replace(&mut conn.dirty, true) {
+                conn.stream.push(bytes);
+                if !conn.stream.blocked && !mem::replace(&mut conn.stream.dirty, true) {
                     self.dirty.push(id);
                 }
             }
             Action::PauseReads { conn } => {
                 if let Some(conn) = self.conns.get_mut(&conn) {
-                    conn.paused = true;
+                    conn.stream.paused = true;
                 }
             }
             Action::ResumeReads { conn } => {
                 if let Some(conn) = self.conns.get_mut(&conn) {
-                    conn.paused = false;
-                    conn.wake();
+                    conn.stream.paused = false;
+                    conn.stream.wake();
                 }
             }
             Action::Close { conn, why } => {
@@ -325,12 +325,12 @@ impl<M: Machine> Driver<M> {
         let Some(conn) = self.conns.get_mut(&id) else { return };
         conn.closing = Closing::Flushing(farewell);
         if farewell == Farewell::Reset {
-            conn.reset_on_drop();
+            conn.stream.reset_on_drop();
             self.drop_conn(id);
             return;
         }
         self.leaving.push_back((self.clock.now().mono + FAREWELL, id));
-        if !conn.blocked && !mem::replace(&mut conn.dirty, true) {
+        if !conn.stream.blocked && !mem::replace(&mut conn.stream.dirty, true) {
             self.dirty.push(id);
         }
     }
@@ -340,21 +340,21 @@ impl<M: Machine> Driver<M> {
         let mut dirty = mem::take(&mut self.dirty);
         for id in dirty.drain(..) {
             let Some(conn) = self.conns.get_mut(&id) else { continue };
-            conn.dirty = false;
-            let flushed = conn.flush();
-            if conn.blocked {
-                conn.wake(); // Its task asks to be told when the socket takes more.
+            conn.stream.dirty = false;
+            let flushed = conn.stream.flush();
+            if conn.stream.blocked {
+                conn.stream.wake(); // Its task asks to be told when the socket takes more.
             }
-            let done = conn.is_flushed();
+            let done = conn.stream.is_flushed();
             match conn.closing {
                 _ if flushed.broken => self.lost(id),
                 Closing::Open if flushed.bytes > 0 => {
                     self.tell(now, Input::Drained { conn: id, bytes: flushed.bytes });
                 }
-                Closing::Flushing(Farewell::Polite) if done && !conn.ended => {
-                    conn.shut_write();
+                Closing::Flushing(Farewell::Polite) if done && !conn.stream.ended => {
+                    conn.stream.shut_write();
                     conn.closing = Closing::Lingering;
-                    conn.wake();
+                    conn.stream.wake();
                 }
                 Closing::Flushing(_) if done => self.drop_conn(id),
                 Closing::Open | Closing::Flushing(_) | Closing::Lingering => {}
@@ -381,7 +381,7 @@ impl<M: Machine> Driver<M> {
     /// A write failed.
     fn lost(&mut self, id: ConnId) {
         let Some(conn) = self.conns.get_mut(&id) else { return };
-        if !mem::replace(&mut conn.ended, true) {
+        if !mem::replace(&mut conn.stream.ended, true) {
             self.ended.push(id);
         }
     }
@@ -397,7 +397,7 @@ impl<M: Machine> Driver<M> {
                     self.tell(now, Input::Closed { conn: id });
                 }
                 // The client has shut its half but may still read what is left; its deadline runs.
-                Closing::Flushing(_) if conn.blocked => {}
+                Closing::Flushing(_) if conn.stream.blocked => {}
                 Closing::Flushing(_) | Closing::Lingering => self.drop_conn(id),
             }
         }
@@ -405,7 +405,7 @@ impl<M: Machine> Driver<M> {
 
     fn drop_conn(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.remove(&id) {
-            conn.wake(); // Its task finds it gone and ends.
+            conn.stream.wake(); // Its task finds it gone and ends.
             if let Some(waker) = self.accept_waker.take() {
                 waker.wake();
             }
@@ -434,7 +434,7 @@ impl<M: Machine> Driver<M> {
 
     /// Whether every reply has left.
     fn all_flushed(&self) -> bool {
-        self.conns.values().all(Conn::is_flushed)
+        self.conns.values().all(|conn| conn.stream.is_flushed())
     }
 }
 

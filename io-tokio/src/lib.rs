@@ -54,6 +54,7 @@ mod listener;
 mod machine;
 mod server;
 mod settings;
+mod stream;
 pub mod zoo_cfg;
 
 pub use server::{Running, Server, StartError};
