@@ -8,49 +8,46 @@
 //! What bounds a turn: one read of at most [`READ_BYTES`] per connection before the others had theirs, and
 //! [`TURN_BYTES`] fed in all, after which the actions are drained at once, whoever is running.
 
+mod inbox;
+mod links;
+mod tasks;
+
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::mem;
 use std::net::SocketAddr;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use bytes::BytesMut;
 use tokio::net::TcpStream;
-use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
-use tokio::time::Sleep;
 use zabra_core::server::{Action, HaltReason, Input};
 use zabra_core::store::{DiskDone, DiskOp};
 use zabra_core::time::{Instant, Now};
 use zabra_core::types::ConnId;
 
+use self::inbox::Inbox;
+use self::links::Links;
+pub(crate) use self::tasks::{AbortOnPanic, ConnTask, DriverTask};
 use crate::clock::Clock;
 use crate::conn::{Closing, Conn, Farewell};
+use crate::dial::Dial;
 use crate::events;
+use crate::listener::Door;
 use crate::machine::Machine;
 
 /// At most this much is read from one connection before the others had their turn.
 const READ_BYTES: usize = 64 << 10;
 
-/// Room for reads that is allocated at a time, once what was read before is still in use.
-const INBOX_BYTES: usize = 4 * READ_BYTES;
-
 /// So much may be fed before the actions are drained.
 const TURN_BYTES: usize = 1 << 20;
 
-/// Disk completions fed per turn.
-const COMPLETIONS_PER_TURN: usize = 256;
-
 /// How long a closed connection may take to send what is left, and then its client to close its half.
 const FAREWELL: Duration = Duration::from_secs(2);
-
-/// How long an ordered stop waits for the last replies to leave.
-const LAST_REPLIES: Duration = Duration::from_secs(1);
 
 /// A driver, shared by the tasks of one thread.
 pub(crate) type Shared<M> = Rc<RefCell<Driver<M>>>;
@@ -59,6 +56,17 @@ pub(crate) type Shared<M> = Rc<RefCell<Driver<M>>>;
 /// once: nothing is under way on the disk, and no client but one is waiting for this thread.
 pub(crate) type DiskPort = Box<dyn FnMut(DiskOp, bool) -> Option<DiskDone>>;
 
+/// How sockets are treated.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SocketOptions {
+    /// How many clients' connections may be there at a time.
+    pub(crate) conn_max: usize,
+    /// Whether TCP looks after silent clients.
+    pub(crate) conn_keep_alive: bool,
+    /// Whether it looks after silent servers.
+    pub(crate) link_keep_alive: bool,
+}
+
 /// Owns the state machine and every connection.
 pub(crate) struct Driver<M> {
     machine: M,
@@ -66,10 +74,10 @@ pub(crate) struct Driver<M> {
     disk: DiskPort,
     conns: HashMap<ConnId, Conn, BuildHasherDefault<ConnIdHasher>>,
     conn_last: u64,
-    conn_max: usize,
-    keep_alive: bool,
-    /// Every connection reads into this one; a read is cut off and handed over without a copy.
-    inbox: BytesMut,
+    options: SocketOptions,
+    /// Connections to other servers.
+    links: Links,
+    inbox: Inbox,
     /// Bytes fed since the last drain, and in how many reads.
     fed: usize,
     reads: usize,
@@ -87,10 +95,10 @@ pub(crate) struct Driver<M> {
     halted: Option<HaltReason>,
     /// The driver's own task.
     waker: Option<Waker>,
-    /// The task that accepts connections, when it waits for room.
-    accept_waker: Option<Waker>,
-    /// Ends that task and closes its listener.
-    accept_abort: Option<AbortHandle>,
+    /// The tasks that accept connections, those of them that wait for room.
+    accept_wakers: Vec<Waker>,
+    /// End those tasks and close their listeners.
+    accept_aborts: Vec<AbortHandle>,
 }
 
 impl<M> fmt::Debug for Driver<M> {
@@ -118,17 +126,17 @@ impl Hasher for ConnIdHasher {
 }
 
 impl<M: Machine> Driver<M> {
-    /// A driver without connections. `conn_max` is how many it may hold at a time.
-    pub(crate) fn new(machine: M, clock: Clock, disk: DiskPort, conn_max: usize, keep_alive: bool) -> Self {
+    /// A driver without connections.
+    pub(crate) fn new(machine: M, clock: Clock, disk: DiskPort, options: SocketOptions) -> Self {
         Self {
             machine,
             clock,
             disk,
             conns: HashMap::default(),
             conn_last: 0,
-            conn_max,
-            keep_alive,
-            inbox: BytesMut::with_capacity(INBOX_BYTES),
+            options,
+            links: Links::new(options.link_keep_alive),
+            inbox: Inbox::new(),
             fed: 0,
             reads: 0,
             disk_pending: 0,
@@ -138,30 +146,43 @@ impl<M: Machine> Driver<M> {
             leaving: VecDeque::new(),
             halted: None,
             waker: None,
-            accept_waker: None,
-            accept_abort: None,
+            accept_wakers: Vec::new(),
+            accept_aborts: Vec::new(),
         }
     }
 
     /// Whether another connection may be accepted; if not, `cx` is woken once that may have changed.
-    pub(crate) fn poll_room(&mut self, cx: &Context<'_>) -> Poll<()> {
-        if self.conns.len() < self.conn_max {
+    pub(crate) fn poll_room(&mut self, door: Door, cx: &Context<'_>) -> Poll<()> {
+        let has_room = match door {
+            Door::Clients => self.conns.len() < self.options.conn_max,
+            Door::Servers(port) => self.links.has_room(port),
+        };
+        if has_room {
             return Poll::Ready(());
         }
-        self.accept_waker = Some(cx.waker().clone());
+        if !self.accept_wakers.iter().any(|known| known.will_wake(cx.waker())) {
+            self.accept_wakers.push(cx.waker().clone());
+        }
         Poll::Pending
     }
 
-    /// Remembers how to end the task that accepts connections.
-    pub(crate) fn set_accept_abort(&mut self, abort: AbortHandle) {
-        self.accept_abort = Some(abort);
+    /// Something was closed: whoever waits to accept may look again.
+    fn make_room(&mut self) {
+        for waker in self.accept_wakers.drain(..) {
+            waker.wake();
+        }
+    }
+
+    /// Remembers how to end a task that accepts connections.
+    pub(crate) fn add_accept_abort(&mut self, abort: AbortHandle) {
+        self.accept_aborts.push(abort);
     }
 
     /// Takes a new connection in and says which number it got.
     pub(crate) fn accept(&mut self, socket: TcpStream, from: SocketAddr) -> ConnId {
         self.conn_last += 1;
         let conn = ConnId(self.conn_last);
-        self.conns.insert(conn, Conn::new(socket, self.keep_alive));
+        self.conns.insert(conn, Conn::new(socket, self.options.conn_keep_alive));
         let now = self.clock.now();
         // A socket for both protocols shows IPv4 clients by an IPv6 address, which no ACL would match.
         let from = SocketAddr::new(from.ip().to_canonical(), from.port());
@@ -189,10 +210,7 @@ impl<M: Machine> Driver<M> {
             if conn.stream.ended || (conn.stream.paused && conn.is_open()) {
                 return Poll::Pending;
             }
-            if self.inbox.capacity() < READ_BYTES && !self.inbox.try_reclaim(READ_BYTES) {
-                self.inbox = BytesMut::with_capacity(INBOX_BYTES);
-            }
-            match conn.stream.poll_read(cx, &mut self.inbox, READ_BYTES) {
+            match self.inbox.poll_read(&mut conn.stream, cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(count)) if count > 0 => {
                     self.received(id, count);
@@ -228,13 +246,20 @@ impl<M: Machine> Driver<M> {
 
     /// Feeds what was just read from a connection.
     fn received(&mut self, id: ConnId, count: usize) {
-        let bytes = self.inbox.split().freeze();
-        let open = self.conns.get(&id).is_some_and(Conn::is_open);
-        if !open || self.halted.is_some() {
-            return; // Whatever a client says while it is shown out is dropped.
+        let bytes = self.inbox.take();
+        if self.conns.get(&id).is_some_and(Conn::is_open) {
+            self.feed(Input::Received { conn: id, bytes }, count);
+        }
+        // Whatever a client says while it is shown out is dropped.
+    }
+
+    /// Feeds what one read gave.
+    fn feed(&mut self, input: Input, count: usize) {
+        if self.halted.is_some() {
+            return;
         }
         let now = self.clock.now();
-        self.machine.handle(now, Input::Received { conn: id, bytes });
+        self.machine.handle(now, input);
         self.fed += count;
         self.reads += 1;
         if self.fed >= TURN_BYTES {
@@ -249,18 +274,25 @@ impl<M: Machine> Driver<M> {
     fn turn(&mut self) {
         self.fed = 0;
         self.drain();
-        if self.dirty.is_empty() && self.ended.is_empty() {
+        if self.is_idle() {
             self.reads = 0;
             return;
         }
         let now = self.clock.now();
+        self.flush_links(now);
         self.flush(now);
+        self.report_ended_links(now);
         self.report_ended(now);
         self.drain();
         self.reads = 0;
-        if !self.dirty.is_empty() || !self.ended.is_empty() {
+        if !self.is_idle() {
             self.schedule();
         }
+    }
+
+    /// Whether a turn has nothing to send and nobody to see off.
+    fn is_idle(&self) -> bool {
+        self.dirty.is_empty() && self.ended.is_empty() && self.links.is_idle()
     }
 
     /// Carries out what the core asks for, until it asks for nothing.
@@ -305,13 +337,19 @@ impl<M: Machine> Driver<M> {
                 tracing::debug!(conn = conn.0, ?why, "connection closed");
                 self.close(conn, Farewell::of(why));
             }
-            Action::Dial { .. }
-            | Action::Hangup { .. }
-            | Action::PauseLink { .. }
-            | Action::ResumeLink { .. }
-            | Action::SendLink { .. } => unreachable!("a standalone server has no links"),
+            Action::Dial { dial, port, server, addresses, timeout } => {
+                self.links.dial(Dial { dial, port, server, addresses, timeout });
+                self.schedule();
+            }
+            Action::SendLink { link, bytes } => self.links.send(link, bytes),
+            Action::PauseLink { link } => self.links.pause(link),
+            Action::ResumeLink { link } => self.links.resume(link),
+            Action::Hangup { link, why } => self.hang_up(link, why),
             Action::Disk(op) => {
-                let on_the_spot = self.reads <= 1 && self.disk_pending == 0;
+                // Other servers carry more clients than this thread sees, and a leader's own write must not hold up
+                // what it sends them.
+                let alone = self.reads <= 1 && self.links.is_empty();
+                let on_the_spot = alone && self.disk_pending == 0;
                 self.disk_pending += 1;
                 self.done.extend((self.disk)(op, on_the_spot));
             }
@@ -406,9 +444,7 @@ impl<M: Machine> Driver<M> {
     fn drop_conn(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.remove(&id) {
             conn.stream.wake(); // Its task finds it gone and ends.
-            if let Some(waker) = self.accept_waker.take() {
-                waker.wake();
-            }
+            self.make_room();
         }
     }
 
@@ -432,9 +468,9 @@ impl<M: Machine> Driver<M> {
         }
     }
 
-    /// Whether every reply has left.
+    /// Whether everything that was to be sent has left.
     fn all_flushed(&self) -> bool {
-        self.conns.values().all(|conn| conn.stream.is_flushed())
+        self.conns.values().all(|conn| conn.stream.is_flushed()) && self.links.all_flushed()
     }
 }
 
@@ -446,143 +482,7 @@ pub(crate) fn run_after_next_look(cx: &mut Context<'_>) {
     debug_assert!(later.is_pending());
 }
 
-/// Stops the process if a task panics: a broken invariant must not be served on.
-struct AbortOnPanic;
-
-impl Drop for AbortOnPanic {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!(
-                "zabra: a broken invariant (see above); the process stops, the log on disk is the truth"
-            );
-            std::process::abort();
-        }
-    }
-}
-
-/// The task of one connection.
-pub(crate) struct ConnTask<M> {
-    driver: Shared<M>,
-    conn: ConnId,
-}
-
-impl<M> ConnTask<M> {
-    /// The task for a connection that was just accepted.
-    pub(crate) fn new(driver: Shared<M>, conn: ConnId) -> Self {
-        Self { driver, conn }
-    }
-}
-
-impl<M: Machine> Future for ConnTask<M> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let _guard = AbortOnPanic;
-        self.driver.borrow_mut().poll_conn(self.conn, cx)
-    }
-}
-
-/// The driver's own task: disk completions, time, the end of every turn, and the stop.
-pub(crate) struct DriverTask<M> {
-    driver: Shared<M>,
-    /// Never longer than the core has disk operations under way, each of which it counts.
-    completions: mpsc::UnboundedReceiver<DiskDone>,
-    batch: Vec<DiskDone>,
-    stop: Option<oneshot::Receiver<()>>,
-    timer: Pin<Box<Sleep>>,
-    /// What the timer is set to.
-    armed: Option<Instant>,
-    /// When the last replies must have left.
-    last_call: Option<Instant>,
-}
-
-impl<M: Machine> DriverTask<M> {
-    /// The task that runs `driver` until the core halts; `stop` asks for an ordered stop.
-    pub(crate) fn new(
-        driver: Shared<M>,
-        completions: mpsc::UnboundedReceiver<DiskDone>,
-        stop: oneshot::Receiver<()>,
-    ) -> Self {
-        Self {
-            driver,
-            completions,
-            batch: Vec::with_capacity(COMPLETIONS_PER_TURN),
-            stop: Some(stop),
-            timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
-            armed: Some(Instant::ZERO),
-            last_call: None,
-        }
-    }
-
-    /// Sets the timer if it would go off too late. Going off early costs one idle turn, and setting it less often
-    /// than once a turn is worth that.
-    fn arm(&mut self, clock: Clock, deadline: Option<Instant>, cx: &mut Context<'_>) {
-        let Some(deadline) = deadline else { return };
-        if self.armed.is_some_and(|armed| armed <= deadline) {
-            return;
-        }
-        self.armed = Some(deadline);
-        self.timer.as_mut().reset(clock.to_runtime(deadline));
-        // Already due: a timer that has fired says so again when it is asked the next time.
-        if self.timer.as_mut().poll(cx).is_ready() {
-            cx.waker().wake_by_ref();
-        }
-    }
-}
-
-impl<M: Machine> Future for DriverTask<M> {
-    type Output = HaltReason;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<HaltReason> {
-        let _guard = AbortOnPanic;
-        let this = self.get_mut();
-        let shared = Rc::clone(&this.driver);
-        let mut driver = shared.borrow_mut();
-        if driver.waker.is_none() {
-            driver.waker = Some(cx.waker().clone());
-        }
-        let now = driver.clock.now();
-        if let Some(stop) = &mut this.stop
-            && Pin::new(stop).poll(cx).is_ready()
-        {
-            this.stop = None;
-            if let Some(abort) = driver.accept_abort.take() {
-                abort.abort(); // The listener closes, and clients turn to other servers.
-            }
-            driver.tell(now, Input::Shutdown);
-        }
-        while let Poll::Ready(count) =
-            this.completions.poll_recv_many(cx, &mut this.batch, COMPLETIONS_PER_TURN)
-        {
-            assert_ne!(count, 0, "the disk threads must outlive the driver");
-            for done in this.batch.drain(..) {
-                driver.disk_done(now, done);
-            }
-        }
-        if this.armed.is_some() && this.timer.as_mut().poll(cx).is_ready() {
-            this.armed = None;
-            driver.tell(now, Input::Tick);
-            driver.drop_overdue(now.mono);
-        }
-        driver.turn();
-        match &driver.halted {
-            None => {
-                let (clock, deadline) = (driver.clock, driver.deadline());
-                this.arm(clock, deadline, cx);
-                Poll::Pending
-            }
-            Some(why) => {
-                let last_call = *this.last_call.get_or_insert(now.mono + LAST_REPLIES);
-                if *why != HaltReason::Shutdown || driver.all_flushed() || now.mono >= last_call {
-                    return Poll::Ready(why.clone());
-                }
-                let clock = driver.clock;
-                this.arm(clock, Some(last_call), cx);
-                Poll::Pending
-            }
-        }
-    }
-}
-
+#[cfg(test)]
+mod link_tests;
 #[cfg(test)]
 mod tests;

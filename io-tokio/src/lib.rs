@@ -33,9 +33,16 @@
 //! | replies that a client does not read | the core pauses reads at `outbox_pause_bytes`, closes at `outbox_close_bytes` |
 //! | requests in the server | `global_outstanding_limit` and friends, in the core |
 //! | connections | `maxClientCnxns` and `maxCnxns` in the core; here, open files less a reserve for the log |
+//! | bytes that another server does not read | the core hangs up at `link_outbox_bytes` |
+//! | links that other servers make | 256 on each of the two ports; more wait for room |
+//! | names being looked up | 16 at a time |
 //! | disk operations and completions | those the core has under way |
 //! | input of one turn | 64 KiB a connection, 1 MiB in all before the actions are drained |
 //! | closed connections | 2 s to send the rest and be closed by their client |
+//!
+//! Links to other servers are connections like clients': one task, one read a turn, one write a turn, however many
+//! proposals it carries. They come first in a turn, and while there are any, every disk operation is left to the disk
+//! threads, so that what a leader sends its followers is on the wire before its own disk begins to work.
 //!
 //! An idle connection costs its socket, its task and about 200 bytes here: there is no buffer per connection,
 //! because all read into one and write from what the core made.
@@ -44,18 +51,22 @@
 
 mod clock;
 mod conn;
+mod dial;
 pub mod disk;
 mod driver;
 mod entropy;
 pub mod environment;
 mod events;
 mod limits;
+mod link;
 mod listener;
 mod machine;
+mod peer_listeners;
 mod server;
 mod settings;
 mod stream;
 pub mod zoo_cfg;
 
+pub use peer_listeners::PeerListenError;
 pub use server::{Running, Server, StartError};
-pub use settings::{CLIENT_PORT, Settings, any_address};
+pub use settings::{CLIENT_PORT, Peers, Settings, any_address};

@@ -1,4 +1,4 @@
-//! What the operating system grants this process.
+//! What the operating system grants this process, and how much of it others may use.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -6,8 +6,22 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// stop a write.
 const RESERVED: u64 = 64;
 
-/// Raises the soft limit of file descriptors to the hard one, and says how many connections fit under it.
-pub(crate) fn connections_max() -> usize {
+/// Links from other servers that may be there at a time on each of the two ports. Beyond it new ones wait until others
+/// close. An ensemble needs one for each member and port, and a moment longer one that takes the place of another.
+pub(crate) const ACCEPTED_LINKS_MAX: usize = 256;
+
+/// Links in all: those that are accepted on both ports, and as many again by this server's doing.
+pub(crate) const LINKS_MAX: usize = 3 * ACCEPTED_LINKS_MAX;
+
+/// Names of servers that are looked up at a time. Each occupies a thread until the resolver answers.
+pub(crate) const LOOKUPS_MAX: usize = 16;
+
+/// Addresses of one name that are tried.
+pub(crate) const RESOLVED_MAX: usize = 16;
+
+/// Raises the soft limit of file descriptors to the hard one, and says how many clients' connections fit under it
+/// beside `links` links from other servers.
+pub(crate) fn connections_max(links: usize) -> usize {
     let limit = getrlimit(Resource::Nofile);
     let wanted = Rlimit { current: limit.maximum, maximum: limit.maximum };
     let granted = if limit.current == limit.maximum || setrlimit(Resource::Nofile, wanted).is_ok() {
@@ -19,7 +33,8 @@ pub(crate) fn connections_max() -> usize {
     // No limit is none that could be reached.
     let granted = granted.unwrap_or(u64::from(u32::MAX));
     // Under a very low limit half of it must do for the connections.
-    let connections = granted.saturating_sub(RESERVED).max(granted / 2).max(1);
+    let reserved = RESERVED.saturating_add(u64::try_from(links).unwrap_or(u64::MAX));
+    let connections = granted.saturating_sub(reserved).max(granted / 2).max(1);
     usize::try_from(connections).unwrap_or(usize::MAX)
 }
 
@@ -27,7 +42,8 @@ pub(crate) fn connections_max() -> usize {
 mod tests {
     #[test]
     fn there_is_room_for_some_connections() {
-        assert!(super::connections_max() >= 1);
+        assert!(super::connections_max(0) >= 1);
+        assert!(super::connections_max(usize::MAX) >= 1);
         let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
         assert_eq!(limit.current, limit.maximum);
     }

@@ -8,10 +8,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Sleep;
+use zabra_core::server::PeerPort;
 
-use crate::driver::{ConnTask, Shared, run_after_next_look};
+use crate::driver::{AbortOnPanic, ConnTask, Shared, run_after_next_look};
+use crate::limits::ACCEPTED_LINKS_MAX;
+use crate::link::LinkTask;
 use crate::machine::Machine;
 
 /// Connections that the kernel may hold ready if `clientPortListenBacklog` is not set. Java's default of 50 makes
@@ -42,10 +45,20 @@ pub(crate) fn bind(address: SocketAddr, backlog: i32) -> io::Result<std::net::Tc
     Ok(socket.into())
 }
 
+/// Who comes in by a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// Clients.
+    Clients,
+    /// Other servers of the ensemble, to one of the two ports.
+    Servers(PeerPort),
+}
+
 /// The task that accepts connections until the driver wants no more.
 pub(crate) struct AcceptTask<M> {
     driver: Shared<M>,
     listener: TcpListener,
+    door: Door,
     /// Runs after an error.
     back_off: Option<Pin<Box<Sleep>>>,
     /// Whether the log says already that there is no room.
@@ -54,18 +67,47 @@ pub(crate) struct AcceptTask<M> {
 
 impl<M: Machine> AcceptTask<M> {
     /// The task for a listener.
-    pub(crate) fn new(driver: Shared<M>, listener: TcpListener) -> Self {
-        Self { driver, listener, back_off: None, complained: false }
+    pub(crate) fn new(driver: Shared<M>, listener: TcpListener, door: Door) -> Self {
+        Self { driver, listener, door, back_off: None, complained: false }
+    }
+
+    /// Starts the task, and tells the driver how to end it.
+    pub(crate) fn spawn(driver: &Shared<M>, listener: TcpListener, door: Door) {
+        let task = tokio::task::spawn_local(Self::new(Rc::clone(driver), listener, door));
+        driver.borrow_mut().add_accept_abort(task.abort_handle());
     }
 
     /// Whether there is room for one more connection.
     fn poll_room(&mut self, cx: &Context<'_>) -> Poll<()> {
-        let room = self.driver.borrow_mut().poll_room(cx);
+        let room = self.driver.borrow_mut().poll_room(self.door, cx);
         if room.is_pending() && !self.complained {
             self.complained = true;
-            tracing::warn!("no file descriptors left for more connections: new ones wait until others close");
+            match self.door {
+                Door::Clients => tracing::warn!(
+                    "no file descriptors left for more connections: new ones wait until others close"
+                ),
+                Door::Servers(port) => tracing::warn!(
+                    ?port,
+                    "{ACCEPTED_LINKS_MAX} links from other servers are open: new ones wait until others close"
+                ),
+            }
         }
         room
+    }
+
+    /// Hands a connection over to the driver, and gives it a task.
+    fn enter(&self, socket: TcpStream, from: SocketAddr) {
+        let _guard = AbortOnPanic;
+        match self.door {
+            Door::Clients => {
+                let conn = self.driver.borrow_mut().accept(socket, from);
+                tokio::task::spawn_local(ConnTask::new(Rc::clone(&self.driver), conn));
+            }
+            Door::Servers(port) => {
+                let link = self.driver.borrow_mut().accept_link(socket, from, port);
+                tokio::task::spawn_local(LinkTask::new(Rc::clone(&self.driver), link));
+            }
+        }
     }
 
     fn on_error(&mut self, error: &io::Error) {
@@ -102,8 +144,7 @@ impl<M: Machine> Future for AcceptTask<M> {
                     return Poll::Pending;
                 }
                 Poll::Ready(Ok((socket, from))) => {
-                    let conn = this.driver.borrow_mut().accept(socket, from);
-                    tokio::task::spawn_local(ConnTask::new(Rc::clone(&this.driver), conn));
+                    this.enter(socket, from);
                 }
                 Poll::Ready(Err(error)) => this.on_error(&error),
             }

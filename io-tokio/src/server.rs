@@ -9,14 +9,15 @@ use std::thread;
 
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, oneshot};
-use zabra_core::server::{HaltReason, Server as Core};
+use zabra_core::server::{HaltReason, PeerPort, Server as Core};
 use zabra_core::store::DiskDone;
 
 use crate::clock::Clock;
 use crate::disk::{self, Directories, Disk, OpenError};
-use crate::driver::{DiskPort, Driver, DriverTask};
-use crate::listener::{self, AcceptTask};
+use crate::driver::{DiskPort, Driver, DriverTask, SocketOptions};
+use crate::listener::{self, AcceptTask, Door};
 use crate::machine::Machine;
+use crate::peer_listeners::{self, PeerListenError};
 use crate::settings::Settings;
 use crate::{entropy, events, limits};
 
@@ -40,6 +41,8 @@ pub enum StartError {
         /// What the operating system says.
         error: io::Error,
     },
+    /// The addresses for other servers of the ensemble cannot be listened on.
+    ListenPeers(PeerListenError),
     /// The data cannot be recovered.
     Recovery(disk::StartError),
     /// The operating system refused something that every server needs.
@@ -62,6 +65,7 @@ impl fmt::Display for StartError {
                 address.port(),
                 address.port()
             ),
+            Self::ListenPeers(error) => error.fmt(f),
             Self::Recovery(error) => error.fmt(f),
             Self::Listen { address, error } => write!(f, "cannot listen on {address}: {error}"),
             Self::System { doing, error } => write!(f, "{doing}: {error}"),
@@ -129,7 +133,7 @@ impl Server {
         let thread = thread::Builder::new()
             .name("zabra".into())
             .spawn(move || {
-                let parts = match Parts::prepare(&settings) {
+                let parts = match Parts::prepare(&settings, || started.is_closed()) {
                     Ok(parts) => parts,
                     Err(error) => {
                         let _ = started.send(Err(error));
@@ -155,17 +159,22 @@ struct Parts<M> {
     /// Bounded by the core, which counts what it has under way.
     completions: mpsc::UnboundedReceiver<DiskDone>,
     conn_max: usize,
+    /// Where other servers of the ensemble connect.
+    peers: Vec<(PeerPort, std::net::TcpListener)>,
     runtime: LocalRuntime,
 }
 
 impl Parts<Core> {
-    /// Locks and recovers the data, and sets everything up.
-    fn prepare(settings: &Settings) -> Result<Self, StartError> {
+    /// Locks and recovers the data, and sets everything up. `abandoned` says whether nobody waits for it any more.
+    fn prepare(settings: &Settings, abandoned: impl Fn() -> bool) -> Result<Self, StartError> {
         let system = |doing| move |error| StartError::System { doing, error };
-        let conn_max = limits::connections_max();
+        let links_max = if settings.core.ensemble.is_some() { limits::LINKS_MAX } else { 0 };
+        let conn_max = limits::connections_max(links_max);
         let directories =
             Directories::open(&settings.data_dir, &settings.data_log_dir, settings.data_dir_autocreate)
                 .map_err(StartError::Directories)?;
+        let peers = peer_listeners::bind(&settings.core, &settings.peers, abandoned)
+            .map_err(StartError::ListenPeers)?;
         let seed = entropy::seed().map_err(system("asking for random bytes"))?;
         let hash_seed = entropy::hash_seed().map_err(system("asking for random bytes"))?;
         let recovered =
@@ -190,7 +199,7 @@ impl Parts<Core> {
             let op = if alone { disk.try_at_once(op) } else { Err(op) };
             op.map_err(|op| disk.submit(op)).ok()
         });
-        Ok(Self { machine, clock, disk, completions, conn_max, runtime })
+        Ok(Self { machine, clock, disk, completions, conn_max, peers, runtime })
     }
 }
 
@@ -203,17 +212,26 @@ impl<M: Machine> Parts<M> {
         stop: oneshot::Receiver<()>,
         started: impl FnOnce(),
     ) -> HaltReason {
-        let Self { machine, clock, disk, completions, conn_max, runtime } = self;
-        let driver = Driver::new(machine, clock, disk, conn_max, settings.client_tcp_keep_alive);
+        let Self { machine, clock, disk, completions, conn_max, peers, runtime } = self;
+        let options = SocketOptions {
+            conn_max,
+            conn_keep_alive: settings.client_tcp_keep_alive,
+            link_keep_alive: settings.peers.tcp_keep_alive,
+        };
+        let driver = Driver::new(machine, clock, disk, options);
         runtime.block_on(async move {
-            let listener = tokio::net::TcpListener::from_std(listener)
-                .expect("a fresh socket can be added to a fresh event loop");
             let driver = Rc::new(RefCell::new(driver));
-            let accept = tokio::task::spawn_local(AcceptTask::new(Rc::clone(&driver), listener));
-            driver.borrow_mut().set_accept_abort(accept.abort_handle());
+            AcceptTask::spawn(&driver, into_tokio(listener), Door::Clients);
+            for (port, listener) in peers {
+                AcceptTask::spawn(&driver, into_tokio(listener), Door::Servers(port));
+            }
             let task = tokio::task::spawn_local(DriverTask::new(driver, completions, stop));
             started();
             task.await.expect("the driver's task is never cancelled, and aborts the process if it panics")
         })
     }
+}
+
+fn into_tokio(listener: std::net::TcpListener) -> tokio::net::TcpListener {
+    tokio::net::TcpListener::from_std(listener).expect("a fresh socket can be added to a fresh event loop")
 }

@@ -25,6 +25,25 @@ pub struct Settings {
     pub listen_backlog: i32,
     /// `zookeeper.clientTcpKeepAlive`.
     pub client_tcp_keep_alive: bool,
+    /// How to be there for the other servers of the ensemble, if there is one.
+    pub peers: Peers,
+}
+
+/// How a server of an ensemble listens for the others. Where, its own entry says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peers {
+    /// `quorumListenOnAllIPs`: on all addresses of this host, not only those of its entry.
+    pub listen_on_all_ips: bool,
+    /// `zookeeper.electionPortBindRetry`: how often to try to listen; `None`: for ever.
+    pub bind_tries: Option<u32>,
+    /// `zookeeper.tcpKeepAlive`.
+    pub tcp_keep_alive: bool,
+}
+
+impl Default for Peers {
+    fn default() -> Self {
+        Self { listen_on_all_ips: false, bind_tries: Some(3), tcp_keep_alive: false }
+    }
 }
 
 impl Settings {
@@ -39,6 +58,7 @@ impl Settings {
             data_dir_autocreate: true,
             listen_backlog: -1,
             client_tcp_keep_alive: false,
+            peers: Peers::default(),
         }
     }
 }

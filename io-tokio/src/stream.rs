@@ -71,6 +71,11 @@ impl Stream {
         self.outbox.is_empty()
     }
 
+    /// Who is at the other end, for the log.
+    pub(crate) fn peer(&self) -> String {
+        self.socket.peer_addr().map_or_else(|_| "gone".into(), |address| address.to_string())
+    }
+
     /// Remembers which task to wake.
     pub(crate) fn remember(&mut self, waker: &Waker) {
         if !self.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {

@@ -20,7 +20,7 @@ Exit codes:
   1  wrong configuration
   2  wrong command line
   3  the data directory cannot be used, or its data cannot be recovered
-  4  the port cannot be listened on
+  4  a port cannot be listened on
   5  halted: the disk failed while running
   6  the operating system refused something else
   128 + n  stopped at once by a second signal n";
@@ -87,7 +87,9 @@ impl Failure {
     fn report(&self) -> ExitCode {
         let (code, text) = match self {
             Self::Config(error) => (1, error.to_string()),
-            Self::Start(error @ StartError::Listen { .. }) => (4, error.to_string()),
+            Self::Start(error @ (StartError::Listen { .. } | StartError::ListenPeers(_))) => {
+                (4, error.to_string())
+            }
             Self::Start(error @ StartError::System { .. }) => (6, error.to_string()),
             Self::Start(error) => (3, error.to_string()),
             Self::Halted(HaltReason::Disk { doing, error }) => (

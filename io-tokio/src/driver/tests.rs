@@ -6,6 +6,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 use zabra_core::server::CloseReason;
 use zabra_core::store::{DiskAnswer, DiskError};
@@ -14,7 +15,7 @@ use zabra_core::types::Ticket;
 use super::*;
 use crate::listener::{self, AcceptTask};
 
-const MIB: usize = 1 << 20;
+pub(super) const MIB: usize = 1 << 20;
 const FIRST: ConnId = ConnId(1);
 
 /// Answers inputs by a function, and keeps them.
@@ -45,10 +46,12 @@ impl<F: FnMut(&Input, &mut VecDeque<Action>) + 'static> Machine for Script<F> {
 }
 
 /// What a run showed.
-struct Run<T> {
-    client: T,
-    heard: Vec<Input>,
-    why: HaltReason,
+pub(super) struct Run<T> {
+    pub(super) client: T,
+    pub(super) heard: Vec<Input>,
+    pub(super) why: HaltReason,
+    /// Of each disk operation, whether it might be carried out on the spot.
+    pub(super) on_the_spot: Vec<bool>,
 }
 
 impl<T> Run<T> {
@@ -73,19 +76,20 @@ impl<T> Run<T> {
     }
 }
 
-struct Setup {
-    conn_max: usize,
-    deadline: Option<Instant>,
+pub(super) struct Setup {
+    pub(super) door: Door,
+    pub(super) conn_max: usize,
+    pub(super) deadline: Option<Instant>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { conn_max: 100, deadline: None }
+        Self { door: Door::Clients, conn_max: 100, deadline: None }
     }
 }
 
 /// Serves `client` by `answer` until it is done, then stops.
-fn run<F, C, T>(setup: Setup, answer: F, client: C) -> Run<T>
+pub(super) fn run<F, C, T>(setup: Setup, answer: F, client: C) -> Run<T>
 where
     F: FnMut(&Input, &mut VecDeque<Action>) + 'static,
     C: AsyncFnOnce(SocketAddr) -> T,
@@ -100,31 +104,35 @@ where
         let listener = tokio::net::TcpListener::from_std(listener).unwrap();
         let (done, completions) = mpsc::unbounded_channel();
         // Every operation ends at once; one numbered 13 fails.
-        let disk = Box::new(move |op: DiskOp, _alone: bool| {
+        let on_the_spot = Rc::new(RefCell::new(Vec::new()));
+        let flags = Rc::clone(&on_the_spot);
+        let disk = Box::new(move |op: DiskOp, alone: bool| {
+            flags.borrow_mut().push(alone);
             let ticket = op.ticket();
             let result = if ticket.0 == 13 { Err(DiskError::Full) } else { Ok(DiskAnswer::Done) };
             let _ = done.send(DiskDone { ticket, result });
             None
         });
-        let driver = Driver::new(machine, Clock::start(), disk, setup.conn_max, true);
-        let driver = Rc::new(RefCell::new(driver));
-        let accept = tokio::task::spawn_local(AcceptTask::new(Rc::clone(&driver), listener));
-        driver.borrow_mut().set_accept_abort(accept.abort_handle());
+        let options =
+            SocketOptions { conn_max: setup.conn_max, conn_keep_alive: true, link_keep_alive: true };
+        let driver = Rc::new(RefCell::new(Driver::new(machine, Clock::start(), disk, options)));
+        AcceptTask::spawn(&driver, listener, setup.door);
         let (stop, stopped) = oneshot::channel();
         let task = tokio::task::spawn_local(DriverTask::new(driver, completions, stopped));
         let client = in_time(client(address)).await;
         let _ = stop.send(());
         let why = in_time(task).await.unwrap();
         let heard = heard.borrow().clone();
-        Run { client, heard, why }
+        let on_the_spot = on_the_spot.borrow().clone();
+        Run { client, heard, why, on_the_spot }
     })
 }
 
-async fn in_time<T>(work: impl Future<Output = T>) -> T {
+pub(super) async fn in_time<T>(work: impl Future<Output = T>) -> T {
     timeout(Duration::from_secs(20), work).await.expect("it takes too long")
 }
 
-async fn connect(address: SocketAddr) -> TcpStream {
+pub(super) async fn connect(address: SocketAddr) -> TcpStream {
     TcpStream::connect(address).await.unwrap()
 }
 
@@ -134,7 +142,7 @@ fn echo(input: &Input, actions: &mut VecDeque<Action>) {
     }
 }
 
-async fn round_trip(socket: &mut TcpStream, text: &[u8]) {
+pub(super) async fn round_trip(socket: &mut TcpStream, text: &[u8]) {
     socket.write_all(text).await.unwrap();
     let mut answer = vec![0; text.len()];
     in_time(socket.read_exact(&mut answer)).await.unwrap();
@@ -142,7 +150,7 @@ async fn round_trip(socket: &mut TcpStream, text: &[u8]) {
 }
 
 /// Everything until the end of the stream.
-async fn rest(socket: &mut TcpStream) -> Vec<u8> {
+pub(super) async fn rest(socket: &mut TcpStream) -> Vec<u8> {
     let mut all = Vec::new();
     in_time(socket.read_to_end(&mut all)).await.unwrap();
     all
