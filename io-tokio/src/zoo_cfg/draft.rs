@@ -4,8 +4,11 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use zabra_core::config::FourLetterWords;
+use zabra_core::config::{EnsembleConfig, FourLetterWords};
+use zabra_core::types::{Address, MemberRole, ServerId};
 
+use super::ensemble::{EnsembleDraft, MemberList, read_my_id};
+use super::error::Problem;
 use crate::settings::{Settings, any_address};
 
 /// A configuration in the making.
@@ -28,10 +31,8 @@ pub(crate) struct Draft {
     pub(crate) read_only_mode: bool,
     pub(crate) enforce_auth: bool,
     pub(crate) auth_schemes: Vec<String>,
-    /// Voting members named by `server.N`.
-    pub(crate) voters: usize,
-    /// Observers named by `server.N`.
-    pub(crate) observers: usize,
+    /// What only an ensemble needs.
+    pub(crate) ensemble: EnsembleDraft,
     pub(crate) warnings: Vec<String>,
 }
 
@@ -52,8 +53,7 @@ impl Draft {
             read_only_mode: false,
             enforce_auth: false,
             auth_schemes: Vec::new(),
-            voters: 0,
-            observers: 0,
+            ensemble: EnsembleDraft::new(),
             warnings: Vec::new(),
         }
     }
@@ -72,28 +72,18 @@ impl Draft {
         directory
     }
 
-    /// Notes a member of an ensemble.
-    pub(crate) fn member(&mut self, address: &str) {
-        let is_observer = address.to_ascii_lowercase().split([':', ';']).any(|part| part == "observer");
-        if is_observer {
-            self.observers += 1;
-        } else {
-            self.voters += 1;
-        }
-    }
-
     /// Settles what keys demand of each other.
     ///
     /// # Errors
-    /// Everything that is wrong, each as one sentence.
-    pub(crate) fn finish(mut self) -> Result<(Settings, Vec<String>), Vec<String>> {
+    /// Everything that is wrong; `whole` is where what has no line of its own is wrong.
+    pub(crate) fn finish(mut self, whole: &str) -> Result<(Settings, Vec<String>), Vec<Problem>> {
+        let mut problems = Vec::new();
         let mut wrong = Vec::new();
-        self.settle_members(&mut wrong);
         self.settle_directories(&mut wrong);
+        self.settle_membership(whole, &mut wrong, &mut problems);
         self.settle_address(&mut wrong);
         self.settle_sessions();
         self.settle_access(&mut wrong);
-        self.settle_server_id(&mut wrong);
         let core = &mut self.settings.core;
         let extra = self.jute_extra.unwrap_or(i64::try_from(core.jute_max_buffer).unwrap_or(i64::MAX));
         // ZooKeeper's own floor, from when the number was fixed.
@@ -101,20 +91,37 @@ impl Draft {
         if let Err(error) = core.check() {
             wrong.push(error.to_string());
         }
-        if wrong.is_empty() { Ok((self.settings, self.warnings)) } else { Err(wrong) }
+        problems.extend(wrong.iter().map(|sentence| Problem::general(whole, sentence)));
+        if problems.is_empty() { Ok((self.settings, self.warnings)) } else { Err(problems) }
     }
 
-    fn settle_members(&mut self, wrong: &mut Vec<String>) {
-        match (self.voters, self.observers) {
-            (0, 0) => {}
-            (1, 0) => self.warn(
-                "server.N names a single server: it is ignored, and this server runs standalone, as ZooKeeper's does",
-            ),
-            _ => wrong.push(
-                "server.N names an ensemble, and replication is not in this release of Zabra: \
-                 remove the server.N lines to run a standalone server"
-                    .into(),
-            ),
+    /// Settles who the members are, which of them this server is, and what its own line says of it.
+    fn settle_membership(&mut self, whole: &str, wrong: &mut Vec<String>, problems: &mut Vec<Problem>) {
+        let mut list = match self.ensemble.members(whole, &mut self.warnings) {
+            Ok(list) => list,
+            Err(found) => {
+                problems.extend(found);
+                return;
+            }
+        };
+        let is_ensemble = list.as_ref().is_some_and(|list| list.is_ensemble);
+        let id = match self.server_id(list.as_ref().filter(|list| list.is_ensemble)) {
+            Ok(id) => id,
+            Err(problem) => {
+                problems.push(problem);
+                None
+            }
+        };
+        if let (Some(list), Some(id)) = (&list, id) {
+            self.settle_client(list, id, wrong);
+            self.settle_role(list, id);
+        }
+        if let Some(list) = list.take().filter(|_| is_ensemble) {
+            problems.extend(self.ensemble.check(whole));
+            self.warnings.append(&mut self.ensemble.warnings);
+            let options = self.ensemble.options.clone();
+            let ensemble = EnsembleConfig { membership: list.membership, ..options };
+            self.settings.core.ensemble = Some(ensemble);
         }
     }
 
@@ -192,19 +199,82 @@ impl Draft {
         self.settings.core.enforce_auth_schemes = std::mem::take(&mut self.auth_schemes);
     }
 
-    /// The number in `dataDir/myid`, which a standalone server may have.
-    fn settle_server_id(&mut self, wrong: &mut Vec<String>) {
+    /// The number in `dataDir/myid`: a member of an ensemble must have one, a standalone server may.
+    fn server_id(&mut self, ensemble: Option<&MemberList>) -> Result<Option<i64>, Problem> {
+        if self.settings.data_dir.as_os_str().is_empty() {
+            return Ok(None); // That is wrong enough.
+        }
         let path = self.settings.data_dir.join("myid");
-        let Ok(text) = std::fs::read_to_string(&path) else { return };
-        let line = text.lines().next().unwrap_or_default();
-        match line.parse::<i64>() {
+        let shown = path.display().to_string();
+        let wrong = |what: &str| Err(Problem::general(&shown, what));
+        let id = match (read_my_id(&path), ensemble) {
+            (Ok(Some(id)), _) => id,
+            (Ok(None), None) => return Ok(None),
+            (Ok(None), Some(_)) => {
+                return wrong(
+                    "myid file is missing: write this server's number into it, the N of its server.N line",
+                );
+            }
+            (Err(what), _) => return wrong(&what),
+        };
+        match ensemble {
+            Some(list) if list.membership.member(ServerId(id)).is_none() => {
+                return wrong(&format!(
+                    "{id} is not in the list of servers: there is no server.{id} in {}",
+                    list.file
+                ));
+            }
+            Some(_) => self.settings.core.server_id = id,
             // A session id has one byte for it, and TTL nodes need its last value.
-            Ok(id @ 0..=254) => self.settings.core.server_id = id,
-            Ok(id) => self.warn(format!(
-                "{}: {id} does not fit into a session id (0 to 254); a standalone server does without",
-                path.display()
+            None if (0..=254).contains(&id) => self.settings.core.server_id = id,
+            None => self.warn(format!(
+                "{shown}: {id} does not fit into a session id (0 to 254); a standalone server does without"
             )),
-            Err(_) => wrong.push(format!("{}: serverid {line} is not a number", path.display())),
+        }
+        Ok(Some(id))
+    }
+
+    /// Where clients connect, if this server's own line says so too. It may be more exact than `clientPort`, but not
+    /// say something else.
+    fn settle_client(&mut self, list: &MemberList, id: i64, wrong: &mut Vec<String>) {
+        let Some(Address { host, port }) = list.client(id) else { return };
+        if let Some(set) = self.client_port {
+            let same_host = match (self.client_host.as_deref().map(resolve), resolve(host)) {
+                (None, _) => true,
+                (Some(Ok(here)), Ok(there)) => here.is_unspecified() || here == there,
+                // A name that nobody knows is told of where it is used.
+                (Some(_), _) => true,
+            };
+            if set != *port || !same_host {
+                let here = self.client_host.as_deref().unwrap_or("all addresses");
+                wrong.push(format!(
+                    "clientPort={set} on {here} is not where clients connect by server.{id} in {}: \
+                     {host}:{port}; leave clientPort and clientPortAddress out",
+                    list.file
+                ));
+                return;
+            }
+        }
+        self.client_port = Some(*port);
+        let everywhere = resolve(host).is_ok_and(|address| address.is_unspecified());
+        self.client_host = (!everywhere).then(|| host.clone());
+    }
+
+    /// Whether this server votes: its own line says so, and wins over `peerType`.
+    fn settle_role(&mut self, list: &MemberList, id: i64) {
+        let name = |role| match role {
+            MemberRole::Observer => "observer",
+            MemberRole::Participant => "participant",
+        };
+        let Some(member) = list.membership.member(ServerId(id)) else { return };
+        let peer_type = self.ensemble.peer_type;
+        if member.role != peer_type {
+            self.warn(format!(
+                "peerType={} is not what server.{id} in {} says: {}, which counts",
+                name(peer_type),
+                list.file,
+                name(member.role)
+            ));
         }
     }
 }

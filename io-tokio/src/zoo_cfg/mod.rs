@@ -3,12 +3,13 @@
 //! Keys, defaults and their quirks are ZooKeeper 3.9's, so that a file that works there works here. Three things
 //! are better: a wrong value is an error that says where it stands and what was expected; an unknown key is named,
 //! with the known one it resembles; and a key that does nothing here says so. What is in no way acted on, but
-//! would be missed, such as TLS or an ensemble, is an error too.
+//! would be missed, such as TLS, is an error too.
 //!
 //! A property may be given with or without `zookeeper.` in front, in the file or as `-Dname=value`. The file wins,
 //! as it does with ZooKeeper.
 
 mod draft;
+mod ensemble;
 mod error;
 mod keys;
 mod nearest;
@@ -20,6 +21,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use self::draft::Draft;
+use self::ensemble::MemberLine;
 pub use self::error::{ConfigError, Problem};
 use self::keys::{Effect, Key};
 pub use self::reference::reference;
@@ -154,9 +156,7 @@ fn load(mut draft: Draft, whole: &str, assignments: Vec<Assignment>) -> Result<L
     if !problems.is_empty() {
         return Err(ConfigError { problems });
     }
-    let (mut settings, warnings) = draft.finish().map_err(|sentences| ConfigError {
-        problems: sentences.iter().map(|sentence| Problem::general(whole, sentence)).collect(),
-    })?;
+    let (mut settings, warnings) = draft.finish(whole).map_err(|problems| ConfigError { problems })?;
     environment::describe(&mut settings);
     Ok(Loaded { settings, warnings })
 }
@@ -172,11 +172,27 @@ fn apply(draft: &mut Draft, key: &Key, assignment: &Assignment) -> Result<(), Pr
         (Effect::Text(set), Value::Text(text)) => set(draft, text),
         // A switch whose setter wants the word.
         (Effect::Text(set), Value::Flag(on)) => set(draft, if on { "true" } else { "false" }),
+        (Effect::Member, Value::Text(text)) => draft.ensemble.lines.push(MemberLine {
+            place: place.clone(),
+            name: name.strip_prefix("zookeeper.").unwrap_or(name).to_owned(),
+            value: text.to_owned(),
+        }),
         (Effect::Quiet, _) => {}
+        (
+            Effect::Refused { harmless, .. }
+            | Effect::IdleInEnsemble { harmless, .. }
+            | Effect::RefusedInEnsemble { harmless, .. },
+            _,
+        ) if value.eq_ignore_ascii_case(harmless) => {}
+        (Effect::IdleInEnsemble { why, .. }, _) => {
+            draft.ensemble.warnings.push(format!("{place}: {name} has no effect: {why}"));
+        }
+        (Effect::RefusedInEnsemble { why, .. }, _) => {
+            draft.ensemble.problems.push(Problem::refused(place, name, value, why));
+        }
         (Effect::Idle(why), _) => draft.warn(format!("{place}: {name} has no effect: {why}")),
-        (Effect::Refused { harmless, .. }, _) if value.eq_ignore_ascii_case(harmless) => {}
         (Effect::Refused { why, .. }, _) => return Err(Problem::refused(place, name, value, why)),
-        (Effect::Int(_) | Effect::Flag(_) | Effect::Text(_), _) => {
+        (Effect::Int(_) | Effect::Flag(_) | Effect::Text(_) | Effect::Member, _) => {
             unreachable!("{name}: the effect does not fit the kind; a test reads every row")
         }
     }
@@ -193,5 +209,7 @@ fn unknown(assignment: &Assignment) -> String {
     }
 }
 
+#[cfg(test)]
+mod ensemble_tests;
 #[cfg(test)]
 mod tests;

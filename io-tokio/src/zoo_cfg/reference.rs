@@ -48,10 +48,10 @@ fn property(key: &Key) -> String {
 
 fn effect(key: &Key) -> String {
     match key.effect {
-        Effect::Int(_) | Effect::Flag(_) | Effect::Text(_) => "works".into(),
-        Effect::Quiet => "for ensembles only".into(),
-        Effect::Idle(why) => format!("no effect: {why}"),
+        Effect::Int(_) | Effect::Flag(_) | Effect::Text(_) | Effect::Member | Effect::Quiet => "works".into(),
+        Effect::Idle(why) | Effect::IdleInEnsemble { why, .. } => format!("no effect: {why}"),
         Effect::Refused { harmless: "", why } => format!("error: {why}"),
         Effect::Refused { harmless, why } => format!("only `{harmless}`: {why}"),
+        Effect::RefusedInEnsemble { why, .. } => format!("error in an ensemble: {why}"),
     }
 }

@@ -49,12 +49,29 @@ pub(crate) enum Effect {
     Flag(fn(&mut Draft, bool)),
     /// It sets something else.
     Text(fn(&mut Draft, &str)),
-    /// It would have no effect on a standalone Java server either; said to nobody.
+    /// It names a member of the ensemble, or how it votes.
+    Member,
+    /// There is nothing to set; said to nobody.
     Quiet,
+    /// It has no effect, for this reason. A standalone Java server would not care either, so only a member of an
+    /// ensemble is told, unless the value is `harmless`.
+    IdleInEnsemble {
+        /// The value that is as good as none, in lower case.
+        harmless: &'static str,
+        /// Why it has no effect.
+        why: &'static str,
+    },
     /// It has no effect, for this reason; said as a warning.
     Idle(&'static str),
     /// Values other than `harmless` are refused, for this reason.
     Refused {
+        /// The value that changes nothing, in lower case.
+        harmless: &'static str,
+        /// Why the others are refused.
+        why: &'static str,
+    },
+    /// Likewise, in an ensemble only.
+    RefusedInEnsemble {
         /// The value that changes nothing, in lower case.
         harmless: &'static str,
         /// Why the others are refused.
@@ -65,10 +82,10 @@ pub(crate) enum Effect {
 impl std::fmt::Debug for Effect {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
-            Self::Int(_) | Self::Flag(_) | Self::Text(_) => "works",
+            Self::Int(_) | Self::Flag(_) | Self::Text(_) | Self::Member => "works",
             Self::Quiet => "quiet",
-            Self::Idle(_) => "idle",
-            Self::Refused { .. } => "refused",
+            Self::Idle(_) | Self::IdleInEnsemble { .. } => "idle",
+            Self::Refused { .. } | Self::RefusedInEnsemble { .. } => "refused",
         })
     }
 }
@@ -85,12 +102,14 @@ const fn key(
     Key { name, property, kind, default, effect, about }
 }
 
-/// Replication is missing.
-const NO_REPLICATION: &str = "replication is not in this release of Zabra; it runs standalone only";
 /// TLS is missing.
 const NO_TLS: &str = "TLS is not in this release of Zabra; serve clients on clientPort only";
 /// SASL is missing.
 const NO_SASL: &str = "SASL is not in this release of Zabra";
+/// TLS between servers is missing.
+const NO_PEER_TLS: &str = "TLS between servers is not in this release of Zabra";
+/// SASL between servers is missing.
+const NO_PEER_SASL: &str = "SASL between servers is not in this release of Zabra";
 
 /// The tables, each with its title in the reference.
 pub(crate) const SECTIONS: &[(&str, &[Key])] = &[

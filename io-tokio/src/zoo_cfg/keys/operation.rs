@@ -36,7 +36,7 @@ pub(super) const KEYS: &[Key] = &[
     key("znode.container.checkIntervalMs", Bare, Kind::Num(from(1, " of milliseconds")), "60000", Int(|d, n| d.settings.core.container_check_interval = Duration::from_millis(n.unsigned_abs())), "How often emptied containers and expired TTL nodes are looked for."),
     key("znode.container.maxPerMinute", Bare, Kind::Num(from(1, "")), "10000", Int(|d, n| d.settings.core.container_max_per_minute = n as u32), "How many of them are deleted in a minute."),
     key("znode.container.maxNeverUsedIntervalMs", Bare, LONG, "0", Int(|d, n| d.settings.core.container_max_never_used = millis(n)), "Age at which a container that never had a child goes; 0: never."),
-    key("enableEagerACLCheck", Prefixed, Kind::Flag, "false", Effect::Quiet, "Whether followers check ACLs before they forward a request."),
+    key("enableEagerACLCheck", Prefixed, Kind::Flag, "false", Effect::IdleInEnsemble { harmless: "false", why: "the leader alone checks here" }, "Whether followers check ACLs before they forward a request."),
     key("maxResponseCacheSize", Prefixed, INT, "400", NO_CACHE, "Cached replies to getData."),
     key("maxGetChildrenResponseCacheSize", Prefixed, INT, "400", NO_CACHE, "Cached replies to getChildren."),
     key("intBufferStartingSizeBytes", Prefixed, INT, "1024", Idle("buffers need no tuning here"), "First size of the buffer that replies are written to."),

@@ -38,7 +38,7 @@ pub(super) const KEYS: &[Key] = &[
         "Connections in all; further ones are reset. 0 or less: no limit but that of open files."),
     key("clientTcpKeepAlive", Prefixed, Kind::Flag, "false", Flag(|d, on| d.settings.client_tcp_keep_alive = on),
         "Whether TCP looks after silent clients."),
-    key("tcpKeepAlive", Prefixed, Kind::Flag, "false", super::Effect::Quiet, "Likewise between servers."),
+    key("tcpKeepAlive", Prefixed, Kind::Flag, "false", Flag(|d, on| d.settings.peers.tcp_keep_alive = on), "Likewise between servers."),
     key("nio.sessionlessCnxnTimeout", Prefixed, Kind::Num(from(1, " of milliseconds")), "10000",
         Int(|d, n| d.settings.core.sessionless_cnxn_timeout = std::time::Duration::from_millis(n.unsigned_abs())),
         "How long a connection may stay without a session."),

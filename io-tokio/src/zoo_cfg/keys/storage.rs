@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Effect::{Flag, Idle, Int, Quiet, Refused};
+use super::Effect::{Flag, Idle, Int, Refused, Text};
 use super::Property::{None, Prefixed};
 use super::{Key, key};
 use crate::zoo_cfg::draft::Draft;
@@ -46,6 +46,19 @@ fn force_sync(draft: &mut Draft, on: bool) {
     draft.settings.core.force_sync = on;
 }
 
+fn commit_log_count(draft: &mut Draft, n: i64) {
+    if n < 500 {
+        draft.ensemble.warnings.push(format!("commitLogCount={n}: it should be 500 or more, and is 500 now"));
+    }
+    draft.ensemble.options.commit_log_count = usize::try_from(n.max(500)).unwrap_or(usize::MAX);
+}
+
+fn snapshot_size_factor(draft: &mut Draft, text: &str) {
+    if let Err(mistake) = draft.ensemble.set_snapshot_size_factor(text) {
+        draft.ensemble.warnings.push(mistake);
+    }
+}
+
 #[rustfmt::skip]
 pub(super) const KEYS: &[Key] = &[
     key("autopurge.snapRetainCount", None, Kind::Int(any("")), "3", Int(snap_retain_count), "Snapshots kept when purging, at least 3."),
@@ -59,8 +72,8 @@ pub(super) const KEYS: &[Key] = &[
     key("flushDelay", Prefixed, LONG, "0", Idle(BATCHES), "How long to wait for more writes to sync together."),
     key("maxWriteQueuePollTime", Prefixed, LONG, "flushDelay/3", Idle(BATCHES), "Likewise."),
     key("maxBatchSize", Prefixed, INT, "1000", Idle(BATCHES), "Writes synced together."),
-    key("commitLogCount", Prefixed, INT, "500", Quiet, "Transactions kept in memory for followers."),
-    key("snapshotSizeFactor", Prefixed, Kind::Float, "0.33", Quiet, "How much log may be read to bring a follower up to date."),
+    key("commitLogCount", Prefixed, INT, "500", Int(commit_log_count), "Transactions kept in memory for followers, at least 500."),
+    key("snapshotSizeFactor", Prefixed, Kind::Float, "0.33", Text(snapshot_size_factor), "How much log may be read to bring a follower up to date, as a share of a snapshot; below 0 is none, 0 any."),
     key("snapshot.compression.method", Prefixed, Kind::OneOf(&["", "gz", "snappy"]), "none", Idle("snapshots are written without compression; compressed ones are read"), "How snapshots are compressed."),
     key("snapshot.trust.empty", Prefixed, Kind::Flag, "false", Flag(|d, on| d.settings.core.snapshot_trust_empty = on), "Accept a log without any snapshot, once, when coming from ZooKeeper 3.4."),
     key("db.autocreate", Prefixed, Kind::Flag, "true", Flag(|d, on| d.settings.core.db_autocreate = on), "Whether an empty directory is a new, empty database."),
