@@ -60,6 +60,7 @@ mod events;
 mod limits;
 mod link;
 mod listener;
+pub mod local_ensemble;
 mod machine;
 mod peer_listeners;
 mod server;

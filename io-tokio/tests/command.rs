@@ -2,8 +2,10 @@
 
 mod common;
 
-use std::net::TcpListener;
-use std::process::Output;
+use std::io::{BufRead, BufReader, Read};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use common::{Process, zabra};
 
@@ -93,4 +95,74 @@ fn a_signal_stops_in_order() {
         process.signal(name);
         assert_eq!(process.wait().code(), Some(0), "SIG{name}");
     }
+}
+
+#[test]
+fn a_local_ensemble_that_cannot_be_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path().to_str().unwrap();
+    let (code, _, text) = run(&["ensemble", "0", "--dir", dir]);
+    let expected = "zabra: 0 servers: expected a number from 1 to 25, usually 3 or 5\n";
+    assert_eq!((code, text.as_str()), (Some(2), expected));
+    let (code, _, text) = run(&["ensemble", "--base-port", "65000", "--dir", dir]);
+    assert_eq!(code, Some(2));
+    assert!(text.starts_with("zabra: --base-port 65000: expected a port from 1 to "), "{text}");
+    assert_eq!(run(&["ensemble", "three"]).0, Some(2));
+    std::fs::create_dir(format!("{dir}/1")).unwrap();
+    std::fs::write(format!("{dir}/1/myid"), "1").unwrap();
+    let (code, _, text) = run(&["ensemble", "3", "--dir", dir]);
+    assert_eq!(code, Some(3));
+    assert!(text.contains("holds an ensemble of 1, not 3"), "{text}");
+}
+
+/// A port such that it, the two behind it, and those that a local ensemble takes above them are free.
+fn free_base_port() -> u16 {
+    let first = 20_000 + u16::try_from(std::process::id() % 8_000).unwrap();
+    (first..)
+        .step_by(3)
+        .find(|base| {
+            let ports = [0, 707, 1707].into_iter().flat_map(|offset| (0..3).map(move |n| base + offset + n));
+            ports.map(|port| TcpListener::bind(("127.0.0.1", port))).all(|bound| bound.is_ok())
+        })
+        .expect("free ports")
+}
+
+#[test]
+fn a_local_ensemble_starts_and_ends_as_a_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let base = free_base_port();
+    let mut child =
+        zabra(&["ensemble", "--dir", dir.path().to_str().unwrap(), "--base-port", &base.to_string()])
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+    let mut text = String::new();
+    let mut lines = BufReader::new(child.stderr.take().unwrap());
+    while !text.contains("Ctrl-C") {
+        assert_ne!(lines.read_line(&mut text).unwrap(), 0, "{text}");
+    }
+    let connect = format!("127.0.0.1:{base},127.0.0.1:{},127.0.0.1:{}", base + 1, base + 2);
+    assert!(text.contains(&format!("-server {connect}\n")), "{text}");
+    let pids: Vec<String> = text
+        .lines()
+        .filter(|line| line.trim().starts_with("server "))
+        .map(|line| line.split("process ").nth(1).unwrap().split(',').next().unwrap().to_owned())
+        .collect();
+    assert_eq!(pids.len(), 3, "{text}");
+    let begin = Instant::now();
+    for port in base..base + 3 {
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(begin.elapsed() < Duration::from_secs(20), "nobody serves port {port}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    let killed = Command::new("kill").arg("-TERM").arg(child.id().to_string()).status().unwrap();
+    assert!(killed.success());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    for pid in pids {
+        assert!(!std::path::Path::new("/proc").join(&pid).exists(), "server {pid} is left");
+    }
+    lines.read_to_string(&mut text).unwrap();
+    let ends = text.lines().filter(|line| line.contains("ended: exit status: 0")).count();
+    assert_eq!(ends, 3, "{text}");
 }

@@ -5,14 +5,18 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use io_tokio::local_ensemble::{Ended, LaunchError, Layout, LayoutError, LocalEnsemble};
 use io_tokio::zoo_cfg::{self, ConfigError, Loaded};
-use io_tokio::{Running, Server, Settings, StartError, environment};
+use io_tokio::{CLIENT_PORT, Running, Server, Settings, StartError, environment};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use zabra_core::server::HaltReason;
 
 /// Where the data goes if nothing says otherwise.
 const DATA_DIR: &str = "./zabra-data";
+
+/// Likewise for a whole ensemble.
+const ENSEMBLE_DIR: &str = "./zabra-ensemble";
 
 const ABOUT_EXIT: &str = "\
 Exit codes:
@@ -23,6 +27,7 @@ Exit codes:
   4  a port cannot be listened on
   5  halted: the disk failed while running
   6  the operating system refused something else
+  7  every server of a local ensemble ended by itself
   128 + n  stopped at once by a second signal n";
 
 /// Coordination service; a drop-in replacement for Apache ZooKeeper.
@@ -38,6 +43,9 @@ enum Command {
     /// Run a server: without arguments, on port 2181 with its data in ./zabra-data
     #[command(after_help = ABOUT_EXIT)]
     Server(ServerArguments),
+    /// Run an ensemble on this machine, to try things with: several servers on loopback, each a process of its own
+    #[command(after_help = ABOUT_EXIT)]
+    Ensemble(EnsembleArguments),
     /// Print the version
     Version,
 }
@@ -47,15 +55,36 @@ struct ServerArguments {
     /// Path of a zoo.cfg, or, as with ZooKeeper: `<PORT> <DATA_DIR> [TICK_TIME] [MAX_CLIENT_CNXNS]`
     #[arg(value_name = "ZOO_CFG", num_args = 0..=4)]
     configuration: Vec<String>,
+    #[command(flatten)]
+    common: CommonArguments,
+    /// Go on after corruption in the middle of the log, and lose all that was written behind it
+    #[arg(long)]
+    accept_data_loss: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct EnsembleArguments {
+    /// How many servers
+    #[arg(default_value_t = 3)]
+    servers: u16,
+    /// Where their configurations, data and logs go, each server's in a directory of its own
+    #[arg(long, value_name = "DIR", default_value = ENSEMBLE_DIR)]
+    dir: PathBuf,
+    /// Where clients of the first server connect; the others follow, and the servers' own ports lie above
+    #[arg(long, value_name = "PORT", default_value_t = CLIENT_PORT)]
+    base_port: u16,
+    #[command(flatten)]
+    common: CommonArguments,
+}
+
+#[derive(Debug, clap::Args)]
+struct CommonArguments {
     /// Set a configuration key or Java system property, with or without `zookeeper.` in front; repeatable
     #[arg(short = 'D', value_name = "NAME=VALUE", value_parser = property)]
     properties: Vec<(String, String)>,
     /// What to log: error, warn, info, debug, trace, or a filter as in RUST_LOG
     #[arg(short, long, value_name = "LEVEL", env = "RUST_LOG", default_value = "info")]
     log: String,
-    /// Go on after corruption in the middle of the log, and lose all that was written behind it
-    #[arg(long)]
-    accept_data_loss: bool,
 }
 
 fn property(text: &str) -> Result<(String, String), String> {
@@ -69,6 +98,9 @@ enum Failure {
     Start(StartError),
     Halted(HaltReason),
     System(std::io::Error),
+    Launch(LaunchError),
+    /// Every server of a local ensemble ended by itself.
+    Deserted,
 }
 
 impl From<ConfigError> for Failure {
@@ -102,6 +134,12 @@ impl Failure {
             ),
             Self::Halted(HaltReason::Shutdown) => return ExitCode::SUCCESS,
             Self::System(error) => (6, error.to_string()),
+            Self::Launch(error @ LaunchError::Start(..)) => (6, error.to_string()),
+            Self::Launch(LaunchError::Layout(
+                error @ (LayoutError::File(..) | LayoutError::OtherSize { .. }),
+            )) => (3, error.to_string()),
+            Self::Launch(error) => (2, error.to_string()),
+            Self::Deserted => (7, "no server is left; the logs say why".into()),
         };
         for line in text.lines() {
             eprintln!("zabra: {line}");
@@ -116,15 +154,20 @@ fn main() -> ExitCode {
             println!("zabra {}", environment::version());
             ExitCode::SUCCESS
         }
-        Command::Server(arguments) => match run(&arguments) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(failure) => failure.report(),
-        },
+        Command::Server(arguments) => finish(run(&arguments)),
+        Command::Ensemble(arguments) => finish(run_ensemble(&arguments)),
+    }
+}
+
+fn finish(outcome: Result<(), Failure>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
     }
 }
 
 fn run(arguments: &ServerArguments) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(&arguments.log).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_new(&arguments.common.log).unwrap_or_else(|_| EnvFilter::new("info"));
     // A thread of its own writes the log: a terminal that stands still must not stop the server. What does not fit
     // into its queue is dropped.
     let (writer, _flushed_when_dropped) = tracing_appender::non_blocking(std::io::stderr());
@@ -138,13 +181,55 @@ fn run(arguments: &ServerArguments) -> Result<(), Failure> {
         tracing::warn!("{warning}");
     }
     settings.core.accept_data_loss = arguments.accept_data_loss;
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::System)?;
-    runtime.block_on(serve(settings))
+    runtime()?.block_on(serve(settings))
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::System)
+}
+
+fn run_ensemble(arguments: &EnsembleArguments) -> Result<(), Failure> {
+    let EnsembleArguments { servers, dir, base_port, common } = arguments;
+    let layout = Layout::new(*servers, *base_port, dir)
+        .map_err(|error| Failure::Launch(LaunchError::Layout(error)))?;
+    let mut options = vec![format!("--log={}", common.log)];
+    options.extend(common.properties.iter().map(|(name, value)| format!("-D{name}={value}")));
+    let program = std::env::current_exe().map_err(Failure::System)?;
+    runtime()?.block_on(async {
+        let signals = Signals::listen().map_err(Failure::System)?;
+        let ensemble = LocalEnsemble::launch(layout, &program, &options).map_err(Failure::Launch)?;
+        look_after(ensemble, signals).await
+    })
+}
+
+/// Waits until every server has ended, and tells them to if a signal comes.
+async fn look_after(mut ensemble: LocalEnsemble, mut signals: Signals) -> Result<(), Failure> {
+    eprintln!(
+        "\n  Zabra {}: {}  stop      Ctrl-C, or SIGTERM to process {}\n",
+        environment::version(),
+        ensemble.describe(),
+        std::process::id()
+    );
+    let mut stopping = false;
+    loop {
+        tokio::select! {
+            end = ensemble.next_end() => match end.map_err(Failure::System)? {
+                None if stopping => return Ok(()),
+                None => return Err(Failure::Deserted),
+                Some(Ended { server, status, log }) => {
+                    eprintln!("  server {server} ended: {status}; its log is {}", log.display());
+                }
+            },
+            _ = signals.next() => {
+                stopping = true;
+                ensemble.stop();
+            }
+        }
+    }
 }
 
 fn configuration(arguments: &ServerArguments) -> Result<Loaded, ConfigError> {
-    let properties = &arguments.properties;
+    let properties = &arguments.common.properties;
     match arguments.configuration.as_slice() {
         [] => zoo_cfg::defaults(Path::new(DATA_DIR), properties),
         [file] => zoo_cfg::from_file(Path::new(file), properties),
@@ -154,23 +239,22 @@ fn configuration(arguments: &ServerArguments) -> Result<Loaded, ConfigError> {
 
 async fn serve(settings: Settings) -> Result<(), Failure> {
     // Before the start, so that a signal during recovery is not lost.
-    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::System)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::System)?;
+    let mut signals = Signals::listen().map_err(Failure::System)?;
     let data_dir = settings.data_dir.clone();
     let mut running = tokio::select! {
         running = Server::start(settings) => running?,
         // Nothing was served yet, so there is nothing to finish.
-        number = either(&mut terminate, &mut interrupt) => exit_at_once(number),
+        number = signals.next() => exit_at_once(number),
     };
     banner(&running, &data_dir);
     let why = tokio::select! {
         why = running.ended() => why,
-        number = either(&mut terminate, &mut interrupt) => {
+        number = signals.next() => {
             tracing::info!("signal {number}: stopping; a second one stops at once");
             running.stop();
             tokio::select! {
                 why = running.ended() => why,
-                number = either(&mut terminate, &mut interrupt) => exit_at_once(number),
+                number = signals.next() => exit_at_once(number),
             }
         }
     };
@@ -183,11 +267,23 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
     }
 }
 
-/// Waits for one of the signals, and says which came.
-async fn either(terminate: &mut Signal, interrupt: &mut Signal) -> i32 {
-    tokio::select! {
-        _ = terminate.recv() => SignalKind::terminate().as_raw_value(),
-        _ = interrupt.recv() => SignalKind::interrupt().as_raw_value(),
+/// The signals that ask for a stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    /// Waits for one, and says which came.
+    async fn next(&mut self) -> i32 {
+        tokio::select! {
+            _ = self.terminate.recv() => SignalKind::terminate().as_raw_value(),
+            _ = self.interrupt.recv() => SignalKind::interrupt().as_raw_value(),
+        }
     }
 }
 
