@@ -49,7 +49,9 @@ impl Farewell {
             CloseReason::BadFrame
             | CloseReason::ClientAhead
             | CloseReason::LargeRequest
+            | CloseReason::LeaderLost
             | CloseReason::NoSession
+            | CloseReason::NotServing
             | CloseReason::SessionMoved
             | CloseReason::Shutdown
             | CloseReason::UnknownOperation => Self::Plain,

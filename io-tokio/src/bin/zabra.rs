@@ -132,6 +132,14 @@ impl Failure {
                      Put the disk right and start it again."
                 ),
             ),
+            Self::Halted(HaltReason::Rewind { zxid, error }) => (
+                5,
+                format!(
+                    "the leader asked for the log to be cut behind {zxid}, and that cannot be done: {error}\n\
+                     The server has stopped. Move its version-2 directories away and start it again: it will get \
+                     everything from the leader."
+                ),
+            ),
             Self::Halted(HaltReason::Shutdown) => return ExitCode::SUCCESS,
             Self::System(error) => (6, error.to_string()),
             Self::Launch(error @ LaunchError::Start(..)) => (6, error.to_string()),
@@ -263,7 +271,7 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
             tracing::info!("stopped");
             Ok(())
         }
-        why @ HaltReason::Disk { .. } => Err(Failure::Halted(why)),
+        why @ (HaltReason::Disk { .. } | HaltReason::Rewind { .. }) => Err(Failure::Halted(why)),
     }
 }
 
