@@ -48,6 +48,9 @@ impl Server {
 
     fn word(&mut self, word: Word, mask: Option<i64>, asking: &Conn) -> String {
         let mut out = String::new();
+        if needs_service(word) && self.mode().is_none() {
+            return String::from("This ZooKeeper instance is not currently serving requests\n");
+        }
         // Writing to a String cannot fail.
         let _ = match word {
             Word::AreYouOk => out.write_str("imok"),
@@ -70,7 +73,7 @@ impl Server {
                 // Java prints the digest as a signed number.
                 writeln!(out, "{zxid:x}: {}", digest as i64)
             }),
-            Word::IsReadOnly => out.write_str("rw"),
+            Word::IsReadOnly => out.write_str(if self.mode().is_some() { "rw" } else { "null" }),
             Word::Monitor => self.write_metrics(&mut out),
             Word::ServerBrief => self.write_status(&mut out, None),
             Word::ServerFull => self.write_status(&mut out, Some(asking)),
@@ -114,8 +117,7 @@ impl Server {
         writeln!(out, "minSessionTimeout={}", config.min_session_timeout.as_millis())?;
         writeln!(out, "maxSessionTimeout={}", config.max_session_timeout.as_millis())?;
         writeln!(out, "clientPortListenBacklog={}", about.listen_backlog)?;
-        // A standalone server has no number, whatever `myid` says.
-        writeln!(out, "serverId=0")
+        self.write_member(out)
     }
 
     fn write_connections(&self, out: &mut String, brief: bool, asking: &Conn) -> core::fmt::Result {
@@ -150,8 +152,9 @@ impl Server {
         writeln!(out, "Connections: {}", self.conns.len())?;
         writeln!(out, "Outstanding: {}", self.in_process())?;
         writeln!(out, "Zxid: 0x{:x}", self.tree.last_zxid())?;
-        writeln!(out, "Mode: standalone")?;
-        writeln!(out, "Node count: {}", self.tree.node_count())
+        writeln!(out, "Mode: {}", self.mode().unwrap_or_default())?;
+        writeln!(out, "Node count: {}", self.tree.node_count())?;
+        self.write_proposal_sizes(out)
     }
 
     fn write_environment(&self, out: &mut String) -> core::fmt::Result {
@@ -220,7 +223,7 @@ impl Server {
     fn write_metrics(&self, out: &mut String) -> core::fmt::Result {
         let latency = &self.stats.latency;
         writeln!(out, "zk_version\t{}", self.config.about.version)?;
-        writeln!(out, "zk_server_state\tstandalone")?;
+        writeln!(out, "zk_server_state\t{}", self.mode().unwrap_or_default())?;
         writeln!(out, "zk_avg_latency\t{}", decimal(latency.mean_ten_thousandths()))?;
         for (key, value) in [
             ("min_latency", latency.min_ms()),
@@ -239,7 +242,33 @@ impl Server {
         ] {
             writeln!(out, "zk_{key}\t{value}")?;
         }
-        Ok(())
+        self.write_member_metrics(out)
+    }
+}
+
+/// Whether the word is about the server of clients, which a member of an ensemble has only with a leader (PARITY
+/// `4lw.notserving`).
+const fn needs_service(word: Word) -> bool {
+    match word {
+        Word::AreYouOk
+        | Word::Environment
+        | Word::GetTraceMask
+        | Word::IsReadOnly
+        | Word::SetTraceMask
+        | Word::TelnetClose => false,
+        Word::Configuration
+        | Word::ConnectionStatsReset
+        | Word::Connections
+        | Word::Dirs
+        | Word::Dump
+        | Word::Hash
+        | Word::Monitor
+        | Word::ServerBrief
+        | Word::ServerFull
+        | Word::ServerStatsReset
+        | Word::WatchesByConnection
+        | Word::WatchesByPath
+        | Word::WatchesSummary => true,
     }
 }
 

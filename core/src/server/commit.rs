@@ -66,10 +66,10 @@ impl Server {
         {
             match conn.waiting.pop_front() {
                 Some(Waiting::Write { zxid }) => {
-                    assert_eq!(zxid, header.zxid, "replies in the order of requests")
+                    assert_eq!(zxid, header.zxid, "replies in the order of requests");
                 }
                 Some(Waiting::Forwarded { cxid, .. }) => {
-                    assert_eq!(cxid, header.cxid, "replies in the order of requests")
+                    assert_eq!(cxid, header.cxid, "replies in the order of requests");
                 }
                 other => panic!("a write was answered where {other:?} waited"),
             }
@@ -88,9 +88,7 @@ impl Server {
     /// one of its session that waits for the leader. A transaction that an earlier connection of the session asked for has
     /// another cxid.
     fn forwarder(&self, header: &TxnHeader) -> Option<Asked> {
-        if self.ensemble.is_none() {
-            return None;
-        }
+        self.ensemble.as_ref()?;
         let conn = self.conns.get(self.sessions.conn(header.session)?)?;
         let oldest = conn.waiting.iter().find(|waiting| !matches!(waiting, Waiting::Read { .. }))?;
         match *oldest {

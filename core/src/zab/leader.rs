@@ -230,6 +230,11 @@ impl Leader {
         following.filter_map(|(&link, learner)| Some((link, learner.server?)))
     }
 
+    /// How many learners are connected, whatever they have come to.
+    pub fn learner_count(&self) -> usize {
+        self.learners.len()
+    }
+
     /// The oldest position of a learner that is still being brought up to date.
     pub fn oldest_position(&self) -> Option<Zxid> {
         self.learners.values().filter_map(Progress::position).min()

@@ -7,6 +7,8 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
+use super::promises::Promise;
+use super::report::ProposalSizes;
 use super::transfer::Transfer;
 use super::{Ensemble, Role};
 use crate::conn::Waiting;
@@ -37,6 +39,13 @@ pub(super) struct Leading {
     syncs: VecDeque<Sync>,
     /// The newest confirmation that a quorum follows.
     confirmed: u64,
+    pub(super) proposal_sizes: ProposalSizes,
+}
+
+impl Leading {
+    pub(super) fn pending_syncs(&self) -> usize {
+        self.syncs.len()
+    }
 }
 
 /// A sync is answered once what was proposed before it is committed, and a quorum has said since that it follows: then
@@ -72,7 +81,13 @@ impl Server {
             last_zxid,
         };
         let leader = Leader::new(ensemble.me, tick, config, ensemble.membership.clone(), own, now);
-        let leading = Leading { leader, transfers: BTreeMap::new(), syncs: VecDeque::new(), confirmed: 0 };
+        let leading = Leading {
+            leader,
+            transfers: BTreeMap::new(),
+            syncs: VecDeque::new(),
+            confirmed: 0,
+            proposal_sizes: ProposalSizes::default(),
+        };
         ensemble.role = Role::Leading(Box::new(leading));
         for link in ensemble.peers.unpark() {
             if let Role::Leading(leading) = &mut ensemble.role {
@@ -185,10 +200,10 @@ impl Server {
             }
             LeaderOutput::Learner { link, server, message } => self.on_learner(link, server, message),
             LeaderOutput::SaveAccepted { epoch } => {
-                ensemble.promises.save(super::promises::Promise::Accepted(epoch))
+                ensemble.promises.save(Promise::Accepted(epoch));
             }
             LeaderOutput::SaveCurrent { epoch } => {
-                ensemble.promises.save(super::promises::Promise::Current(epoch))
+                ensemble.promises.save(Promise::Current(epoch));
             }
             LeaderOutput::Send { link, message } => ensemble.peers.send(link, &message),
             LeaderOutput::Serve => self.serve_as_leader(),
@@ -362,6 +377,7 @@ impl Server {
         let Some(Ensemble { role: Role::Leading(leading), tail, .. }) = self.ensemble.as_deref_mut() else {
             unreachable!("only a leader orders");
         };
+        leading.proposal_sizes.add(payload.len());
         leading.leader.propose(header.zxid, &payload);
         tail.push(header.zxid, payload);
         bytes

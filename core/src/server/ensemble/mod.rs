@@ -20,6 +20,7 @@
 //! | `transfer` | a learner is brought up to date, as fast as it takes it |
 //! | `install` | a snapshot that comes becomes the database; a log is cut |
 //! | `promises` | the epoch files |
+//! | `report` | what operators are told |
 //! | `disk` | what all of these ask of the disk |
 
 mod disk;
@@ -28,6 +29,7 @@ mod leading;
 mod learning;
 mod peers;
 mod promises;
+mod report;
 mod transfer;
 
 use alloc::boxed::Box;

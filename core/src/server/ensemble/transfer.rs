@@ -5,6 +5,7 @@
 //! tree as it is when they begin, while writes go on, one at a time: the next learner waits for its turn. A snapshot for
 //! a learner and one for the disk do not run at the same time either.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -27,7 +28,7 @@ const WINDOW_BYTES: usize = 1 << 20;
 pub(super) enum Transfer {
     /// From the log on disk.
     Log {
-        reader: LogReader,
+        reader: Box<LogReader>,
         /// The last transaction that was sent, or that the learner has.
         sent: Zxid,
         started: bool,
@@ -72,7 +73,7 @@ impl Server {
 
     fn begin_log_transfer(&mut self, link: LinkId, after: Zxid) {
         let until = self.log.durable().min(self.tree.last_zxid());
-        let reader = LogReader::new(&self.config, &self.inventory, after, until);
+        let reader = Box::new(LogReader::new(&self.config, &self.inventory, after, until));
         if let Some(Ensemble { role: Role::Leading(leading), .. }) = self.ensemble.as_deref_mut() {
             leading.transfers.insert(link, Transfer::Log { reader, sent: after, started: false });
         }
@@ -292,7 +293,7 @@ enum Over {
 
 fn readers(transfers: &mut BTreeMap<LinkId, Transfer>) -> impl Iterator<Item = (LinkId, &mut LogReader)> {
     transfers.iter_mut().filter_map(|(&link, transfer)| match transfer {
-        Transfer::Log { reader, .. } => Some((link, reader)),
+        Transfer::Log { reader, .. } => Some((link, &mut **reader)),
         Transfer::Snapshot { .. } | Transfer::Waiting => None,
     })
 }
