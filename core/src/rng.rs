@@ -7,6 +7,8 @@ use rand_core::SeedableRng;
 /// What randomness is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
+    /// In which order a client tries its servers, and how long it waits between.
+    Connect = 4,
     /// Keys of hash tables, so that clients cannot choose colliding paths.
     Hash = 1,
     /// Where session ids go on after the clock went back.

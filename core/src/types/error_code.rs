@@ -27,6 +27,8 @@ codes! {
     OK = 0;
     /// The multi's operations after the one that failed.
     RUNTIMEINCONSISTENCY = -2;
+    /// The connection was lost. Clients tell themselves; it is never sent.
+    CONNECTIONLOSS = -4;
     /// The request's body could not be decoded.
     MARSHALLINGERROR = -5;
     /// The operation is unknown or not supported by this server.
