@@ -31,6 +31,7 @@
 //! | [`conn`] | one client connection: handshake, frames in, replies out |
 //! | [`pipeline`] | request to transaction, commit to reply, reads |
 //! | [`server`] | owns the parts and dispatches |
+//! | [`client`] | the other end: a session that survives connections and servers |
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -38,6 +39,7 @@
 extern crate alloc;
 
 pub mod auth;
+pub mod client;
 pub mod config;
 pub mod conn;
 pub mod election;
