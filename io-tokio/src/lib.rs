@@ -1,4 +1,5 @@
-//! Runs [`zabra_core`] on real sockets, files and clocks: a library to embed a server, and the program `zabra`.
+//! Runs [`zabra_core`] on real sockets, files and clocks: a library to embed a server or a client, and the program
+//! `zabra`.
 //!
 //! This crate moves bytes and takes no decision that the simulator could not see. What it does decide is about
 //! the operating system alone: how much to read at a time, how to close a socket, when to stop accepting.
@@ -49,6 +50,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod client;
 mod clock;
 mod conn;
 mod dial;
@@ -68,6 +70,7 @@ mod settings;
 mod stream;
 pub mod zoo_cfg;
 
+pub use client::Client;
 pub use peer_listeners::PeerListenError;
 pub use server::{Running, Server, StartError};
 pub use settings::{CLIENT_PORT, Peers, Settings, any_address};
