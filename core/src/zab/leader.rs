@@ -561,9 +561,10 @@ impl Leader {
             have.insert(server);
             self.membership.has_quorum(&have).then_some(zxid)
         });
+        // The beginning of the epoch, which learners acknowledge first, is no transaction.
         if let Some(zxid) = reached
             && zxid > self.committed
-            && i64::from(zxid.epoch()) == self.epoch
+            && zxid > beginning(self.epoch)
         {
             assert!(zxid <= self.last_proposed, "committed before it was proposed");
             self.committed = zxid;
@@ -730,3 +731,7 @@ impl Leader {
 pub const fn beginning(epoch: i64) -> Zxid {
     Zxid(epoch << 32)
 }
+
+#[cfg(test)]
+#[path = "leader_tests.rs"]
+mod tests;

@@ -589,3 +589,7 @@ const fn follows(last: Zxid, next: Zxid) -> bool {
         next.epoch() > last.epoch() && next.counter() == 1
     }
 }
+
+#[cfg(test)]
+#[path = "learner_tests.rs"]
+mod tests;

@@ -1,0 +1,394 @@
+use alloc::vec;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::testing::cluster::members;
+
+const TICK: Duration = Duration::from_millis(100);
+
+/// A leader whose promises are durable as soon as it asks.
+struct Lead {
+    leader: Leader,
+    now: Instant,
+    outputs: Vec<LeaderOutput>,
+    tail: Tail,
+    durable_at_once: bool,
+}
+
+impl Lead {
+    fn new(voters: i64, observers: i64, own: OwnHistory) -> Self {
+        let now = Instant::from_millis(1000);
+        let membership = members(voters, observers);
+        let config = EnsembleConfig::new(membership.clone());
+        let leader = Leader::new(ServerId(1), TICK, &config, membership, own, now);
+        let tail = Tail::new(own.last_zxid, 500, 1 << 20);
+        let mut lead = Self { leader, now, outputs: Vec::new(), tail, durable_at_once: true };
+        lead.run();
+        lead
+    }
+
+    fn run(&mut self) {
+        while let Some(output) = self.leader.poll_output() {
+            if self.durable_at_once {
+                match output {
+                    LeaderOutput::SaveAccepted { .. } => self.leader.on_accepted_saved(),
+                    LeaderOutput::SaveCurrent { .. } => self.leader.on_current_saved(self.now),
+                    LeaderOutput::BeginSync { link, last_zxid } => {
+                        self.leader.on_caught_up(link, last_zxid, &self.tail, &Bytes::new());
+                    }
+                    _ => {}
+                }
+            }
+            self.outputs.push(output);
+        }
+    }
+
+    fn say(&mut self, link: u64, message: Message) {
+        self.leader.on_message(LinkId(link), message, self.now);
+        self.run();
+    }
+
+    fn introduce(&mut self, link: u64, server: i64, accepted_epoch: i64, observer: bool) {
+        self.leader.on_link_up(LinkId(link), self.now);
+        let info = LearnerInfo {
+            server: Some(ServerId(server)),
+            protocol_version: PROTOCOL_VERSION,
+            config_version: 0,
+        };
+        self.say(
+            link,
+            match observer {
+                true => Message::ObserverInfo { accepted_epoch, info },
+                false => Message::FollowerInfo { accepted_epoch, info },
+            },
+        );
+    }
+
+    fn promise(&mut self, link: u64, current_epoch: i32, last_zxid: Zxid) {
+        self.say(link, Message::AckEpoch { last_zxid, current_epoch });
+    }
+
+    /// A learner comes and follows.
+    fn follow(&mut self, link: u64, server: i64, observer: bool) {
+        self.introduce(link, server, 0, observer);
+        self.promise(link, 0, self.tail.last());
+        let beginning = beginning(self.leader.epoch());
+        self.say(link, Message::Ack { zxid: beginning });
+    }
+
+    fn propose(&mut self) -> Zxid {
+        let zxid = self.leader.next_zxid().expect("a zxid");
+        self.leader.propose(zxid, &Bytes::new());
+        self.tail.push(zxid, Bytes::new());
+        self.run();
+        zxid
+    }
+
+    fn took(&mut self) -> Vec<LeaderOutput> {
+        core::mem::take(&mut self.outputs)
+    }
+
+    fn committed(&mut self) -> Vec<Zxid> {
+        let commit = |output: LeaderOutput| match output {
+            LeaderOutput::Commit { zxid } => Some(zxid),
+            _ => None,
+        };
+        self.took().into_iter().filter_map(commit).collect()
+    }
+
+    fn stepped_down(&mut self) -> Option<StepDownReason> {
+        self.took().into_iter().find_map(|output| match output {
+            LeaderOutput::StepDown { why } => Some(why),
+            _ => None,
+        })
+    }
+
+    fn pass(&mut self, duration: Duration) {
+        self.now = self.now + duration;
+        self.leader.on_tick(self.now);
+        self.run();
+    }
+}
+
+fn own(accepted_epoch: i64, current_epoch: i64, last_zxid: Zxid) -> OwnHistory {
+    OwnHistory { accepted_epoch, current_epoch, last_zxid }
+}
+
+fn fresh(voters: i64, observers: i64) -> Lead {
+    Lead::new(voters, observers, own(0, 0, Zxid::ZERO))
+}
+
+/// ZOOKEEPER-1343: one more than the newest promise of a quorum, whoever made it.
+#[test]
+fn sync_newepoch_is_newer_than_every_promise() {
+    for (mine, theirs, epoch) in [(5, 6, 7), (6, 5, 7), (6, 6, 7), (0, 0, 1)] {
+        let mut lead = Lead::new(3, 0, own(mine, 0, Zxid::ZERO));
+        lead.introduce(1, 2, theirs, false);
+        assert_eq!(lead.leader.epoch(), epoch);
+    }
+}
+
+/// ZOOKEEPER-1294, -2959: observers make no quorum of promises, histories or acknowledgements.
+#[test]
+fn obs_role_observers_count_nowhere() {
+    let mut lead = fresh(3, 2);
+    lead.introduce(1, 4, 0, true);
+    lead.introduce(2, 5, 0, true);
+    assert_eq!(lead.took(), [], "two observers and a leader are no quorum of three voters");
+    lead.follow(3, 2, false);
+    for link in [1, 2] {
+        lead.promise(link, 0, Zxid::ZERO);
+        lead.say(link, Message::Ack { zxid: beginning(1) });
+    }
+    assert!(lead.leader.is_serving());
+    lead.took();
+    let zxid = lead.propose();
+    lead.leader.on_durable(zxid);
+    for link in [1, 2] {
+        lead.say(link, Message::Ack { zxid });
+    }
+    assert_eq!(lead.committed(), []);
+    lead.say(3, Message::Ack { zxid });
+    assert_eq!(lead.committed(), [zxid]);
+}
+
+#[test]
+fn nothing_is_said_before_it_is_durable() {
+    let mut lead = fresh(3, 0);
+    lead.durable_at_once = false;
+    lead.introduce(1, 2, 0, false);
+    assert_eq!(lead.took(), [LeaderOutput::SaveAccepted { epoch: 1 }]);
+    lead.leader.on_accepted_saved();
+    lead.run();
+    let link = LinkId(1);
+    let message = Message::LeaderInfo { epoch: 1, protocol_version: PROTOCOL_VERSION };
+    assert_eq!(lead.took(), [LeaderOutput::Send { link, message }]);
+    lead.promise(1, 0, Zxid::ZERO);
+    assert_eq!(lead.took(), [LeaderOutput::SaveCurrent { epoch: 1 }]);
+    lead.leader.on_current_saved(lead.now);
+    lead.run();
+    assert_eq!(lead.took(), [LeaderOutput::BeginSync { link, last_zxid: Zxid::ZERO }]);
+}
+
+/// Whoever had promised the epoch already did so to somebody else.
+#[test]
+fn quorum_ackepoch_a_promise_counts_once() {
+    let mut lead = fresh(3, 0);
+    lead.introduce(1, 2, 0, false);
+    lead.promise(1, -1, Zxid::ZERO);
+    assert!(!lead.took().contains(&LeaderOutput::SaveCurrent { epoch: 1 }));
+    lead.introduce(2, 3, 0, false);
+    lead.promise(2, 0, Zxid::ZERO);
+    assert!(lead.took().contains(&LeaderOutput::SaveCurrent { epoch: 1 }));
+}
+
+#[test]
+fn sync_ackepoch_check_a_leader_that_knows_less_gives_up() {
+    let mine = own(3, 2, Zxid::new(2, 5));
+    for (current_epoch, last_zxid, ahead) in [
+        (2, Zxid::new(2, 6), true),
+        (3, Zxid::new(2, 5), true),
+        (3, Zxid::new(1, 1), true),
+        (2, Zxid::new(2, 5), false),
+        (1, Zxid::new(2, 9), false),
+    ] {
+        let mut lead = Lead::new(3, 0, mine);
+        lead.introduce(1, 2, 3, false);
+        lead.promise(1, current_epoch, last_zxid);
+        let expected = ahead.then_some(StepDownReason::FollowerAhead);
+        assert_eq!(lead.stepped_down(), expected, "{current_epoch} {last_zxid}");
+    }
+}
+
+#[test]
+fn a_voter_that_promised_more_than_the_epoch_ends_it() {
+    let mut lead = fresh(3, 0);
+    lead.follow(1, 2, false);
+    assert!(lead.leader.is_serving());
+    lead.introduce(2, 3, 7, false);
+    assert_eq!(lead.stepped_down(), Some(StepDownReason::EpochOvertaken));
+}
+
+/// More than half, for even and odd numbers of voters.
+#[test]
+fn quorum_commit_takes_more_than_half() {
+    for (voters, needed) in [(1, 0), (2, 1), (3, 1), (4, 2), (5, 2), (6, 3), (7, 3)] {
+        let mut lead = fresh(voters, 0);
+        let links = || (2..=voters).map(|server| (u64::try_from(server).expect("positive"), server));
+        links().for_each(|(link, server)| lead.introduce(link, server, 0, false));
+        links().for_each(|(link, _)| lead.promise(link, 0, Zxid::ZERO));
+        links().for_each(|(link, _)| lead.say(link, Message::Ack { zxid: beginning(1) }));
+        assert!(lead.leader.is_serving(), "{voters} voters");
+        lead.took();
+        let zxid = lead.propose();
+        lead.leader.on_durable(zxid);
+        lead.run();
+        for acks in 0..=needed {
+            let committed = lead.committed();
+            assert_eq!(committed.is_empty(), acks < needed, "{acks} of {voters}");
+            lead.say(acks + 2, Message::Ack { zxid });
+        }
+    }
+}
+
+/// The leader's own log is one of those that count, and no more than that.
+#[test]
+fn the_leader_counts_itself_only_once_it_has_it_durable() {
+    let mut lead = fresh(3, 0);
+    lead.follow(2, 2, false);
+    lead.follow(3, 3, false);
+    lead.took();
+    let zxid = lead.propose();
+    lead.say(2, Message::Ack { zxid });
+    assert_eq!(lead.committed(), []);
+    lead.say(3, Message::Ack { zxid });
+    assert_eq!(lead.committed(), [zxid], "two of three others are a quorum, too");
+    let zxid = lead.propose();
+    lead.leader.on_durable(zxid);
+    lead.run();
+    assert_eq!(lead.committed(), []);
+}
+
+/// What a link acknowledged before it broke counts no more.
+#[test]
+fn an_acknowledgement_belongs_to_its_link() {
+    let mut lead = fresh(3, 0);
+    lead.follow(2, 2, false);
+    lead.took();
+    let zxid = lead.propose();
+    lead.say(2, Message::Ack { zxid });
+    lead.leader.on_link_down(LinkId(2));
+    lead.follow(3, 2, false);
+    lead.leader.on_durable(zxid);
+    lead.run();
+    assert_eq!(lead.committed(), []);
+    for zxid in [Zxid::new(0, 1), Zxid::new(2, 1), zxid.next()] {
+        lead.follow(9, 3, false);
+        lead.took();
+        lead.say(9, Message::Ack { zxid });
+        let why = HangupReason::BadMessage;
+        assert_eq!(
+            lead.took(),
+            [LeaderOutput::Hangup { link: LinkId(9), why }],
+            "{zxid} was not proposed here"
+        );
+    }
+}
+
+/// ZOOKEEPER-1277: behind the last zxid of an epoch comes the next epoch.
+#[test]
+fn zab_rollover_ends_the_epoch() {
+    let mut lead = fresh(1, 0);
+    lead.leader.last_proposed = Zxid::new(1, u32::MAX - 1);
+    assert_eq!(lead.propose(), Zxid::new(1, u32::MAX));
+    assert_eq!(lead.leader.next_zxid(), None);
+    lead.run();
+    assert_eq!(lead.stepped_down(), Some(StepDownReason::EpochUsedUp));
+}
+
+/// A ping that was on its way before somebody asked says nothing about who follows now.
+#[test]
+fn op_sync_is_confirmed_by_pings_sent_after_it() {
+    let mut lead = fresh(3, 0);
+    lead.follow(2, 2, false);
+    lead.pass(TICK / 2);
+    lead.took();
+    let round = lead.leader.confirm();
+    assert_eq!(lead.leader.confirm(), round, "one ping serves everybody who asked before it");
+    lead.leader.flush();
+    lead.run();
+    assert_ne!(lead.leader.confirm(), round);
+    let pong = || Message::Ping { zxid: Zxid::ZERO, touched: Some(vec![]) };
+    lead.took();
+    lead.say(2, pong());
+    assert!(!lead.took().iter().any(|output| matches!(output, LeaderOutput::Confirmed { .. })));
+    lead.say(2, pong());
+    assert!(lead.took().contains(&LeaderOutput::Confirmed { round }));
+    lead.say(2, pong());
+    let why = HangupReason::BadMessage;
+    assert!(lead.took().contains(&LeaderOutput::Hangup { link: LinkId(2), why }), "one pong a ping");
+}
+
+#[test]
+fn zab_synclimit_a_leader_that_nobody_follows_steps_down() {
+    let mut lead = fresh(3, 0);
+    lead.follow(2, 2, false);
+    for _ in 0..4 {
+        lead.pass(TICK);
+        lead.say(2, Message::Ping { zxid: Zxid::ZERO, touched: Some(vec![]) });
+    }
+    assert_eq!(lead.stepped_down(), None);
+    for _ in 0..6 {
+        lead.pass(TICK);
+    }
+    assert_eq!(lead.stepped_down(), Some(StepDownReason::QuorumLost));
+}
+
+/// A learner that answers pings and acknowledges nothing is of no use.
+#[test]
+fn zab_synclimit_acknowledgements_have_a_limit_of_their_own() {
+    let mut lead = fresh(3, 0);
+    lead.follow(2, 2, false);
+    lead.follow(3, 3, false);
+    let zxid = lead.propose();
+    for _ in 0..7 {
+        lead.pass(TICK);
+        lead.say(3, Message::Ack { zxid });
+        for link in [2, 3] {
+            lead.say(link, Message::Ping { zxid: Zxid::ZERO, touched: Some(vec![]) });
+        }
+    }
+    let why = HangupReason::Timeout;
+    let outputs = lead.took();
+    assert!(outputs.contains(&LeaderOutput::Hangup { link: LinkId(2), why }));
+    assert!(!outputs.contains(&LeaderOutput::Hangup { link: LinkId(3), why }));
+}
+
+#[test]
+fn zab_initlimit_a_leader_without_a_quorum_steps_down() {
+    let mut lead = fresh(3, 0);
+    lead.pass(TICK * 9);
+    assert_eq!(lead.stepped_down(), None);
+    lead.pass(TICK);
+    assert_eq!(lead.stepped_down(), Some(StepDownReason::NoQuorumInTime));
+}
+
+/// What is in memory goes out with its commits, what is not committed without; NEWLEADER is behind all of it.
+#[test]
+fn sync_proposal_commit_pairs_come_before_newleader() {
+    let mut lead = fresh(3, 1);
+    lead.follow(2, 2, false);
+    let first = lead.propose();
+    lead.leader.on_durable(first);
+    lead.say(2, Message::Ack { zxid: first });
+    let second = lead.propose();
+    lead.took();
+    let sent = |lead: &mut Lead, link| -> Vec<Message> {
+        let to = |output| match output {
+            LeaderOutput::Send { link: to, message } if to == LinkId(link) => Some(message),
+            _ => None,
+        };
+        lead.took().into_iter().filter_map(to).collect()
+    };
+    let txn = Bytes::new();
+    let new_leader = Message::NewLeader { zxid: beginning(1), config: Some(Bytes::new()) };
+    lead.introduce(3, 3, 1, false);
+    lead.took();
+    lead.promise(3, -1, Zxid::ZERO);
+    assert_eq!(
+        sent(&mut lead, 3),
+        [
+            Message::Proposal { zxid: first, txn: txn.clone() },
+            Message::Commit { zxid: first },
+            Message::Proposal { zxid: second, txn: txn.clone() },
+            new_leader.clone(),
+        ]
+    );
+    lead.introduce(4, 4, 0, true);
+    lead.took();
+    lead.promise(4, 0, Zxid::ZERO);
+    assert_eq!(sent(&mut lead, 4), [Message::Inform { zxid: first, txn }, new_leader]);
+}

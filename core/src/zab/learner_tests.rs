@@ -1,0 +1,303 @@
+use alloc::vec;
+use alloc::vec::Vec;
+
+use super::*;
+use crate::testing::cluster::members;
+
+const LINK: LinkId = LinkId(7);
+const TICK: Duration = Duration::from_millis(100);
+
+struct Learn {
+    learner: Learner,
+    now: Instant,
+}
+
+impl Learn {
+    fn new(observer: bool, accepted_epoch: i64, current_epoch: i64, last_zxid: Zxid) -> Self {
+        let own = OwnHistory { accepted_epoch, current_epoch, last_zxid };
+        let start = Start { me: ServerId(1), leader: ServerId(2), observer, config_version: 0, own };
+        let now = Instant::from_millis(1000);
+        let learner = Learner::new(start, TICK, &EnsembleConfig::new(members(3, 1)), now);
+        let mut learn = Self { learner, now };
+        assert_eq!(learn.took(), [LearnerOutput::Dial]);
+        learn.learner.on_link_up(LINK);
+        learn
+    }
+
+    /// It has promised epoch 2 and waits to be brought up to date.
+    fn promised(observer: bool, last_zxid: Zxid) -> Self {
+        let mut learn = Self::new(observer, 1, 1, last_zxid);
+        learn.say(Message::LeaderInfo { epoch: 2, protocol_version: PROTOCOL_VERSION });
+        learn.learner.on_accepted_saved(2);
+        learn.took();
+        learn
+    }
+
+    /// It follows in epoch 2.
+    fn following(observer: bool) -> Self {
+        let mut learn = Self::promised(observer, Zxid::new(1, 5));
+        learn.say(Message::Diff { zxid: Zxid::new(1, 5) });
+        learn.say(Message::NewLeader { zxid: beginning(2), config: None });
+        learn.learner.on_current_saved(2);
+        learn.say(Message::UpToDate);
+        assert!(learn.took().contains(&LearnerOutput::Serve));
+        learn
+    }
+
+    fn say(&mut self, message: Message) {
+        self.learner.on_message(message, self.now);
+    }
+
+    fn propose(&mut self, zxid: Zxid) {
+        self.say(Message::Proposal { zxid, txn: Bytes::new() });
+    }
+
+    fn took(&mut self) -> Vec<LearnerOutput> {
+        core::iter::from_fn(|| self.learner.poll_output()).collect()
+    }
+
+    fn lost(&mut self) -> Option<LostReason> {
+        self.took().into_iter().find_map(|output| match output {
+            LearnerOutput::Lost { why } => Some(why),
+            _ => None,
+        })
+    }
+}
+
+fn sent(message: Message) -> LearnerOutput {
+    LearnerOutput::Send { link: LINK, message }
+}
+
+#[test]
+fn quorum_ackepoch_is_sent_once_the_promise_is_durable() {
+    let mut learn = Learn::new(false, 1, 1, Zxid::new(1, 5));
+    learn.took();
+    learn.say(Message::LeaderInfo { epoch: 2, protocol_version: PROTOCOL_VERSION });
+    assert_eq!(learn.took(), [LearnerOutput::SaveAccepted { epoch: 2 }]);
+    assert!(!learn.learner.takes_messages());
+    learn.learner.on_accepted_saved(2);
+    let promise = Message::AckEpoch { last_zxid: Zxid::new(1, 5), current_epoch: 1 };
+    assert_eq!(learn.took(), [sent(promise)]);
+}
+
+#[test]
+fn quorum_ackepoch_the_same_epoch_is_not_promised_twice_and_an_older_one_never() {
+    let mut learn = Learn::new(false, 2, 1, Zxid::new(1, 5));
+    learn.took();
+    learn.say(Message::LeaderInfo { epoch: 2, protocol_version: PROTOCOL_VERSION });
+    let answer = Message::AckEpoch { last_zxid: Zxid::new(1, 5), current_epoch: -1 };
+    assert_eq!(learn.took(), [sent(answer)]);
+    let mut learn = Learn::new(false, 3, 1, Zxid::new(1, 5));
+    learn.took();
+    learn.say(Message::LeaderInfo { epoch: 2, protocol_version: PROTOCOL_VERSION });
+    assert_eq!(learn.lost(), Some(LostReason::EpochTooOld));
+}
+
+/// ZOOKEEPER-3911, -4643, -4646: first the history, then its epoch, then the acknowledgement.
+#[test]
+fn sync_newleader_learner_acknowledges_what_is_durable_in_this_order() {
+    let (first, second) = (Zxid::new(1, 6), Zxid::new(2, 1));
+    let mut learn = Learn::promised(false, Zxid::new(1, 5));
+    learn.say(Message::Diff { zxid: first });
+    learn.propose(first);
+    learn.say(Message::Commit { zxid: first });
+    learn.propose(second);
+    learn.say(Message::NewLeader { zxid: beginning(2), config: None });
+    let txn = Bytes::new();
+    assert_eq!(
+        learn.took(),
+        [
+            LearnerOutput::Commit { zxid: Zxid::new(1, 5) },
+            LearnerOutput::Log { zxid: first, txn: txn.clone() },
+            LearnerOutput::Commit { zxid: first },
+            LearnerOutput::Log { zxid: second, txn },
+        ]
+    );
+    learn.learner.on_durable(first);
+    assert_eq!(learn.took(), []);
+    learn.learner.on_durable(second);
+    assert_eq!(learn.took(), [LearnerOutput::SaveCurrent { epoch: 2 }]);
+    assert!(!learn.learner.takes_messages());
+    learn.learner.on_current_saved(2);
+    // What is not committed yet is acknowledged by itself, behind NEWLEADER (ZOOKEEPER-4685).
+    assert_eq!(
+        learn.took(),
+        [sent(Message::Ack { zxid: beginning(2) }), sent(Message::Ack { zxid: second })]
+    );
+    assert!(!learn.learner.is_serving(), "not before UPTODATE");
+    // ZOOKEEPER-4394: a commit between NEWLEADER and UPTODATE finds its proposal.
+    learn.say(Message::Commit { zxid: second });
+    assert_eq!(learn.took(), [LearnerOutput::Commit { zxid: second }]);
+    learn.say(Message::UpToDate);
+    assert_eq!(learn.took(), [sent(Message::Ack { zxid: beginning(2) }), LearnerOutput::Serve]);
+}
+
+#[test]
+fn quorum_ack_follows_the_disk() {
+    let mut learn = Learn::following(false);
+    for counter in 1..=3 {
+        learn.propose(Zxid::new(2, counter));
+    }
+    learn.took();
+    learn.learner.on_durable(Zxid::new(2, 2));
+    let acks = [1, 2].map(|counter| sent(Message::Ack { zxid: Zxid::new(2, counter) }));
+    assert_eq!(learn.took(), acks);
+    learn.learner.on_durable(Zxid::new(2, 3));
+    assert_eq!(learn.took(), [sent(Message::Ack { zxid: Zxid::new(2, 3) })]);
+}
+
+#[test]
+fn sync_contiguous_gaps_and_repetitions_end_it() {
+    let table = [
+        (Zxid::new(2, 1), true),
+        (Zxid::new(1, 6), true),
+        (Zxid::new(3, 1), true),
+        (Zxid::new(1, 7), false),
+        (Zxid::new(2, 2), false),
+        (Zxid::new(1, 5), false),
+        (Zxid::new(0, 1), false),
+        (Zxid(-1), false),
+    ];
+    for (zxid, fits) in table {
+        let mut learn = Learn::promised(false, Zxid::new(1, 5));
+        learn.say(Message::Diff { zxid });
+        learn.propose(zxid);
+        let expected = (!fits).then_some(LostReason::NotContiguous);
+        assert_eq!(learn.lost(), expected, "{zxid}");
+    }
+}
+
+#[test]
+fn a_commit_of_what_was_not_proposed_ends_it() {
+    let mut learn = Learn::following(false);
+    learn.say(Message::Commit { zxid: Zxid::new(2, 1) });
+    assert_eq!(learn.lost(), Some(LostReason::NotContiguous));
+}
+
+/// ZooKeeper's snapshots may hold more than their zxid says, and what they hold already comes again.
+#[test]
+fn sync_snap_stream_skips_what_the_snapshot_has() {
+    let mut learn = Learn::promised(false, Zxid::new(1, 5));
+    learn.say(Message::Snap { zxid: Zxid::new(2, 3) });
+    assert_eq!(learn.took(), [LearnerOutput::ReceiveSnapshot { zxid: Zxid::new(2, 3) }]);
+    assert!(!learn.learner.takes_messages());
+    learn.learner.on_snapshot_installed(Zxid::new(2, 3));
+    learn.took();
+    for counter in 2..=4 {
+        learn.propose(Zxid::new(2, counter));
+        learn.say(Message::Commit { zxid: Zxid::new(2, counter) });
+    }
+    let zxid = Zxid::new(2, 4);
+    assert_eq!(
+        learn.took(),
+        [LearnerOutput::Log { zxid, txn: Bytes::new() }, LearnerOutput::Commit { zxid }]
+    );
+    learn.propose(zxid);
+    assert_eq!(learn.lost(), Some(LostReason::NotContiguous), "only in front of what is new");
+}
+
+/// Less than what was asked for is left: the leader has to choose again.
+#[test]
+fn sync_trunc_that_cuts_more_than_was_asked_begins_anew() {
+    let mut learn = Learn::promised(false, Zxid::new(1, 5));
+    learn.say(Message::Trunc { zxid: Zxid::new(1, 3) });
+    assert_eq!(learn.took(), [LearnerOutput::Rewind { zxid: Zxid::new(1, 3) }]);
+    learn.learner.on_rewound(Zxid::new(1, 3), Zxid::new(1, 2));
+    assert_eq!(learn.lost(), Some(LostReason::NotContiguous));
+}
+
+#[test]
+fn an_observer_logs_what_it_is_informed_of_and_acknowledges_nothing() {
+    let mut learn = Learn::following(true);
+    let zxid = Zxid::new(2, 1);
+    learn.say(Message::Inform { zxid, txn: Bytes::new() });
+    assert_eq!(
+        learn.took(),
+        [LearnerOutput::Log { zxid, txn: Bytes::new() }, LearnerOutput::Commit { zxid }]
+    );
+    learn.learner.on_durable(zxid);
+    assert_eq!(learn.took(), []);
+    let mut follower = Learn::following(false);
+    follower.say(Message::Inform { zxid, txn: Bytes::new() });
+    assert_eq!(follower.lost(), Some(LostReason::BadMessage));
+}
+
+#[test]
+fn zab_synclimit_a_silent_leader_is_left() {
+    let mut learn = Learn::following(false);
+    learn.say(Message::Ping { zxid: Zxid::ZERO, touched: None });
+    assert_eq!(learn.took(), [LearnerOutput::Pinged]);
+    learn.learner.heard(learn.now);
+    learn.learner.on_tick(learn.now + (TICK * 5 - Duration::from_millis(1)));
+    assert_eq!(learn.lost(), None);
+    learn.learner.on_tick(learn.now + TICK * 5);
+    assert_eq!(learn.lost(), Some(LostReason::Timeout));
+}
+
+#[test]
+fn sync_connect_is_tried_five_times() {
+    let own = OwnHistory { accepted_epoch: 0, current_epoch: 0, last_zxid: Zxid::ZERO };
+    let start = Start { me: ServerId(1), leader: ServerId(2), observer: false, config_version: 0, own };
+    let mut now = Instant::from_millis(1000);
+    let mut learner = Learner::new(start, TICK, &EnsembleConfig::new(members(3, 0)), now);
+    let mut dials = 0;
+    let mut outputs = vec![];
+    while let Some(output) = learner.poll_output() {
+        match output {
+            LearnerOutput::Dial => {
+                dials += 1;
+                learner.on_dial_failed(now);
+                if let Some(due) = learner.poll_timeout() {
+                    now = due;
+                    learner.on_tick(now);
+                }
+            }
+            other => outputs.push(other),
+        }
+    }
+    assert_eq!(dials, 5);
+    assert_eq!(outputs, [LearnerOutput::Lost { why: LostReason::Unreachable }]);
+}
+
+/// No message in any state may do more than end it.
+#[test]
+fn nothing_a_leader_says_out_of_turn_does_harm() {
+    let zxid = Zxid::new(2, 1);
+    let txn = Bytes::new;
+    let messages = || {
+        vec![
+            Message::Ack { zxid },
+            Message::AckEpoch { last_zxid: zxid, current_epoch: 1 },
+            Message::Commit { zxid },
+            Message::Diff { zxid },
+            Message::Inform { zxid, txn: txn() },
+            Message::LeaderInfo { epoch: 2, protocol_version: PROTOCOL_VERSION },
+            Message::NewLeader { zxid, config: None },
+            Message::Ping { zxid, touched: None },
+            Message::Proposal { zxid, txn: txn() },
+            Message::Revalidated { session: SessionId(1), valid: true },
+            Message::Snap { zxid },
+            Message::Sync,
+            Message::Trunc { zxid },
+            Message::UpToDate,
+        ]
+    };
+    for first in messages() {
+        for second in messages() {
+            for mut learn in [
+                Learn::new(false, 1, 1, Zxid::new(1, 5)),
+                Learn::promised(false, Zxid::new(1, 5)),
+                Learn::following(false),
+                Learn::following(true),
+            ] {
+                for message in [first.clone(), second.clone()] {
+                    if learn.learner.takes_messages() {
+                        learn.say(message);
+                    }
+                }
+                learn.learner.on_tick(learn.now + TICK * 100);
+                assert!(learn.learner.poll_timeout().is_none() || learn.learner.takes_messages());
+            }
+        }
+    }
+}
