@@ -1,7 +1,8 @@
 //! What a million znodes and a million watches cost in memory and time.
 //!
-//! `cargo run --release -p zabra-core --example tree_cost znodes` or `… watches`, on Linux: it reads what the
-//! kernel knows of its size and time. One thing a run, because freed memory blurs what the next one needs.
+//! `cargo run --release -p zabra-core --example tree_cost znodes`, `… watches` or `… crowd` (the same watches on a hundredth
+//! of the paths), on Linux: it reads what the kernel knows of its size and time. One thing a run, because freed memory
+//! blurs what the next one needs.
 
 use zabra_core::time::WallTime;
 use zabra_core::tree::{Change, SnapshotNode, Tree, TreeLoader, TreeOptions, WatchTable};
@@ -10,6 +11,7 @@ use zabra_core::types::{
 };
 
 const NODES: usize = 1_000_000;
+const CONNS: usize = 900;
 const SEED: [u64; 4] = [11, 12, 13, 14];
 const OPTIONS: TreeOptions = TreeOptions { extended_types: false, digest_enabled: true };
 
@@ -18,9 +20,10 @@ type Shown = (Box<str>, Option<Box<[u8]>>, StatPersisted);
 
 fn main() {
     match std::env::args().nth(1).as_deref() {
-        Some("watches") => watches(),
+        Some("crowd") => watches(NODES / 100),
+        Some("watches") => watches(NODES),
         Some("znodes") => znodes(),
-        _ => println!("say znodes or watches"),
+        _ => println!("say znodes, watches or crowd"),
     }
 }
 
@@ -79,18 +82,18 @@ fn znodes() {
     assert_eq!(loaded.expect("just loaded").digest(), digest);
 }
 
-fn watches() {
+fn watches(paths: usize) {
     let resident = resident_kb();
     let mut table = WatchTable::new(SEED);
     timed("add a watch", NODES, || {
         for n in 0..NODES {
-            table.add_data(&path(n), ConnId(1 + n as u64 % 900));
+            table.add_data(&path(n % paths), ConnId(1 + (n / (NODES / CONNS)) as u64));
         }
     });
     report_bytes("one-shot watch, path of 24 bytes included", resident, NODES);
     let mut told = 0;
     timed("fire a watch", NODES / 2, || {
-        for n in 0..NODES / 2 {
+        for n in 0..paths / 2 {
             let path = path(n);
             let change = Change::DataChanged { path: &path, zxid: Zxid(1), acl: &AclList::OpenUnsafe };
             table.fire(&change, &mut |_| told += 1);
@@ -98,7 +101,7 @@ fn watches() {
     });
     assert_eq!(told, NODES / 2);
     timed("close a connection, by watch", NODES / 2, || {
-        for conn in 1..=900 {
+        for conn in 1..=1 + CONNS as u64 {
             table.remove_conn(ConnId(conn));
         }
     });

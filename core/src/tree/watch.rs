@@ -4,6 +4,10 @@
 //! connection's watches on it are one set of bits. A connection has its paths listed too, so that closing it
 //! costs what it had.
 //!
+//! A connection is known here by its *seat*, a small number that is given anew once it is free: with it, who watches a
+//! path takes eight bytes, and the connection's list four, however many of them there are. Lists grow by an eighth,
+//! because most are never used up to what doubling would give them.
+//!
 //! Connections are told in ascending order. ZooKeeper promises none; a simulation needs one.
 
 use alloc::boxed::Box;
@@ -59,35 +63,43 @@ struct Entry {
     watchers: Watchers,
 }
 
-/// Who watches a path. Nearly always that is one connection.
+/// Who watches a path.
 #[derive(Debug)]
 enum Watchers {
-    /// Without watches only on the way to being removed.
-    One { conn: ConnId, modes: Modes, position: u32 },
-    #[expect(clippy::box_collection, reason = "a map as such would make every entry 16 bytes larger")]
-    Many(Box<BTreeMap<ConnId, Held>>),
+    /// Nearly always. Without watches only on the way to being removed.
+    One(Held),
+    /// By ascending seat, each once.
+    #[expect(clippy::box_collection, reason = "a vector as such would make every entry 16 bytes larger")]
+    Many(Box<Vec<Held>>),
 }
 
-// A million one-shot watches have a million entries: grow them on purpose only.
+// A million one-shot watches may have a million entries: grow them on purpose only.
 const _: () = assert!(size_of::<Option<Entry>>() == 32 || size_of::<usize>() != 8);
 
 /// What one connection has on one path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Held {
-    /// Never none: who watches nothing is not kept.
-    modes: Modes,
+    /// The connection's seat, shifted by [`Modes::BITS`], and its modes.
+    seat_and_modes: u32,
     /// Where the path's slot stands in the connection's list.
     position: u32,
 }
+
+const _: () = assert!(size_of::<Held>() == 8);
+
+/// Seats are for connections that are open at the same time, of which no system has so many.
+const SEATS_MAX: u32 = 1 << (u32::BITS - Modes::BITS);
 
 /// The watches of one connection on one path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Modes(u8);
 
 /// What is counted by connection, and in all.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Book {
-    conns: BTreeMap<ConnId, Conn>,
+    seats: Slab<Conn>,
+    /// The seat of every connection that watches, or has since it came.
+    by_conn: BTreeMap<ConnId, u32>,
     /// Pairs of connection and path with data watches.
     data: usize,
     /// Likewise with child watches.
@@ -98,8 +110,9 @@ struct Book {
     listed: usize,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Conn {
+    id: ConnId,
     /// Slots of the entries that name this connection; each knows its position here.
     entries: Vec<u32>,
     /// How many of them with data watches.
@@ -110,6 +123,8 @@ struct Conn {
 }
 
 impl Modes {
+    /// How many bits there are.
+    const BITS: u32 = 4;
     const NONE: Self = Self(0);
     const DATA: Self = Self(1);
     /// Counts as a data watch and as a child watch, and is both or neither.
@@ -147,12 +162,7 @@ impl Modes {
 impl WatchTable {
     /// No watches. `hash_seed` keys the hash of paths, which clients choose.
     pub fn new(hash_seed: [u64; 4]) -> Self {
-        Self {
-            index: PathIndex::new(hash_seed),
-            entries: Slab::new(),
-            book: Book::default(),
-            told: Vec::new(),
-        }
+        Self { index: PathIndex::new(hash_seed), entries: Slab::new(), book: Book::new(), told: Vec::new() }
     }
 
     /// Whether nobody watches anything.
@@ -182,30 +192,34 @@ impl WatchTable {
 
     /// Whether `conn` has a watch of this type on `path`.
     pub fn contains(&self, path: &str, kind: WatcherType, conn: ConnId) -> bool {
-        self.find(path).is_some_and(|slot| self.modes(slot, conn).has(Modes::of_type(kind)))
+        let seat = self.book.by_conn.get(&conn);
+        let Some((&seat, slot)) = seat.zip(self.find(path)) else { return false };
+        self.modes(slot, seat).has(Modes::of_type(kind))
     }
 
     /// Removes the watches of this type that `conn` has on `path` and says whether there were any.
     pub fn remove(&mut self, path: &str, kind: WatcherType, conn: ConnId) -> bool {
-        let Some(slot) = self.find(path) else { return false };
-        let old = self.modes(slot, conn);
+        let seat = self.book.by_conn.get(&conn).copied();
+        let Some((seat, slot)) = seat.zip(self.find(path)) else { return false };
+        let old = self.modes(slot, seat);
         let new = old.without(Modes::of_type(kind));
         if new == old {
             return false;
         }
-        self.set(slot, conn, old, new);
+        self.set(slot, seat, old, new);
         if old.has(Modes::ANY_DATA) && !new.has(Modes::ANY_DATA) {
-            self.book.unlist_if_idle(conn);
+            self.book.unlist_if_idle(seat);
         }
         true
     }
 
     /// Removes every watch of a connection that has closed.
     pub fn remove_conn(&mut self, conn: ConnId) {
+        let Some(&seat) = self.book.by_conn.get(&conn) else { return };
         // From the end, so that nothing has to move up.
-        while let Some(&slot) = self.book.conns.get(&conn).and_then(|conn| conn.entries.last()) {
-            let old = self.modes(slot, conn);
-            self.set(slot, conn, old, Modes::NONE);
+        while let Some(&slot) = self.book.seats.get(seat).entries.last() {
+            let old = self.modes(slot, seat);
+            self.set(slot, seat, old, Modes::NONE);
         }
         self.book.forget(conn);
     }
@@ -266,7 +280,7 @@ impl WatchTable {
 
     /// The numbers of data watches.
     pub fn summary(&self) -> WatchSummary {
-        let is_data = |entry: &Entry| entry.watchers.iter().any(|(_, modes)| modes.has(Modes::ANY_DATA));
+        let is_data = |entry: &Entry| entry.watchers.iter().any(|held| held.modes().has(Modes::ANY_DATA));
         WatchSummary {
             connections: self.book.listed,
             paths: self.entries.iter().filter(|(_, entry)| is_data(entry)).count(),
@@ -276,9 +290,10 @@ impl WatchTable {
 
     /// Connections by ascending number, each with the paths it has data watches on (`wchc`).
     pub fn data_by_conn(&self) -> impl Iterator<Item = (ConnId, impl Iterator<Item = &str>)> {
-        self.book.conns.iter().filter(|(_, conn)| conn.is_listed).map(|(&id, conn)| {
+        let conns = self.book.by_conn.iter().map(|(&id, &seat)| (id, seat, self.book.seats.get(seat)));
+        conns.filter(|(_, _, conn)| conn.is_listed).map(|(id, seat, conn)| {
             let entries = conn.entries.iter().map(|&slot| self.entries.get(slot));
-            let entries = entries.filter(move |entry| entry.watchers.get(id).has(Modes::ANY_DATA));
+            let entries = entries.filter(move |entry| entry.watchers.get(seat).has(Modes::ANY_DATA));
             (id, entries.map(|entry| &*entry.path))
         })
     }
@@ -286,8 +301,8 @@ impl WatchTable {
     /// Paths with data watches, each with the connections that watch it (`wchp`).
     pub fn data_by_path(&self) -> impl Iterator<Item = (&str, impl Iterator<Item = ConnId>)> {
         self.entries.iter().filter_map(|(_, entry)| {
-            let conns = entry.watchers.iter().filter(|(_, modes)| modes.has(Modes::ANY_DATA));
-            let mut conns = conns.map(|(conn, _)| conn).peekable();
+            let held = entry.watchers.iter().filter(|held| held.modes().has(Modes::ANY_DATA));
+            let mut conns = held.map(|held| self.book.seats.get(held.seat()).id).peekable();
             conns.peek()?;
             Some((&*entry.path, conns))
         })
@@ -302,10 +317,9 @@ impl WatchTable {
         let mut ancestor = path::parent(path);
         while let Some(path) = ancestor {
             if let Some(slot) = self.find(path) {
-                let watchers = self.entries.get(slot).watchers.iter();
-                told.extend(
-                    watchers.filter(|(_, modes)| modes.has(Modes::DATA_RECURSIVE)).map(|(conn, _)| conn),
-                );
+                let held = self.entries.get(slot).watchers.iter();
+                let held = held.filter(|held| held.modes().has(Modes::DATA_RECURSIVE));
+                told.extend(held.map(|held| self.book.seats.get(held.seat()).id));
             }
             ancestor = path::parent(path);
         }
@@ -323,56 +337,104 @@ impl WatchTable {
     fn trigger(&mut self, path: &str, which: Modes, one_shot: Modes, told: &mut Vec<ConnId>) {
         let Some(slot) = self.find(path) else { return };
         let begin = told.len();
-        let watchers = self.entries.get(slot).watchers.iter();
-        told.extend(watchers.filter(|(_, modes)| modes.has(which)).map(|(conn, _)| conn));
-        for &conn in &told[begin..] {
-            // The entry goes with its last watcher, who is the last one here if anybody goes.
-            let old = self.modes(slot, conn);
-            self.set(slot, conn, old, old.without(one_shot));
+        match &mut self.entries.get_mut(slot).watchers {
+            Watchers::One(held) => {
+                let (seat, old) = (held.seat(), held.modes());
+                if old.has(which) {
+                    told.push(self.book.seats.get(seat).id);
+                    self.set(slot, seat, old, old.without(one_shot));
+                }
+            }
+            Watchers::Many(many) => {
+                let many = mem::take(&mut **many);
+                self.trigger_many(slot, many, which, one_shot, told);
+            }
         }
+        // Seats are given anew, so their order is not that of the connections, though nearly.
+        told[begin..].sort_unstable();
+    }
+
+    /// Uses up watches of all that were taken out of an entry, in one pass, and puts back who stays.
+    fn trigger_many(
+        &mut self,
+        slot: u32,
+        mut many: Vec<Held>,
+        which: Modes,
+        one_shot: Modes,
+        told: &mut Vec<ConnId>,
+    ) {
+        let Self { entries, book, .. } = self;
+        many.retain_mut(|held| {
+            let (seat, old) = (held.seat(), held.modes());
+            if !old.has(which) {
+                return true;
+            }
+            told.push(book.seats.get(seat).id);
+            let new = old.without(one_shot);
+            book.count(seat, old, new);
+            held.set_modes(new);
+            if new != Modes::NONE {
+                return true;
+            }
+            // Another entry than this one: a connection lists each once.
+            if let Some(moved) = book.unlist(seat, held.position) {
+                entries.get_mut(moved).watchers.get_mut(seat).position = held.position;
+            }
+            false
+        });
+        if many.is_empty() {
+            self.remove_entry(slot);
+            return;
+        }
+        shrink(&mut many);
+        let Watchers::Many(place) = &mut entries.get_mut(slot).watchers else {
+            unreachable!("it was taken out of there")
+        };
+        **place = many;
     }
 
     fn add(&mut self, path: &str, conn: ConnId, more: Modes) {
+        let seat = self.book.seat(conn);
         let hash = self.index.hash(path);
         let found = self.index.find(hash, |slot| *self.entries.get(slot).path == *path);
         if let Some(slot) = found {
-            let old = self.modes(slot, conn);
-            self.set(slot, conn, old, old.with(more));
+            let old = self.modes(slot, seat);
+            self.set(slot, seat, old, old.with(more));
             return;
         }
         // Where the connection will list the slot is known before the slot is.
-        let held = Held { modes: more, position: self.book.next_position(conn) };
-        let slot = self.entries.insert(0, Entry { path: path.into(), watchers: Watchers::one(conn, held) });
+        let held = Held::new(seat, more, self.book.next_position(seat));
+        let slot = self.entries.insert(0, Entry { path: path.into(), watchers: Watchers::One(held) });
         let entries = &self.entries;
         self.index.insert(hash, slot, |slot| &entries.get(slot).path);
-        self.book.list(slot, conn);
-        self.book.count(conn, Modes::NONE, more);
+        self.book.list(slot, seat);
+        self.book.count(seat, Modes::NONE, more);
     }
 
     /// Changes the watches of one connection on one path.
-    fn set(&mut self, slot: u32, conn: ConnId, old: Modes, new: Modes) {
+    fn set(&mut self, slot: u32, seat: u32, old: Modes, new: Modes) {
         if old == new {
             return;
         }
-        self.book.count(conn, old, new);
+        self.book.count(seat, old, new);
         let watchers = &mut self.entries.get_mut(slot).watchers;
         if new == Modes::NONE {
-            let position = watchers.remove(conn);
+            let position = watchers.remove(seat);
             if watchers.is_empty() {
                 self.remove_entry(slot);
             }
-            if let Some(moved) = self.book.unlist(conn, position) {
-                *self.entries.get_mut(moved).watchers.get_mut(conn).1 = position;
+            if let Some(moved) = self.book.unlist(seat, position) {
+                self.entries.get_mut(moved).watchers.get_mut(seat).position = position;
             }
         } else if old == Modes::NONE {
-            watchers.insert(conn, Held { modes: new, position: self.book.list(slot, conn) });
+            watchers.insert(Held::new(seat, new, self.book.list(slot, seat)));
         } else {
-            *watchers.get_mut(conn).0 = new;
+            watchers.get_mut(seat).set_modes(new);
         }
     }
 
-    fn modes(&self, slot: u32, conn: ConnId) -> Modes {
-        self.entries.get(slot).watchers.get(conn)
+    fn modes(&self, slot: u32, seat: u32) -> Modes {
+        self.entries.get(slot).watchers.get(seat)
     }
 
     fn remove_entry(&mut self, slot: u32) {
@@ -386,79 +448,133 @@ impl WatchTable {
     }
 }
 
-impl Watchers {
-    const fn one(conn: ConnId, held: Held) -> Self {
-        Self::One { conn, modes: held.modes, position: held.position }
+impl Held {
+    const fn new(seat: u32, modes: Modes, position: u32) -> Self {
+        Self { seat_and_modes: seat << Modes::BITS | modes.0 as u32, position }
     }
 
-    fn get(&self, conn: ConnId) -> Modes {
+    const fn seat(self) -> u32 {
+        self.seat_and_modes >> Modes::BITS
+    }
+
+    /// Never none, but on the way to being removed: who watches nothing is not kept.
+    const fn modes(self) -> Modes {
+        Modes(self.seat_and_modes as u8 & Modes::ALL.0)
+    }
+
+    const fn set_modes(&mut self, modes: Modes) {
+        *self = Self::new(self.seat(), modes, self.position);
+    }
+}
+
+impl Watchers {
+    fn get(&self, seat: u32) -> Modes {
         match self {
-            Self::One { conn: only, modes, .. } if *only == conn => *modes,
-            Self::One { .. } => Modes::NONE,
-            Self::Many(many) => many.get(&conn).map_or(Modes::NONE, |held| held.modes),
+            Self::One(held) if held.seat() == seat => held.modes(),
+            Self::One(_) => Modes::NONE,
+            Self::Many(many) => find(many, seat).map_or(Modes::NONE, |place| many[place].modes()),
         }
     }
 
-    /// Modes and position of a connection that is known to have something.
-    fn get_mut(&mut self, conn: ConnId) -> (&mut Modes, &mut u32) {
+    /// What a connection has that is known to have something.
+    fn get_mut(&mut self, seat: u32) -> &mut Held {
         match self {
-            Self::One { conn: only, modes, position } => {
-                assert_eq!(*only, conn, "a connection's list names only entries that name it");
-                (modes, position)
+            Self::One(held) => {
+                assert_eq!(held.seat(), seat, "a connection's list names only entries that name it");
+                held
             }
             Self::Many(many) => {
-                let held = many.get_mut(&conn);
-                let Held { modes, position } = held.expect("a listed entry names the connection");
-                (modes, position)
+                let place = find(many, seat).expect("a listed entry names the connection");
+                &mut many[place]
             }
         }
     }
 
     /// Adds a connection that has nothing yet.
-    fn insert(&mut self, conn: ConnId, held: Held) {
+    fn insert(&mut self, held: Held) {
         match self {
-            Self::One { conn: only, modes, position } => {
-                let other = Held { modes: *modes, position: *position };
-                *self = Self::Many(Box::new(BTreeMap::from([(*only, other), (conn, held)])));
+            Self::One(other) => {
+                let mut many = Vec::with_capacity(2);
+                many.extend([*other, held]);
+                many.sort_unstable_by_key(|held| held.seat());
+                *self = Self::Many(Box::new(many));
             }
             Self::Many(many) => {
-                many.insert(conn, held);
+                let place = many.partition_point(|other| other.seat() < held.seat());
+                grow(many);
+                many.insert(place, held);
             }
         }
     }
 
     /// Removes a connection that has something and says where its list named this entry. A single one stays,
     /// without watches, until the entry is removed.
-    fn remove(&mut self, conn: ConnId) -> u32 {
+    fn remove(&mut self, seat: u32) -> u32 {
         if let Self::Many(many) = self {
-            return many.remove(&conn).expect("only who watches is removed").position;
+            let place = find(many, seat).expect("only who watches is removed");
+            let position = many.remove(place).position;
+            shrink(many);
+            return position;
         }
-        let (modes, position) = self.get_mut(conn);
-        *modes = Modes::NONE;
-        *position
+        let held = self.get_mut(seat);
+        held.set_modes(Modes::NONE);
+        held.position
     }
 
     fn is_empty(&self) -> bool {
         match self {
-            Self::One { modes, .. } => *modes == Modes::NONE,
+            Self::One(held) => held.modes() == Modes::NONE,
             Self::Many(many) => many.is_empty(),
         }
     }
 
-    /// By ascending connection.
-    fn iter(&self) -> impl Iterator<Item = (ConnId, Modes)> {
-        let (one, many) = match self {
-            Self::One { conn, modes, .. } => (Some((*conn, *modes)), None),
-            Self::Many(many) => (None, Some(many.iter().map(|(&conn, held)| (conn, held.modes)))),
+    /// By ascending seat.
+    fn iter(&self) -> impl Iterator<Item = Held> {
+        let all = match self {
+            Self::One(held) => core::slice::from_ref(held),
+            Self::Many(many) => many.as_slice(),
         };
-        one.into_iter().chain(many.into_iter().flatten())
+        all.iter().copied()
+    }
+}
+
+/// Where the seat stands among those who watch a path.
+fn find(many: &[Held], seat: u32) -> Option<usize> {
+    many.binary_search_by_key(&seat, |held| held.seat()).ok()
+}
+
+/// Makes room for one more.
+fn grow<T>(list: &mut Vec<T>) {
+    if list.len() == list.capacity() {
+        list.reserve_exact(list.len() / 8 + 2);
+    }
+}
+
+/// Gives back the room of a list that lost most of what it had.
+fn shrink<T>(list: &mut Vec<T>) {
+    if list.capacity() > 64 && list.len() < list.capacity() / 4 {
+        list.shrink_to(list.capacity() / 2);
     }
 }
 
 impl Book {
-    /// Keeps the counts right when the watches of `conn` on some path change from `old` to `new`.
-    fn count(&mut self, conn: ConnId, old: Modes, new: Modes) {
-        let conn = self.conns.entry(conn).or_default();
+    const fn new() -> Self {
+        Self { seats: Slab::new(), by_conn: BTreeMap::new(), data: 0, child: 0, recursive: 0, listed: 0 }
+    }
+
+    /// The connection's seat; it is given one if it has none.
+    fn seat(&mut self, id: ConnId) -> u32 {
+        let seats = &mut self.seats;
+        *self.by_conn.entry(id).or_insert_with(|| {
+            let seat = seats.insert(0, Conn { id, entries: Vec::new(), data: 0, is_listed: false });
+            assert!(seat < SEATS_MAX, "more connections than any system has");
+            seat
+        })
+    }
+
+    /// Keeps the counts right when the watches of the connection on some path change from `old` to `new`.
+    fn count(&mut self, seat: u32, old: Modes, new: Modes) {
+        let conn = self.seats.get_mut(seat);
         let change = |count: &mut usize, which: Modes| {
             *count = *count + usize::from(new.has(which)) - usize::from(old.has(which));
         };
@@ -473,39 +589,37 @@ impl Book {
     }
 
     /// The position that [`Book::list`] will return.
-    fn next_position(&self, conn: ConnId) -> u32 {
-        self.conns.get(&conn).map_or(0, |conn| conn.entries.len() as u32)
+    fn next_position(&self, seat: u32) -> u32 {
+        self.seats.get(seat).entries.len() as u32
     }
 
     /// Names the entry at `slot` in the connection's list, and says where.
-    fn list(&mut self, slot: u32, conn: ConnId) -> u32 {
-        let entries = &mut self.conns.entry(conn).or_default().entries;
+    fn list(&mut self, slot: u32, seat: u32) -> u32 {
+        let entries = &mut self.seats.get_mut(seat).entries;
+        grow(entries);
         entries.push(slot);
         (entries.len() - 1) as u32
     }
 
     /// Takes an entry off the connection's list and says which one has moved to its position, if one has.
-    fn unlist(&mut self, conn: ConnId, position: u32) -> Option<u32> {
-        let entries = &mut self.conns.get_mut(&conn).expect("who watches has a list").entries;
+    fn unlist(&mut self, seat: u32, position: u32) -> Option<u32> {
+        let entries = &mut self.seats.get_mut(seat).entries;
         entries.swap_remove(position as usize);
-        if entries.capacity() > 64 && entries.len() < entries.capacity() / 4 {
-            entries.shrink_to(entries.capacity() / 2);
-        }
+        shrink(entries);
         entries.get(position as usize).copied()
     }
 
-    fn unlist_if_idle(&mut self, conn: ConnId) {
-        if let Some(conn) = self.conns.get_mut(&conn)
-            && conn.data == 0
-            && conn.is_listed
-        {
+    fn unlist_if_idle(&mut self, seat: u32) {
+        let conn = self.seats.get_mut(seat);
+        if conn.data == 0 && conn.is_listed {
             conn.is_listed = false;
             self.listed -= 1;
         }
     }
 
-    fn forget(&mut self, conn: ConnId) {
-        if let Some(conn) = self.conns.remove(&conn) {
+    fn forget(&mut self, id: ConnId) {
+        if let Some(seat) = self.by_conn.remove(&id) {
+            let conn = self.seats.remove(seat);
             assert!(conn.entries.is_empty());
             self.listed -= usize::from(conn.is_listed);
         }
