@@ -47,6 +47,9 @@ impl fmt::Display for PathError {
 /// # Errors
 /// The first rule that `path` breaks.
 pub fn validate(path: &str) -> Result<(), PathError> {
+    if is_plain(path) {
+        return Ok(());
+    }
     if path.is_empty() {
         return Err(PathError::EmptyPath);
     }
@@ -65,13 +68,25 @@ pub fn validate(path: &str) -> Result<(), PathError> {
             "." | ".." => return Err(PathError::RelativeName),
             _ => {}
         }
-        // Names are nearly always printable ASCII, which one pass over the bytes settles.
-        let plain = name.bytes().all(|b| (0x20..0x7f).contains(&b));
-        if !plain && name.chars().any(is_forbidden) {
+        if name.chars().any(is_forbidden) {
             return Err(PathError::BadCharacter);
         }
     }
     Ok(())
+}
+
+/// Whether the path is valid and of the usual kind, which one pass over the bytes settles: absolute, in printable ASCII,
+/// without a name that is empty or begins with a dot.
+fn is_plain(path: &str) -> bool {
+    let Some((b'/', names)) = path.as_bytes().split_first() else { return false };
+    let mut previous = b'/';
+    for &byte in names {
+        if !(0x20..0x7f).contains(&byte) || (previous == b'/' && matches!(byte, b'/' | b'.')) {
+            return false;
+        }
+        previous = byte;
+    }
+    previous != b'/'
 }
 
 /// ZooKeeper looks at UTF-16 units, so a character beyond U+FFFF is a pair of forbidden surrogates.
