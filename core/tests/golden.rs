@@ -345,7 +345,7 @@ fn compressed() {
             let snapshot = decompress(compression, small, piece);
             assert_eq!(again(&snapshot, 64), snapshot);
             let repeated = decompress(compression, large, piece);
-            assert_eq!((repeated.len(), adler2::adler32_slice(&repeated)), (135_597, 0x051c_81e6));
+            assert_eq!((repeated.len(), simd_adler32::adler32(&&*repeated)), (135_597, 0x051c_81e6));
         }
     }
 }

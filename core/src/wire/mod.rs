@@ -6,6 +6,7 @@
 
 pub mod admin;
 pub mod answer;
+mod checksum;
 pub mod compression;
 pub mod connect;
 pub mod data;

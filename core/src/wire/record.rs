@@ -7,6 +7,7 @@
 
 use alloc::vec::Vec;
 
+use super::checksum;
 use super::data::pack;
 use super::jute::{DecodeError, Reader};
 
@@ -69,7 +70,7 @@ pub fn append(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) -> usize {
     let payload = &out[start + PREFIX_LEN..];
     assert!(!payload.is_empty(), "an empty record reads as the end of the file");
     let length = i32::try_from(payload.len()).expect("a transaction is limited far below 2 GiB");
-    let prefix = pack![PREFIX_LEN; i64::from(adler2::adler32_slice(payload)), length];
+    let prefix = pack![PREFIX_LEN; checksum::checksum(payload), length];
     out[start..start + PREFIX_LEN].copy_from_slice(&prefix);
     out.push(END_MARK);
     out.len() - start
@@ -128,9 +129,7 @@ pub fn scan(window: &[u8], payload_max: usize) -> Scan<'_> {
     };
     match rest.first() {
         None => Scan::NeedMore { window_len: total_len },
-        Some(&END_MARK) if checksum == i64::from(adler2::adler32_slice(payload)) => {
-            Scan::Record { payload, total_len }
-        }
+        Some(&END_MARK) if checksum == checksum::checksum(payload) => Scan::Record { payload, total_len },
         Some(&END_MARK) => Scan::BadChecksum { total_len },
         Some(_) => Scan::Unmarked { total_len },
     }

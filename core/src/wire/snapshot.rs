@@ -17,8 +17,7 @@
 
 use alloc::vec::Vec;
 
-use adler2::Adler32;
-
+use super::checksum::Checksum;
 use super::data::{
     STAT_PERSISTED_LEN, SentAcl, decode_acl, decode_stat_persisted, encode_acl_entries, encode_stat_persisted,
 };
@@ -58,14 +57,14 @@ enum Part {
 #[derive(Debug)]
 pub struct Encoder {
     /// The checksum so far; none in a stream, which has no seals.
-    adler: Option<Adler32>,
+    adler: Option<Checksum>,
     part: Part,
 }
 
 impl Encoder {
     /// Appends the header and begins the list of `count` sessions.
     pub fn begin(out: &mut Vec<u8>, count: usize) -> Self {
-        let mut encoder = Self { adler: Some(Adler32::new()), part: Part::Sessions { left: count } };
+        let mut encoder = Self { adler: Some(Checksum::new()), part: Part::Sessions { left: count } };
         encoder.write(out, |out| {
             FileHeader::SNAPSHOT.encode(out);
             Writer::new(out).vector_len(count);
@@ -188,7 +187,7 @@ impl Encoder {
 
     fn seal(&mut self, out: &mut Vec<u8>) {
         let Some(adler) = &self.adler else { return };
-        let checksum = i64::from(adler.checksum());
+        let checksum = adler.value();
         self.write(out, |out| {
             let mut writer = Writer::new(out);
             writer.long(checksum);
@@ -200,7 +199,7 @@ impl Encoder {
         let start = out.len();
         append(out);
         if let Some(adler) = &mut self.adler {
-            adler.write_slice(&out[start..]);
+            adler.write(&out[start..]);
         }
     }
 }
@@ -287,7 +286,7 @@ struct Step<'a> {
 #[derive(Debug)]
 pub struct Decoder {
     /// The checksum of what is used up; none in a stream, which has no seals.
-    adler: Option<Adler32>,
+    adler: Option<Checksum>,
     expect: Expect,
     buffer: Vec<u8>,
     /// How much of `buffer` is used up.
@@ -300,7 +299,7 @@ pub struct Decoder {
 impl Decoder {
     /// A decoder that refuses strings and buffers of more than `field_max` bytes.
     pub fn new(field_max: usize) -> Self {
-        Self::expecting(Expect::Header, Some(Adler32::new()), field_max)
+        Self::expecting(Expect::Header, Some(Checksum::new()), field_max)
     }
 
     /// As [`Decoder::new`], for a snapshot that a leader sends to a learner. [`Item::End`] comes as soon as it is
@@ -309,7 +308,7 @@ impl Decoder {
         Self::expecting(Expect::StreamBegin, None, field_max)
     }
 
-    const fn expecting(expect: Expect, adler: Option<Adler32>, field_max: usize) -> Self {
+    const fn expecting(expect: Expect, adler: Option<Checksum>, field_max: usize) -> Self {
         Self { adler, expect, buffer: Vec::new(), used: 0, finished: false, field_max }
     }
 
@@ -350,7 +349,7 @@ impl Decoder {
                 Err(error) => return Err(error),
             };
             if let Some(adler) = &mut self.adler {
-                adler.write_slice(&window[..step.used]);
+                adler.write(&window[..step.used]);
             }
             self.used += step.used;
             self.expect = step.next;
@@ -369,7 +368,7 @@ const _: () = assert!(ITEM_OVERHEAD_MAX > STAT_PERSISTED_LEN + 4 + 4 + 8);
 fn step<'a>(
     expect: Expect,
     window: &'a [u8],
-    adler: Option<&Adler32>,
+    adler: Option<&Checksum>,
     finished: bool,
     field_max: usize,
 ) -> Result<Step<'a>, DecodeError> {
@@ -437,7 +436,7 @@ fn count(reader: &mut Reader<'_>) -> Result<u32, DecodeError> {
 fn digest(
     reader: &mut Reader<'_>,
     window: &[u8],
-    adler: Option<&Adler32>,
+    adler: Option<&Checksum>,
 ) -> Result<Item<'static>, DecodeError> {
     let (zxid, version) = (Zxid(reader.long()?), reader.int()?);
     let digest = if version < 2 { hexadecimal(reader)? } else { reader.long()? };
@@ -458,7 +457,7 @@ fn hexadecimal(reader: &mut Reader<'_>) -> Result<i64, DecodeError> {
 fn last_zxid(
     reader: &mut Reader<'_>,
     window: &[u8],
-    adler: Option<&Adler32>,
+    adler: Option<&Checksum>,
 ) -> Result<Item<'static>, DecodeError> {
     let zxid = Zxid(reader.long()?);
     check_seal(reader, window, adler)?;
@@ -466,15 +465,11 @@ fn last_zxid(
 }
 
 /// Reads a seal and compares it with the checksum of all that was before the window and in it.
-fn check_seal(reader: &mut Reader<'_>, window: &[u8], adler: Option<&Adler32>) -> Result<(), DecodeError> {
-    let Some(&(mut adler)) = adler else { return Err(DecodeError::BadSeal) };
-    adler.write_slice(&window[..window.len() - reader.remaining()]);
+fn check_seal(reader: &mut Reader<'_>, window: &[u8], adler: Option<&Checksum>) -> Result<(), DecodeError> {
+    let mut adler = adler.ok_or(DecodeError::BadSeal)?.clone();
+    adler.write(&window[..window.len() - reader.remaining()]);
     let (checksum, path) = (reader.long()?, reader.required_string()?);
-    if checksum == i64::from(adler.checksum()) && path == END_PATH {
-        Ok(())
-    } else {
-        Err(DecodeError::BadSeal)
-    }
+    if checksum == adler.value() && path == END_PATH { Ok(()) } else { Err(DecodeError::BadSeal) }
 }
 
 #[cfg(test)]
@@ -627,12 +622,12 @@ mod tests {
     fn old_digest() {
         let content = Content { digest: None, last_zxid: None, ..small() };
         let mut bytes = content.encode();
-        let mut adler = Adler32::new();
+        let mut adler = Checksum::new();
         Writer::new(&mut bytes).long(5);
         Writer::new(&mut bytes).int(1);
         Writer::new(&mut bytes).string("1f");
-        adler.write_slice(&bytes);
-        Writer::new(&mut bytes).long(i64::from(adler.checksum()));
+        adler.write(&bytes);
+        Writer::new(&mut bytes).long(adler.value());
         Writer::new(&mut bytes).string("/");
         let mut expected = content.items();
         let digest = TxnDigest { version: 1, tree_digest: 0x1f };

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use adler2::adler32_slice;
+use simd_adler32::adler32;
 
 use super::Source;
 use crate::wire::record::{self, FileHeader, OVERHEAD, PREFIX_LEN, Scan};
@@ -103,7 +103,7 @@ fn naive_scan(window: &[u8]) -> Scan<'_> {
         return Scan::NeedMore { window_len: total_len };
     }
     let payload = &window[12..total_len - 1];
-    let checksum = [&[0; 4][..], &adler32_slice(payload).to_be_bytes()].concat();
+    let checksum = [&[0; 4][..], &adler32(&payload).to_be_bytes()].concat();
     match window[total_len - 1] {
         b'B' if window[..8] == checksum => Scan::Record { payload, total_len },
         b'B' => Scan::BadChecksum { total_len },

@@ -5,7 +5,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use adler2::adler32_slice;
+use simd_adler32::adler32;
 
 use super::{Source, script};
 use crate::tree::{Tree, TreeLoader, TreeOptions};
@@ -112,7 +112,7 @@ fn end_nodes(file: &mut Vec<u8>) {
 }
 
 fn seal(file: &mut Vec<u8>) {
-    let checksum = i64::from(adler32_slice(file));
+    let checksum = i64::from(adler32(&file.as_slice()));
     let mut writer = Writer::new(file);
     writer.long(checksum);
     writer.string("/");
