@@ -19,6 +19,11 @@ use crate::time::{Instant, Now};
 use crate::types::{ConnId, Id, OpCode, SessionId, Zxid};
 use crate::wire::frame::Deframer;
 
+/// Bytes of a reply that tells a znode's stat: what a write is mostly answered.
+const REPLY_BYTES: usize = 88;
+/// Room is made for no more replies than this before they are there.
+const REPLIES_AT_ONCE_MAX: usize = 32;
+
 /// Where a connection is in its life.
 ///
 /// ```text
@@ -158,6 +163,14 @@ impl Conn {
     /// Reply and event bytes that the client has not taken.
     pub const fn owed(&self) -> usize {
         self.unsent + self.outbox.len()
+    }
+
+    /// Makes room for the replies to all that waits, where there is none yet: to grow step by step would copy them
+    /// again and again.
+    pub fn make_room(&mut self) {
+        if self.outbox.capacity() == 0 {
+            self.outbox.reserve((1 + self.waiting.len()).min(REPLIES_AT_ONCE_MAX) * REPLY_BYTES);
+        }
     }
 
     /// Takes what is to be sent now.

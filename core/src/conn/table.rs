@@ -3,9 +3,9 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::hash::{BuildHasherDefault, Hasher};
 use core::net::IpAddr;
 
-use ahash::RandomState;
 use hashbrown::HashMap;
 
 use super::Conn;
@@ -13,19 +13,36 @@ use crate::types::ConnId;
 
 /// The connections of a server. One that is being worked on is taken out and put back, so that the rest of the
 /// server may be worked on at the same time.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ConnTable {
     /// `None`: taken out. Never iterated where order shows.
-    conns: HashMap<ConnId, Option<Box<Conn>>, RandomState>,
+    conns: HashMap<ConnId, Option<Box<Conn>>, BuildHasherDefault<NumberHasher>>,
     /// Connections of each address; no address with none.
     by_address: BTreeMap<IpAddr, usize>,
 }
 
+/// The adapter numbers connections upward, and no client chooses its number: one multiplication spreads them.
+#[derive(Debug, Default)]
+struct NumberHasher(u64);
+
+impl Hasher for NumberHasher {
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("a connection's number is a u64");
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
 impl ConnTable {
     /// A table without connections.
-    pub fn new(hash_seed: [u64; 4]) -> Self {
-        let [a, b, c, d] = hash_seed;
-        Self { conns: HashMap::with_hasher(RandomState::with_seeds(a, b, c, d)), by_address: BTreeMap::new() }
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// Adds a connection.

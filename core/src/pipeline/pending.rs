@@ -9,13 +9,39 @@
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
+use alloc::string::String;
 use alloc::vec::Vec;
 
-use ahash::RandomState;
 use hashbrown::HashTable;
 
-use crate::tree::{DigestPrefix, Tree};
+use crate::tree::{DigestPrefix, Hint, Tree};
 use crate::types::{AclList, NodeKind, SessionId, StatPersisted, Zxid};
+
+/// Bytes of a path whose room a free entry keeps for the next one.
+const PATH_KEPT_MAX: usize = 256;
+
+/// Where a path was found, so that it need not be looked for again. Holds until the next change of this path.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    /// The path's hash.
+    hash: u64,
+    /// Its entry, if something is pending.
+    entry: Option<u32>,
+    /// What helps to apply a change.
+    hint: Hint,
+}
+
+impl Place {
+    /// What helps to apply a change of this znode or, where it is a parent, the creation of a child.
+    pub const fn hint(&self) -> Hint {
+        self.hint
+    }
+
+    /// The path's hash.
+    pub const fn hash(&self) -> u64 {
+        self.hash
+    }
+}
 
 /// A znode as it will be.
 #[derive(Clone, Debug)]
@@ -30,11 +56,17 @@ pub struct NodeState {
     prefix: Option<DigestPrefix>,
     /// Its contribution to the tree's digest.
     digest: u64,
+    /// Where it was found.
+    pub place: Place,
 }
 
+/// Changes of one znode, or room for them: an entry that is free keeps its path's memory.
 #[derive(Debug)]
 struct Entry {
-    path: Box<str>,
+    in_use: bool,
+    path: String,
+    /// The path's hash.
+    hash: u64,
     /// The last proposed transaction that touched it.
     zxid: Zxid,
     /// `None`: it will be gone.
@@ -51,11 +83,10 @@ enum Before {
 /// The table of pending changes.
 #[derive(Debug)]
 pub struct Pending {
-    entries: Vec<Option<Entry>>,
+    entries: Vec<Entry>,
     free: Vec<u32>,
-    /// Path to entry. Never iterated.
+    /// Entry by the hash of its path, which is the tree's. Never iterated.
     index: HashTable<u32>,
-    hasher: RandomState,
     /// Which transaction touched which entry, once each, oldest first.
     queue: VecDeque<(Zxid, u32)>,
     /// Ephemeral znodes among the entries, by owner.
@@ -76,13 +107,11 @@ struct Undo {
 
 impl Pending {
     /// Nothing is pending beyond `tree`.
-    pub fn new(tree: &Tree, hash_seed: [u64; 4]) -> Self {
-        let [a, b, c, d] = hash_seed;
+    pub fn new(tree: &Tree) -> Self {
         Self {
             entries: Vec::new(),
             free: Vec::new(),
             index: HashTable::new(),
-            hasher: RandomState::with_seeds(a, b, c, d),
             queue: VecDeque::new(),
             ephemerals: BTreeSet::new(),
             digest: tree.digest(),
@@ -99,39 +128,61 @@ impl Pending {
 
     /// The znode as it will be, or `None` if there will be none.
     pub fn node(&self, tree: &Tree, path: &str) -> Option<NodeState> {
-        if let Some(slot) = self.find(path) {
-            return self.entry(slot).node.clone();
+        let hash = tree.path_hash(path);
+        if let Some(slot) = self.find(path, hash) {
+            let mut node = self.entry(slot).node.clone()?;
+            node.place.entry = Some(slot);
+            return Some(node);
         }
-        let node = tree.node(path)?;
+        let (node, hint) = tree.node_and_hint(path, hash)?;
         Some(NodeState {
             stat: node.persisted(),
             child_count: node.child_count(),
             acl: node.acl().clone(),
             prefix: None,
             digest: node.digest(),
+            place: Place { hash, entry: None, hint },
         })
     }
 
-    /// Whether the znode will exist.
-    pub fn exists(&self, tree: &Tree, path: &str) -> bool {
-        match self.find(path) {
+    /// Where a znode may be created; `None` if there will be one.
+    pub fn vacancy(&self, tree: &Tree, path: &str) -> Option<Place> {
+        let hash = tree.path_hash(path);
+        let entry = self.find(path, hash);
+        let exists = match entry {
             Some(slot) => self.entry(slot).node.is_some(),
-            None => tree.node(path).is_some(),
-        }
+            None => tree.node_and_hint(path, hash).is_some(),
+        };
+        (!exists).then_some(Place { hash, entry, hint: Hint::NONE })
     }
 
-    /// Proposes a new znode.
-    pub fn create(&mut self, zxid: Zxid, path: &str, data: Option<&[u8]>, acl: AclList, stat: StatPersisted) {
-        let mut state = NodeState { stat, child_count: 0, acl, prefix: None, digest: 0 };
-        self.set_data_digest(path, data, &mut state);
-        self.put(zxid, path, Some(state));
+    /// Proposes a new znode at a path that is vacant. Returns what its digest knows of path and data.
+    pub fn create(
+        &mut self,
+        zxid: Zxid,
+        (path, place): (&str, Place),
+        data: Option<&[u8]>,
+        acl: AclList,
+        stat: StatPersisted,
+    ) -> Option<DigestPrefix> {
+        let mut state = NodeState { stat, child_count: 0, acl, prefix: None, digest: 0, place };
+        let prefix = self.set_data_digest(path, data, &mut state);
+        self.put(zxid, path, place, Some(state));
+        prefix
     }
 
-    /// Proposes new data, and with it the metadata that `state` holds now.
-    pub fn set_data(&mut self, zxid: Zxid, path: &str, data: Option<&[u8]>, mut state: NodeState) {
+    /// Proposes new data, and with it the metadata that `state` holds now. Returns what the digest knows of both.
+    pub fn set_data(
+        &mut self,
+        zxid: Zxid,
+        path: &str,
+        data: Option<&[u8]>,
+        mut state: NodeState,
+    ) -> Option<DigestPrefix> {
         self.digest = self.digest.wrapping_sub(state.digest);
-        self.set_data_digest(path, data, &mut state);
-        self.put(zxid, path, Some(state));
+        let prefix = self.set_data_digest(path, data, &mut state);
+        self.put(zxid, path, state.place, Some(state));
+        prefix
     }
 
     /// Proposes new metadata: what `state` holds now. The data stays.
@@ -145,22 +196,28 @@ impl Pending {
             state.prefix = Some(prefix);
             state.digest = digest;
         }
-        self.put(zxid, path, Some(state));
+        self.put(zxid, path, state.place, Some(state));
     }
 
     /// Proposes that the znode, which will be in `state` until then, goes.
     pub fn delete(&mut self, zxid: Zxid, path: &str, state: &NodeState) {
         self.digest = self.digest.wrapping_sub(state.digest);
-        self.put(zxid, path, None);
+        self.put(zxid, path, state.place, None);
     }
 
-    fn set_data_digest(&mut self, path: &str, data: Option<&[u8]>, state: &mut NodeState) {
+    fn set_data_digest(
+        &mut self,
+        path: &str,
+        data: Option<&[u8]>,
+        state: &mut NodeState,
+    ) -> Option<DigestPrefix> {
         if self.digest_enabled {
             let prefix = DigestPrefix::new(path, data);
             state.digest = prefix.digest(&state.stat);
             state.prefix = Some(prefix);
             self.digest = self.digest.wrapping_add(state.digest);
         }
+        state.prefix
     }
 
     /// Paths of the ephemeral znodes that the session will own, in order.
@@ -169,13 +226,14 @@ impl Pending {
             .ephemerals(session)
             // What is pending may be gone, or another session's by then.
             .filter(|path| {
-                let pending = self.find(path).map(|slot| self.owner(self.entry(slot).node.as_ref()));
+                let entry = self.find(path, tree.path_hash(path));
+                let pending = entry.map(|slot| self.owner(self.entry(slot).node.as_ref()));
                 pending.is_none_or(|owner| owner == Some(session))
             })
             .map(Box::from)
             .collect();
         let own = (session, 0)..=(session, u32::MAX);
-        paths.extend(self.ephemerals.range(own).map(|&(_, slot)| self.entry(slot).path.clone()));
+        paths.extend(self.ephemerals.range(own).map(|&(_, slot)| Box::from(&*self.entry(slot).path)));
         paths
     }
 
@@ -225,21 +283,24 @@ impl Pending {
         self.digest = undo.digest;
     }
 
-    fn find(&self, path: &str) -> Option<u32> {
-        if self.index.is_empty() {
-            return None;
-        }
-        let hash = self.hasher.hash_one(path);
-        self.index.find(hash, |&slot| &*self.entry(slot).path == path).copied()
+    fn find(&self, path: &str, hash: u64) -> Option<u32> {
+        let is_it = |&slot: &u32| {
+            let entry = self.entry(slot);
+            entry.hash == hash && entry.path == path
+        };
+        self.index.find(hash, is_it).copied()
     }
 
     fn entry(&self, slot: u32) -> &Entry {
-        self.entries[slot as usize].as_ref().expect("indexed and queued slots are filled")
+        let entry = &self.entries[slot as usize];
+        assert!(entry.in_use, "indexed and queued entries are in use");
+        entry
     }
 
-    fn put(&mut self, zxid: Zxid, path: &str, node: Option<NodeState>) {
-        let Some(slot) = self.find(path) else {
-            let slot = self.insert(zxid, path, node);
+    fn put(&mut self, zxid: Zxid, path: &str, place: Place, node: Option<NodeState>) {
+        debug_assert_eq!(self.find(path, place.hash), place.entry, "a place of another time");
+        let Some(slot) = place.entry else {
+            let slot = self.insert(zxid, path, place.hash, node);
             self.queue.push_back((zxid, slot));
             return;
         };
@@ -255,18 +316,21 @@ impl Pending {
         self.replace(slot, zxid, node);
     }
 
-    fn insert(&mut self, zxid: Zxid, path: &str, node: Option<NodeState>) -> u32 {
+    fn insert(&mut self, zxid: Zxid, path: &str, hash: u64, node: Option<NodeState>) -> u32 {
         let slot = self.free.pop().unwrap_or_else(|| {
-            self.entries.push(None);
+            self.entries.push(Entry { in_use: false, path: String::new(), hash, zxid, node: None });
             u32::try_from(self.entries.len() - 1).expect("fewer pending changes than transactions in flight")
         });
         if let Some(owner) = self.owner(node.as_ref()) {
             self.ephemerals.insert((owner, slot));
         }
-        self.entries[slot as usize] = Some(Entry { path: path.into(), zxid, node });
-        let (entries, hasher) = (&self.entries, &self.hasher);
-        let path_of = |slot: u32| &*entries[slot as usize].as_ref().expect("indexed slots are filled").path;
-        self.index.insert_unique(hasher.hash_one(path), slot, |&slot| hasher.hash_one(path_of(slot)));
+        let entry = &mut self.entries[slot as usize];
+        assert!(!entry.in_use, "a free entry is not in use");
+        entry.in_use = true;
+        entry.path.push_str(path);
+        (entry.hash, entry.zxid, entry.node) = (hash, zxid, node);
+        let entries = &self.entries;
+        self.index.insert_unique(hash, slot, |&slot| entries[slot as usize].hash);
         if let Some(undo) = &mut self.undo {
             undo.changes.push((slot, Before::Absent));
         }
@@ -283,19 +347,22 @@ impl Pending {
                 self.ephemerals.insert((owner, slot));
             }
         }
-        let entry = self.entries[slot as usize].as_mut().expect("indexed slots are filled");
+        let entry = &mut self.entries[slot as usize];
         entry.zxid = zxid;
         entry.node = node;
     }
 
     fn remove(&mut self, slot: u32) {
-        let entry = self.entries[slot as usize].take().expect("a slot is freed once");
-        if let Some(owner) = self.owner(entry.node.as_ref()) {
+        if let Some(owner) = self.owner(self.entry(slot).node.as_ref()) {
             self.ephemerals.remove(&(owner, slot));
         }
-        let hash = self.hasher.hash_one(&*entry.path);
-        let found = self.index.find_entry(hash, |&other| other == slot);
-        found.expect("filled slots are indexed").remove();
+        let entry = &mut self.entries[slot as usize];
+        let found = self.index.find_entry(entry.hash, |&other| other == slot);
+        found.expect("entries in use are indexed").remove();
+        entry.in_use = false;
+        entry.node = None;
+        entry.path.clear();
+        entry.path.shrink_to(PATH_KEPT_MAX);
         self.free.push(slot);
     }
 

@@ -11,7 +11,7 @@ use super::pending::{NodeState, Pending};
 use crate::auth;
 use crate::config::Config;
 use crate::time::WallTime;
-use crate::tree::{QuotaVerdict, Tree, is_expired};
+use crate::tree::{Hint, QuotaVerdict, Tree, is_expired};
 use crate::types::path;
 use crate::types::{
     AclList, CreateTxn, ErrorCode, Id, NodeKind, OpCode, Perms, SessionId, StatPersisted, SubTxn, Txn, Zxid,
@@ -43,6 +43,8 @@ pub struct Prep<'a> {
     pub config: &'a Config,
     /// Who asks.
     pub origin: Origin<'a>,
+    /// What was found out that helps to apply the transaction.
+    pub hint: Hint,
 }
 
 /// A znode to create, as the request has it.
@@ -59,7 +61,11 @@ struct Creation<'a> {
 impl Prep<'_> {
     /// The transaction of a write request. A refused write is a transaction, too.
     pub fn transaction(&mut self, op: OpCode, request: &Request<'_>) -> Txn {
-        self.decide(op, request).unwrap_or_else(|code| Txn::Error { code })
+        let txn = self.decide(op, request).unwrap_or_else(|code| Txn::Error { code });
+        if matches!(txn, Txn::Error { .. } | Txn::Multi(_)) {
+            self.hint = Hint::NONE;
+        }
+        txn
     }
 
     fn decide(&mut self, op: OpCode, request: &Request<'_>) -> Result<Txn, ErrorCode> {
@@ -109,9 +115,7 @@ impl Prep<'_> {
         let path: Box<str> =
             if sequential { format!("{path}{:010}", parent.stat.cversion).into() } else { path.into() };
         path::validate(&path).map_err(|_| ErrorCode::BADARGUMENTS)?;
-        if self.pending.exists(self.tree, &path) {
-            return Err(ErrorCode::NODEEXISTS);
-        }
+        let vacant = self.pending.vacancy(self.tree, &path).ok_or(ErrorCode::NODEEXISTS)?;
         let extended_types = self.config.extended_types;
         if NodeKind::from_owner(parent.stat.ephemeral_owner, extended_types) == NodeKind::Ephemeral {
             return Err(ErrorCode::NOCHILDRENFOREPHEMERALS);
@@ -119,6 +123,7 @@ impl Prep<'_> {
         self.check_quota(&path, data, true)?;
         let parent_cversion = parent.stat.cversion.wrapping_add(1);
         let Origin { zxid, time, session, .. } = self.origin;
+        let hint = parent.place.hint();
         self.child_changed(parent_path, parent, Some(parent_cversion));
         let stat = StatPersisted {
             czxid: zxid,
@@ -129,7 +134,8 @@ impl Prep<'_> {
             ephemeral_owner: kind.owner(session),
             ..StatPersisted::default()
         };
-        self.pending.create(zxid, &path, data, acl.clone(), stat);
+        let prefix = self.pending.create(zxid, (&path, vacant), data, acl.clone(), stat);
+        self.hint = hint.for_child(vacant.hash(), prefix);
         Ok(Txn::Create(CreateTxn { path, data: data.map(Box::from), acl, kind, parent_cversion }))
     }
 
@@ -170,6 +176,7 @@ impl Prep<'_> {
         if node.child_count > 0 {
             return Err(ErrorCode::NOTEMPTY);
         }
+        self.hint = node.place.hint();
         Ok(self.deleted(path, &node, parent_path, parent))
     }
 
@@ -224,7 +231,9 @@ impl Prep<'_> {
         node.stat.version = version;
         node.stat.mtime = self.origin.time;
         node.stat.mzxid = self.origin.zxid;
-        self.pending.set_data(self.origin.zxid, path, data, node);
+        let hint = node.place.hint();
+        let prefix = self.pending.set_data(self.origin.zxid, path, data, node);
+        self.hint = hint.with_data(prefix);
         Ok(Txn::SetData { path: path.into(), data: data.map(Box::from), version })
     }
 

@@ -11,7 +11,7 @@ use super::{Asked, CloseReason, Event, Proposal, Server};
 use crate::auth;
 use crate::conn::{Conn, Waiting};
 use crate::pipeline::reply::write_reply;
-use crate::tree::{Applied, Notification};
+use crate::tree::{Applied, Hint, Notification};
 use crate::types::{ConnId, OpCode, Perms, Txn, TxnHeader, Zxid};
 use crate::wire::reply::WatchEvent;
 
@@ -30,7 +30,7 @@ impl Server {
     }
 
     fn commit(&mut self, proposal: Proposal) {
-        let Proposal { header, txn, digest, asked } = proposal;
+        let Proposal { header, txn, hint, digest, asked } = proposal;
         let asked = asked.or_else(|| self.forwarder(&header));
         if self.holding > 0
             && let Some(asked) = asked
@@ -38,7 +38,7 @@ impl Server {
             self.release_held_reads(asked.conn);
         }
         let created_timeout_ms = if let Txn::CreateSession { timeout_ms } = &txn { *timeout_ms } else { 0 };
-        let applied = self.apply(&header, txn);
+        let applied = self.apply(&header, txn, &hint);
         self.pending.committed(header.zxid);
         let found = self.tree.digest();
         if let Some(expected) = digest
@@ -73,6 +73,7 @@ impl Server {
                 }
                 other => panic!("a write was answered where {other:?} waited"),
             }
+            conn.make_room();
             self.answer_write(&mut conn, header.cxid, &applied, asked);
             self.answer_waiting_reads(&mut conn);
             self.list_for_sending(&mut conn);
@@ -178,10 +179,10 @@ impl Server {
     }
 
     /// Changes the tree and puts the events into the outboxes of those who watch and may read.
-    fn apply(&mut self, header: &TxnHeader, txn: Txn) -> Applied {
+    fn apply(&mut self, header: &TxnHeader, txn: Txn, hint: &Hint) -> Applied {
         let Self { tree, watches, conns, config, to_send, stats, .. } = self;
         let mut slow = alloc::vec::Vec::new();
-        let applied = tree.apply(header, txn, &mut |change| {
+        let applied = tree.apply_hinted(header, txn, hint, &mut |change| {
             if watches.is_empty() {
                 return;
             }

@@ -46,7 +46,7 @@ use crate::rng;
 use crate::session::SessionTable;
 use crate::store::{Inventory, LogWriter, Purger, Snapshotter, Tickets};
 use crate::time::{Instant, Now};
-use crate::tree::{Tree, WatchTable};
+use crate::tree::{Hint, Tree, WatchTable};
 use crate::types::{ConnId, OpCode, Txn, TxnHeader, Zxid};
 use crate::wire::record::FileHeader;
 
@@ -123,6 +123,8 @@ enum Phase {
 struct Proposal {
     header: TxnHeader,
     txn: Txn,
+    /// What helps to apply it.
+    hint: Hint,
     /// The digest of the tree after it, as it was predicted by whoever ordered it.
     digest: Option<u64>,
     /// Who is to be answered, where this server ordered it.
@@ -148,7 +150,7 @@ impl Server {
     pub fn new(config: Config, recovered: Recovered, seed: [u8; 32], now: Now) -> Self {
         config.check().expect("the configuration was checked before anything was recovered under it");
         let mut hash_rng = rng::stream(seed, rng::Stream::Hash);
-        let mut hash_seed = || core::array::from_fn(|_| hash_rng.next_u64());
+        let hash_seed = core::array::from_fn(|_| hash_rng.next_u64());
         let mut snapshot_rng = rng::stream(seed, rng::Stream::Snapshot);
         let ensemble = Ensemble::new(&config, &recovered);
         let Recovered { tree, sessions, inventory, replayed_txns, replayed_bytes, .. } = recovered;
@@ -159,11 +161,11 @@ impl Server {
             now,
             phase: Phase::Running,
             actions: VecDeque::new(),
-            watches: WatchTable::new(hash_seed()),
+            watches: WatchTable::new(hash_seed),
             sessions: SessionTable::new(config.server_id, config.tick_time, &sessions, now, session_draw),
-            conns: ConnTable::new(hash_seed()),
+            conns: ConnTable::new(),
             proposals: VecDeque::new(),
-            pending: Pending::new(&tree, hash_seed()),
+            pending: Pending::new(&tree),
             waiting_reads: 0,
             holding: 0,
             tickets: Tickets::default(),

@@ -9,10 +9,26 @@ use crate::conn::{Conn, Waiting};
 use crate::pipeline::prep::{Origin, Prep};
 use crate::pipeline::read::{Reader, Reads};
 use crate::time::Instant;
-use crate::tree::DIGEST_VERSION;
+use crate::tree::{DIGEST_VERSION, Hint};
 use crate::types::{ErrorCode, OpCode, SessionId, Txn, TxnDigest, TxnHeader, Zxid};
 use crate::wire::request::{RequestHeader, is_client_op};
 use crate::wire::{self, DecodeError, Request, record, reply};
+
+/// A write whose outcome is decided.
+#[derive(Debug)]
+pub(super) struct Decided {
+    pub(super) zxid: Zxid,
+    pub(super) session: SessionId,
+    pub(super) cxid: i32,
+    /// What was asked for.
+    pub(super) op: OpCode,
+    /// What comes of it.
+    pub(super) txn: Txn,
+    /// What helps to apply it.
+    pub(super) hint: Hint,
+    /// The client of this server that asked.
+    pub(super) asked: Option<Asked>,
+}
 
 impl Server {
     pub(super) fn on_request(&mut self, conn: &mut Conn, frame: &Bytes) {
@@ -156,13 +172,15 @@ impl Server {
         let Some(zxid) = self.next_zxid() else { return };
         let identities = conn.as_deref().map_or(&[][..], |conn| &conn.identities);
         let origin = Origin { session, identities, zxid, time: self.now.wall };
-        let txn =
-            decide(&mut Prep { tree: &self.tree, pending: &mut self.pending, config: &self.config, origin });
+        let (tree, pending, config) = (&self.tree, &mut self.pending, &self.config);
+        let mut prep = Prep { tree, pending, config, origin, hint: Hint::NONE };
+        let txn = decide(&mut prep);
+        let hint = prep.hint;
         if let Some(conn) = conn.as_deref_mut() {
             conn.waiting.push_back(Waiting::Write { zxid });
         }
         let asked = conn.map(|conn| Asked { conn: conn.id, op, received: self.now.mono });
-        self.log_txn(zxid, session, cxid, op, txn, asked);
+        self.log_txn(Decided { zxid, session, cxid, op, txn, hint, asked });
     }
 
     /// The zxid of the next transaction; `None` where the epoch has none left.
@@ -174,15 +192,8 @@ impl Server {
     }
 
     /// Hands a decided transaction to the log, and to those who follow.
-    pub(super) fn log_txn(
-        &mut self,
-        zxid: Zxid,
-        session: SessionId,
-        cxid: i32,
-        op: OpCode,
-        txn: Txn,
-        asked: Option<Asked>,
-    ) {
+    pub(super) fn log_txn(&mut self, decided: Decided) {
+        let Decided { zxid, session, cxid, op, txn, hint, asked } = decided;
         let logged_op = if matches!(txn, Txn::Error { .. }) { OpCode::ERROR } else { op };
         let header = TxnHeader { session, cxid, zxid, time: self.now.wall, op: logged_op };
         let digest = self.pending.digest();
@@ -199,7 +210,7 @@ impl Server {
         };
         self.snapshotter.on_append(bytes);
         let digest = txn_digest.map(|digest| digest.tree_digest);
-        self.proposals.push_back(Proposal { header, txn, digest, asked });
+        self.proposals.push_back(Proposal { header, txn, hint, digest, asked });
     }
 
     /// Answers a read, or a request that was not worth a transaction.

@@ -9,7 +9,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::node::Node;
-use super::{ROOT_SLOT, Tree};
+use super::{Hint, ROOT_SLOT, Tree};
 use crate::types::{
     AclList, CreateTxn, ErrorCode, OpCode, SessionId, Stat, StatPersisted, SubTxn, Txn, TxnHeader, Zxid, path,
 };
@@ -77,9 +77,21 @@ type OnChange<'a> = &'a mut dyn FnMut(Change<'_>);
 impl Tree {
     /// Applies a transaction, telling `on_change` of each change as it is made.
     pub fn apply(&mut self, header: &TxnHeader, txn: Txn, on_change: &mut dyn FnMut(Change<'_>)) -> Applied {
+        self.apply_hinted(header, txn, &Hint::NONE, on_change)
+    }
+
+    /// Applies a transaction that this tree was asked about before: what was found out then need not be looked for
+    /// again. The hint must be this transaction's, but may be out of date.
+    pub fn apply_hinted(
+        &mut self,
+        header: &TxnHeader,
+        txn: Txn,
+        hint: &Hint,
+        on_change: &mut dyn FnMut(Change<'_>),
+    ) -> Applied {
         let applied = match txn {
             Txn::Multi(parts) => self.apply_multi(header, parts, on_change),
-            single => self.apply_single(header, header.op, single, on_change),
+            single => self.apply_single(header, header.op, single, hint, on_change),
         };
         // Only now: a snapshot that began in between must not claim a part of a multi as the whole.
         self.last_zxid = self.last_zxid.max(header.zxid);
@@ -101,7 +113,7 @@ impl Tree {
                 let code = if after_error { ErrorCode::RUNTIMEINCONSISTENCY } else { ErrorCode::OK };
                 Applied::new(OpCode::ERROR, code, Box::default(), None)
             } else {
-                self.apply_single(header, op, txn, on_change)
+                self.apply_single(header, op, txn, &Hint::NONE, on_change)
             };
             if result.error == ErrorCode::OK {
                 result.error = applied.error;
@@ -111,23 +123,30 @@ impl Tree {
         result
     }
 
-    fn apply_single(&mut self, header: &TxnHeader, op: OpCode, txn: Txn, on_change: OnChange<'_>) -> Applied {
+    fn apply_single(
+        &mut self,
+        header: &TxnHeader,
+        op: OpCode,
+        txn: Txn,
+        hint: &Hint,
+        on_change: OnChange<'_>,
+    ) -> Applied {
         match txn {
             Txn::Check { path, .. } => Applied::new(op, ErrorCode::OK, path, None),
             Txn::CloseSession { paths } => {
                 self.close_session(header.session, header.zxid, paths, on_change);
                 Applied::new(op, ErrorCode::OK, Box::default(), None)
             }
-            Txn::Create(create) => self.create(header, op, create, on_change),
+            Txn::Create(create) => self.create(header, op, create, hint, on_change),
             Txn::CreateSession { .. } => Applied::new(op, ErrorCode::OK, Box::default(), None),
             Txn::Delete { path } => {
-                let error = self.delete(&path, header.zxid, on_change);
+                let error = self.delete(&path, header.zxid, hint, on_change);
                 Applied::new(op, error, path, None)
             }
             Txn::Error { code } => Applied::new(op, code, Box::default(), None),
             // The formats have no multi inside a multi, so nobody who can write one can read it either.
             Txn::Multi(_) => Applied::new(op, ErrorCode::MARSHALLINGERROR, Box::default(), None),
-            Txn::SetAcl { path, acl, version } => match self.find(&path) {
+            Txn::SetAcl { path, acl, version } => match self.find_hinted(&path, hint) {
                 Some(slot) => {
                     self.replace_acl(slot, acl, version);
                     let stat = self.node_ref(slot).stat();
@@ -135,17 +154,26 @@ impl Tree {
                 }
                 None => Applied::new(op, ErrorCode::NONODE, path, None),
             },
-            Txn::SetData { path, data, version } => self.set_data(header, op, path, data, version, on_change),
+            Txn::SetData { path, data, version } => {
+                self.set_data(header, op, (path, data, version), hint, on_change)
+            }
         }
     }
 
-    fn create(&mut self, header: &TxnHeader, op: OpCode, txn: CreateTxn, on_change: OnChange<'_>) -> Applied {
+    fn create(
+        &mut self,
+        header: &TxnHeader,
+        op: OpCode,
+        txn: CreateTxn,
+        hint: &Hint,
+        on_change: OnChange<'_>,
+    ) -> Applied {
         let CreateTxn { path, data, acl, kind, parent_cversion } = txn;
         // The root has no parent; that somebody creates it can only be a mistake.
-        let Some(parent) = path::parent(&path).and_then(|parent| self.find(parent)) else {
+        let Some(parent) = path::parent(&path).and_then(|parent| self.find_hinted(parent, hint)) else {
             return Applied::new(op, ErrorCode::NONODE, path, None);
         };
-        let hash = self.index.hash(&path);
+        let hash = hint.hash.unwrap_or_else(|| self.index.hash(&path));
         if let Some(existing) = self.find_hashed(&path, hash) {
             // Replay over a snapshot that is ahead. The snapshot may lack the ACL, the transaction has it.
             self.before_change(existing);
@@ -170,7 +198,7 @@ impl Tree {
         };
         let acl = self.acls.acquire(acl);
         let bytes = data.as_ref().map_or(0, |data| data.len());
-        let slot = self.insert_hashed(Node::new(path.clone(), data, acl, parent, &stat), hash);
+        let slot = self.insert_hashed(Node::new(path.clone(), data, acl, parent, &stat), hash, hint.prefix);
         let stat = (op != OpCode::CREATE).then(|| self.node_ref(slot).stat());
         if self.quotas.may_concern(&path) {
             self.quota_after_create(&path, bytes);
@@ -194,12 +222,12 @@ impl Tree {
             let family = self.nodes.get_mut(slot).family_mut();
             family.cversion = cversion;
             family.pzxid = zxid;
-            self.refresh_digest(slot);
+            self.refresh_digest(slot, None);
         }
     }
 
-    fn delete(&mut self, path: &str, zxid: Zxid, on_change: OnChange<'_>) -> ErrorCode {
-        let Some(slot) = self.find(path) else {
+    fn delete(&mut self, path: &str, zxid: Zxid, hint: &Hint, on_change: OnChange<'_>) -> ErrorCode {
+        let Some(slot) = self.find_hinted(path, hint) else {
             // Replay over a snapshot that is ahead: the znode has gone, and when is what the parent must know.
             if let Some(parent) = path::parent(path).and_then(|parent| self.find(parent)) {
                 self.raise_pzxid(parent, zxid);
@@ -212,7 +240,7 @@ impl Tree {
         let parent = self.nodes.get(slot).parent;
         self.raise_pzxid(parent, zxid);
         self.remove_descendants(slot);
-        let acl = self.remove_one(slot);
+        let acl = self.remove_one(slot, hint.hash);
         on_change(Change::Deleted {
             path,
             zxid,
@@ -236,14 +264,14 @@ impl Tree {
         let below = &mut found[1..];
         below.sort_unstable_by_key(|&slot| &self.nodes.get(slot).path);
         for &slot in below.iter().rev() {
-            let acl = self.remove_one(slot);
+            let acl = self.remove_one(slot, None);
             self.acls.release(acl);
         }
     }
 
     /// Removes a znode without children. Its ACL is still counted, and returned.
-    fn remove_one(&mut self, slot: u32) -> u32 {
-        let node = self.remove_node(slot);
+    fn remove_one(&mut self, slot: u32, hash: Option<u64>) -> u32 {
+        let node = self.remove_node(slot, hash);
         let acl = node.acl;
         if self.quotas.may_concern(&node.path) {
             self.quota_after_delete(&node);
@@ -256,7 +284,7 @@ impl Tree {
         if zxid > self.nodes.get(slot).pzxid() {
             self.before_change(slot);
             self.nodes.get_mut(slot).family_mut().pzxid = zxid;
-            self.refresh_digest(slot);
+            self.refresh_digest(slot, None);
         }
     }
 
@@ -264,12 +292,11 @@ impl Tree {
         &mut self,
         header: &TxnHeader,
         op: OpCode,
-        path: Box<str>,
-        data: Option<Box<[u8]>>,
-        version: i32,
+        (path, data, version): (Box<str>, Option<Box<[u8]>>, i32),
+        hint: &Hint,
         on_change: OnChange<'_>,
     ) -> Applied {
-        let Some(slot) = self.find(&path) else {
+        let Some(slot) = self.find_hinted(&path, hint) else {
             return Applied::new(op, ErrorCode::NONODE, path, None);
         };
         let old_len = self.nodes.get(slot).data_len() as u64;
@@ -281,7 +308,7 @@ impl Tree {
         node.version = version;
         let new_len = node.data_len() as u64;
         self.data_size = self.data_size + new_len - old_len;
-        self.refresh_digest(slot);
+        self.refresh_digest(slot, hint.prefix);
         let stat = self.node_ref(slot).stat();
         if !self.quotas.is_empty() {
             self.quota_add(&path, new_len as i64 - old_len as i64, 0);
@@ -296,7 +323,7 @@ impl Tree {
         self.before_change(slot);
         self.exchange_acl(slot, acl);
         self.nodes.get_mut(slot).aversion = version;
-        self.refresh_digest(slot);
+        self.refresh_digest(slot, None);
     }
 
     fn exchange_acl(&mut self, slot: u32, acl: AclList) {
@@ -314,13 +341,13 @@ impl Tree {
         on_change: OnChange<'_>,
     ) {
         for path in paths.iter().flatten() {
-            self.delete(path, zxid, on_change);
+            self.delete(path, zxid, &Hint::NONE, on_change);
         }
         let mut left: Vec<Box<str>> = self.ephemerals(session).map(Box::from).collect();
         // By path, because slots depend on what the tree was loaded from.
         left.sort_unstable();
         for path in left {
-            self.delete(&path, zxid, on_change);
+            self.delete(&path, zxid, &Hint::NONE, on_change);
         }
     }
 }

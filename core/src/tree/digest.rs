@@ -19,7 +19,7 @@ pub fn node_digest(path: &str, data: Option<&[u8]>, stat: &StatPersisted) -> u64
     u64::from(digest32(path, data, stat))
 }
 
-pub(super) fn digest32(path: &str, data: Option<&[u8]>, stat: &StatPersisted) -> u32 {
+fn digest32(path: &str, data: Option<&[u8]>, stat: &StatPersisted) -> u32 {
     DigestPrefix::new(path, data).digest32(stat)
 }
 
@@ -51,7 +51,7 @@ impl DigestPrefix {
         u64::from(self.digest32(stat))
     }
 
-    fn digest32(&self, stat: &StatPersisted) -> u32 {
+    pub(super) fn digest32(&self, stat: &StatPersisted) -> u32 {
         let Some(crc) = self.crc else { return 0 };
         let mut crc = crc32fast::Hasher::new_with_initial(crc);
         crc.update(&stat_bytes(stat));

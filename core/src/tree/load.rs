@@ -79,7 +79,7 @@ impl TreeLoader {
             return Err(LoadError::Duplicate);
         }
         let acl = self.acls.acquire(&mut self.tree.acls, acl_id);
-        self.tree.insert_hashed(Node::new(path, data, acl, parent, &stat), hash);
+        self.tree.insert_hashed(Node::new(path, data, acl, parent, &stat), hash, None);
         Ok(())
     }
 

@@ -16,6 +16,7 @@ mod apply;
 mod cursor;
 mod digest;
 mod expire;
+mod hint;
 mod index;
 #[cfg(any(test, feature = "testing"))]
 mod invariants;
@@ -35,6 +36,7 @@ pub use self::apply::{Applied, Change};
 pub use self::cursor::{SnapshotMark, SnapshotNode};
 pub use self::digest::{DIGEST_VERSION, DigestPrefix, node_digest};
 pub use self::expire::is_expired;
+pub use self::hint::Hint;
 pub use self::load::{LoadError, TreeLoader};
 pub use self::quota::{QuotaVerdict, StatsTrack};
 pub use self::watch::{Notification, WatchSummary, WatchTable};
@@ -131,6 +133,17 @@ impl Tree {
         self.find(path).map(|slot| self.node_ref(slot))
     }
 
+    /// The hash under which `path` is found; clients choose paths, so it is keyed.
+    pub fn path_hash(&self, path: &str) -> u64 {
+        self.index.hash(path)
+    }
+
+    /// The znode at `path`, which has this [hash](Self::path_hash), and what helps to change it later.
+    pub fn node_and_hint(&self, path: &str, hash: u64) -> Option<(NodeRef<'_>, Hint)> {
+        let slot = self.find_hashed(path, hash)?;
+        Some((self.node_ref(slot), Hint::of(slot, hash)))
+    }
+
     /// The options it was made with.
     pub const fn options(&self) -> TreeOptions {
         self.options
@@ -201,6 +214,14 @@ impl Tree {
         self.find_hashed(path, self.index.hash(path))
     }
 
+    /// The slot of `path`, which is nearly always where `hint` says.
+    fn find_hinted(&self, path: &str, hint: &Hint) -> Option<u32> {
+        match hint.slot.filter(|&slot| self.nodes.try_get(slot).is_some_and(|node| *node.path == *path)) {
+            Some(slot) => Some(slot),
+            None => self.find(path),
+        }
+    }
+
     fn find_hashed(&self, path: &str, hash: u64) -> Option<u32> {
         if path == path::ROOT {
             return Some(ROOT_SLOT);
@@ -212,12 +233,13 @@ impl Tree {
     /// ACL is already counted.
     fn insert_node(&mut self, node: Node) -> u32 {
         let hash = self.index.hash(&node.path);
-        self.insert_hashed(node, hash)
+        self.insert_hashed(node, hash, None)
     }
 
-    fn insert_hashed(&mut self, mut node: Node, hash: u64) -> u32 {
+    fn insert_hashed(&mut self, mut node: Node, hash: u64, prefix: Option<DigestPrefix>) -> u32 {
         if self.options.digest_enabled {
-            node.digest = digest::digest32(&node.path, node.data.as_deref(), &node.stat_persisted());
+            let prefix = prefix.unwrap_or_else(|| DigestPrefix::new(&node.path, node.data.as_deref()));
+            node.digest = prefix.digest32(&node.stat_persisted());
             self.digest = self.digest.wrapping_add(u64::from(node.digest));
         }
         self.data_size += (node.path.len() + node.data_len()) as u64;
@@ -240,11 +262,12 @@ impl Tree {
         slot
     }
 
-    /// Takes a znode that has no children out of everything that counts it, but for its ACL.
-    fn remove_node(&mut self, slot: u32) -> Node {
+    /// Takes a znode that has no children out of everything that counts it, but for its ACL. `hash` is its path's, if
+    /// known.
+    fn remove_node(&mut self, slot: u32, hash: Option<u64>) -> Node {
         let node = self.nodes.remove(slot);
         assert!(node.children().is_empty());
-        let hash = self.index.hash(&node.path);
+        let hash = hash.unwrap_or_else(|| self.index.hash(&node.path));
         self.index.remove(hash, slot);
         let family = self.nodes.get_mut(node.parent).family_mut();
         if let Some(moved) = family.remove_child(node.position) {
@@ -256,13 +279,15 @@ impl Tree {
         node
     }
 
-    /// Computes the znode's digest anew after a change.
-    fn refresh_digest(&mut self, slot: u32) {
+    /// Computes the znode's digest anew after a change. `prefix` is what it knows of path and data, if anybody has
+    /// looked at them already.
+    fn refresh_digest(&mut self, slot: u32, prefix: Option<DigestPrefix>) {
         if !self.options.digest_enabled {
             return;
         }
         let node = self.nodes.get_mut(slot);
-        let digest = digest::digest32(&node.path, node.data.as_deref(), &node.stat_persisted());
+        let prefix = prefix.unwrap_or_else(|| DigestPrefix::new(&node.path, node.data.as_deref()));
+        let digest = prefix.digest32(&node.stat_persisted());
         self.digest = self.digest.wrapping_sub(u64::from(node.digest)).wrapping_add(u64::from(digest));
         node.digest = digest;
     }

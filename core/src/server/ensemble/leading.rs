@@ -13,9 +13,10 @@ use super::transfer::Transfer;
 use super::{Ensemble, Role};
 use crate::conn::Waiting;
 use crate::pipeline::prep::{Origin, Prep};
-use crate::server::requests::is_write;
+use crate::server::requests::{Decided, is_write};
 use crate::server::{Action, Event, HangupReason, Role as RoleName, Server};
 use crate::session::Owner;
+use crate::tree::Hint;
 use crate::types::{
     ConnId, ErrorCode, Id, LinkId, Message, OpCode, ServerId, SessionId, Txn, TxnDigest, TxnHeader, Zxid,
 };
@@ -275,7 +276,7 @@ impl Server {
         if op == OpCode::CLOSE_SESSION && !matches!(txn, Txn::Error { .. }) {
             self.sessions.set_closing(session);
         }
-        self.log_txn(zxid, session, cxid, op, txn, None);
+        self.log_txn(Decided { zxid, session, cxid, op, txn, hint: Hint::NONE, asked: None });
     }
 
     fn decide(
@@ -297,7 +298,8 @@ impl Server {
             return Txn::Error { code: ErrorCode::UNIMPLEMENTED };
         }
         let origin = Origin { session, identities, zxid, time: self.now.wall };
-        let mut prep = Prep { tree: &self.tree, pending: &mut self.pending, config: &self.config, origin };
+        let (tree, pending, config) = (&self.tree, &mut self.pending, &self.config);
+        let mut prep = Prep { tree, pending, config, origin, hint: Hint::NONE };
         match op {
             OpCode::CLOSE_SESSION => prep.close_session(),
             _ => prep.transaction(op, &request),

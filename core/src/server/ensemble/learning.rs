@@ -11,6 +11,7 @@ use super::{Ensemble, Role};
 use crate::conn::{Conn, Phase, Waiting};
 use crate::server::{Action, Event, PeerPort, Proposal, Role as RoleName, Server};
 use crate::session::Owner;
+use crate::tree::Hint;
 use crate::types::{ConnId, DialId, Message, OpCode, ServerId, SessionId, Zxid};
 use crate::wire::quorum::QuorumDecodeError;
 use crate::wire::{self, record};
@@ -183,7 +184,7 @@ impl Server {
         // While it catches up the tree may be ahead of what it is said to be: ZooKeeper's snapshots are.
         let digest = digest.filter(|digest| serving && digest.version == crate::tree::DIGEST_VERSION);
         let digest = digest.map(|digest| digest.tree_digest);
-        self.proposals.push_back(Proposal { header, txn, digest, asked: None });
+        self.proposals.push_back(Proposal { header, txn, hint: Hint::NONE, digest, asked: None });
         if let Some(ensemble) = self.ensemble.as_deref_mut() {
             // What came is a slice of a larger buffer, which should not live for as long as this is kept.
             ensemble.tail.push(zxid, Bytes::copy_from_slice(&payload));

@@ -416,8 +416,7 @@ impl Server {
 
     /// From now on writes are judged against the tree as it is.
     fn reset_pending(&mut self) {
-        let seed = core::array::from_fn(|_| rand_core::RngCore::next_u64(&mut self.hash_rng));
-        self.pending = Pending::new(&self.tree, seed);
+        self.pending = Pending::new(&self.tree);
     }
 
     fn hang_up(&mut self, link: LinkId, why: HangupReason) {
