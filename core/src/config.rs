@@ -248,7 +248,7 @@ impl Default for Config {
             txn_log_size_limit: None,
             pre_alloc_size: 64 << 20,
             force_sync: true,
-            snapshot_chunk_bytes: 64 << 10,
+            snapshot_chunk_bytes: 16 << 10,
             snap_retain_count: 3,
             purge_interval: None,
             digest_enabled: true,

@@ -20,6 +20,8 @@ pub(super) struct Encoding {
     mark: SnapshotMark,
     /// Sessions and ACLs, encoded when it began; they go with the first chunk.
     head: Vec<u8>,
+    /// The server's turn in which the last chunk was encoded.
+    turn: u64,
 }
 
 impl Server {
@@ -38,17 +40,18 @@ impl Server {
         for (id, acl) in self.tree.acl_entries() {
             encoder.acl(&mut head, id, acl.entries());
         }
-        self.snapshot = Some(Encoding { encoder, mark, head });
+        self.snapshot = Some(Encoding { encoder, mark, head, turn: 0 });
         self.tell(Event::SnapshotStarted { zxid: mark.zxid });
     }
 
-    /// Encodes the next chunk, if there is room for one on the way to the disk. The room bounds what one drain of the
-    /// actions costs: a snapshot must not hold up the clients.
+    /// Encodes the next chunk, if there is room for one on the way to the disk: one at most between two inputs, for a
+    /// snapshot must not hold up the clients. The end of a chunk is an input, so there is a next one.
     pub(super) fn encode_snapshot_chunk(&mut self) {
-        let Some(Encoding { encoder, mark, head }) = &mut self.snapshot else { return };
-        if !self.snapshotter.wants_chunk() {
+        let Some(Encoding { encoder, mark, head, turn }) = &mut self.snapshot else { return };
+        if *turn == self.turn || !self.snapshotter.wants_chunk() {
             return;
         }
+        *turn = self.turn;
         let limit = self.config.snapshot_chunk_bytes;
         let mut chunk = mem::take(head);
         chunk.reserve(limit + limit / 8);

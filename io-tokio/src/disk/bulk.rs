@@ -14,8 +14,8 @@ use super::directories::Directories;
 use super::disk_error;
 
 /// Snapshot bytes that may be in the page cache only. Syncing a whole snapshot at its end would keep the device
-/// busy for seconds, and the log's syncs behind it.
-const UNSYNCED_MAX: usize = 8 << 20;
+/// busy for seconds, and the log's syncs behind it; this much keeps it busy for about a millisecond.
+const UNSYNCED_MAX: usize = 1 << 20;
 
 /// Carries out the operations of the bulk stream.
 #[derive(Debug)]
