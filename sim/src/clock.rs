@@ -16,6 +16,8 @@ pub struct SimTime(pub u64);
 impl SimTime {
     /// The beginning of the world.
     pub const ZERO: Self = Self(0);
+    /// Later than anything that happens.
+    pub const FOREVER: Self = Self(u64::MAX / 2);
 
     /// Time passed since `earlier`, or nothing if `earlier` is in fact later.
     pub const fn since(self, earlier: Self) -> Duration {

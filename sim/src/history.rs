@@ -8,8 +8,23 @@ use zabra_core::types::{SessionId, Zxid};
 
 use crate::clock::SimTime;
 use crate::link::{ClientId, NodeId};
+use crate::node::Standing;
 use crate::op::{Answer, EventKind, Op};
 use crate::txnlog::Logged;
+use crate::world::peers::node_of;
+
+/// What a power failure at some moment would leave of a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The epoch that it promised to; 0, where there is no such file.
+    pub accepted: i64,
+    /// The epoch of its history; 0, where there is no such file.
+    pub current: i64,
+    /// The last transaction.
+    pub durable: Zxid,
+    /// The end of the history, which a power failure would not leave.
+    pub last: Zxid,
+}
 
 /// Something that a checker may want to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +53,13 @@ pub enum Observed {
         /// The digest of its tree afterwards.
         digest: u64,
     },
+    /// A server says that its history is there for good up to here.
+    Committed {
+        /// Which.
+        node: NodeId,
+        /// The last transaction of that part.
+        zxid: Zxid,
+    },
     /// A client has a session on a connection, a new one or its old one.
     Connected {
         /// Which.
@@ -61,6 +83,24 @@ pub enum Observed {
         /// Which.
         client: ClientId,
     },
+    /// A server says that its promise to follow nobody of an earlier epoch is durable.
+    EpochAccepted {
+        /// Which.
+        node: NodeId,
+        /// The epoch.
+        epoch: i64,
+        /// What a power failure would leave at this moment.
+        kept: Kept,
+    },
+    /// A server says that the history which an epoch begins with is durable.
+    EpochCurrent {
+        /// Which.
+        node: NodeId,
+        /// The epoch.
+        epoch: i64,
+        /// What a power failure would leave at this moment.
+        kept: Kept,
+    },
     /// A client was told of a change.
     Event {
         /// Which.
@@ -74,6 +114,16 @@ pub enum Observed {
     },
     /// A fault was injected, in words.
     Fault(String),
+    /// The history on a disk ends somewhere else than before, and not because something was logged: a process began,
+    /// the log was cut, or a snapshot took its place.
+    Found {
+        /// Whose.
+        node: NodeId,
+        /// Its last transaction.
+        last: Zxid,
+        /// The last one that a power failure at this moment would leave.
+        durable: Zxid,
+    },
     /// All faults have stopped; from now on the world must come to rest.
     Healed,
     /// A client asked for something.
@@ -93,6 +143,15 @@ pub enum Observed {
         node: NodeId,
         /// What.
         record: Logged,
+    },
+    /// A server took a role in its ensemble.
+    RoleTaken {
+        /// Which.
+        node: NodeId,
+        /// What role.
+        standing: Standing,
+        /// What its monotonic clock shows, in nanoseconds.
+        mono: u64,
     },
     /// A server sent an answer or a watch event.
     Sent {
@@ -176,6 +235,7 @@ impl fmt::Display for Record {
             Observed::Applied { node, zxid, digest } => {
                 write!(f, "n{} applied {zxid}, digest {digest:x}", node.0)
             }
+            Observed::Committed { node, zxid } => write!(f, "n{} has {zxid} for good", node.0),
             Observed::Connected { client, session, timeout_ms, resumed } => {
                 let how = if *resumed { "resumed" } else { "opened" };
                 write!(f, "c{} {how} {session}, timeout {timeout_ms} ms", client.0)
@@ -184,15 +244,24 @@ impl fmt::Display for Record {
                 write!(f, "n{} {}", node.0, if *power { "lost its power" } else { "was killed" })
             }
             Observed::Disconnected { client } => write!(f, "c{} lost its connection", client.0),
+            Observed::EpochAccepted { node, epoch, .. } => write!(f, "n{} promises epoch {epoch}", node.0),
+            Observed::EpochCurrent { node, epoch, .. } => write!(f, "n{} begins epoch {epoch}", node.0),
             Observed::Event { client, zxid, kind, path } => {
                 write!(f, "c{} < event {kind:?} {path} at {zxid}", client.0)
             }
             Observed::Fault(words) => write!(f, "-- {words}"),
+            Observed::Found { node, last, durable } => {
+                write!(f, "n{}'s disk ends with {last}, durable {durable}", node.0)
+            }
             Observed::Healed => f.write_str("-- all faults stop"),
             Observed::Invoked { client, session, xid, op } => {
                 write!(f, "c{} > {session} #{xid} {op}", client.0)
             }
             Observed::Logged { node, record } => write!(f, "n{} logs {record}", node.0),
+            Observed::RoleTaken { node, standing: Standing { role, epoch, leader }, .. } => {
+                write!(f, "n{} is {role:?} in epoch {epoch}", node.0)?;
+                leader.map_or(Ok(()), |leader| write!(f, " with leader n{}", node_of(leader).0))
+            }
             Observed::Sent { node, xid, zxid, durable } => {
                 write!(f, "n{} sends #{xid} at {zxid}, durable {durable}", node.0)
             }

@@ -218,6 +218,36 @@ impl Link {
         arrivals
     }
 
+    /// Holds nothing back from `to` any longer: what is on its way arrives from `from` on. Answers when.
+    pub fn release(&mut self, to: End, from: SimTime) -> Vec<SimTime> {
+        let pipe = self.pipe(to);
+        if pipe.held_until <= from {
+            return Vec::new();
+        }
+        pipe.held_until = from;
+        pipe.last_arrival = from;
+        let mut arrivals = Vec::new();
+        for segment in &mut pipe.flying {
+            segment.at = pipe.last_arrival;
+            arrivals.push(segment.at);
+            pipe.last_arrival.0 += 1;
+        }
+        arrivals
+    }
+
+    /// Until when everything is held back from `to`.
+    pub const fn held_until(&self, to: End) -> SimTime {
+        match to {
+            End::Acceptor => self.to_acceptor.held_until,
+            End::Dialer => self.to_dialer.held_until,
+        }
+    }
+
+    /// Forgets what was handed over for `to` and not taken by the sender's operating system.
+    pub fn drop_waiting(&mut self, to: End) {
+        self.pipe(to).waiting.clear();
+    }
+
     /// Lets nothing arrive at `to` ever again, without telling anybody.
     pub fn silence(&mut self, to: End) {
         self.pipe(to).silent = true;
@@ -319,6 +349,14 @@ mod tests {
         }
         let got: Vec<u8> = after.iter().flat_map(|&at| link.arrive(End::Acceptor, at)).flatten().collect();
         assert_eq!(got, b"late");
+
+        link.send(End::Acceptor, Bytes::from_static(b"released"));
+        link.hold(End::Acceptor, SimTime(u64::MAX / 2));
+        link.pump(End::Acceptor, SimTime(5_500_000_000), &mut rng, &profile(100));
+        let early = link.release(End::Acceptor, SimTime(5_900_000_000));
+        let got: Vec<u8> = early.iter().flat_map(|&at| link.arrive(End::Acceptor, at)).flatten().collect();
+        assert_eq!(got, b"released");
+        assert!(early.iter().all(|at| at.0 < 5_900_000_100));
 
         link.silence(End::Acceptor);
         link.send(End::Acceptor, Bytes::from_static(b"never"));

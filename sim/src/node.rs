@@ -7,13 +7,14 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use zabra_core::recovery::Recovery;
-use zabra_core::server::{Input, Server};
-use zabra_core::store::{DiskOp, Stream};
-use zabra_core::types::{ConnId, SessionId};
+use zabra_core::server::{Input, Role, Server};
+use zabra_core::store::{DiskOp, Stream, epochs};
+use zabra_core::types::{ConnId, LinkId as PeerLink, ServerId, SessionId};
 use zabra_core::wire::Deframer;
 
 use crate::clock::{Clock, SimTime};
 use crate::disk::Disk;
+use crate::history::Kept;
 use crate::link::LinkId;
 use crate::seed::Rng;
 use crate::txnlog::LogTap;
@@ -44,6 +45,17 @@ pub struct Conn {
     pub session: Option<SessionId>,
     /// When something came from it, by the node's monotonic clock.
     pub heard: u64,
+}
+
+/// What a server said it does in its ensemble.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// What.
+    pub role: Role,
+    /// In which epoch.
+    pub epoch: i64,
+    /// Who leads.
+    pub leader: Option<ServerId>,
 }
 
 /// Requests to the disk in one order.
@@ -78,6 +90,14 @@ pub struct Node {
     pub conns: BTreeMap<ConnId, Conn>,
     /// Never used twice, not even by later processes.
     pub next_conn: u64,
+    /// Its links to other servers, by its own numbers.
+    pub peers: BTreeMap<PeerLink, LinkId>,
+    /// Never used twice, not even by later processes.
+    pub next_peer: u64,
+    /// What its process does in the ensemble, as far as it said so.
+    pub standing: Option<Standing>,
+    /// It has power: whoever knocks is at least refused.
+    pub powered: bool,
     /// The log, and everything else.
     pub queues: BTreeMap<Stream, DiskQueue>,
     /// The disk does nothing until then.
@@ -109,6 +129,10 @@ impl Node {
             timer: None,
             conns: BTreeMap::new(),
             next_conn: 1,
+            peers: BTreeMap::new(),
+            next_peer: 1,
+            standing: None,
+            powered: true,
             queues: BTreeMap::from([
                 (Stream::Log, DiskQueue::default()),
                 (Stream::Bulk, DiskQueue::default()),
@@ -132,6 +156,19 @@ impl Node {
         matches!(self.life, Life::Down | Life::Stopped)
     }
 
+    /// What a power failure at this moment would leave.
+    pub fn kept(&self) -> Kept {
+        let epoch = |name| {
+            self.disk.durable_file(&epochs::epoch_file(name)).and_then(epochs::decode).unwrap_or_default()
+        };
+        Kept {
+            accepted: epoch(epochs::ACCEPTED_EPOCH),
+            current: epoch(epochs::CURRENT_EPOCH),
+            durable: self.tap.durable(),
+            last: self.tap.last(),
+        }
+    }
+
     /// The queue of a stream.
     pub fn queue(&mut self, stream: Stream) -> &mut DiskQueue {
         self.queues.get_mut(&stream).expect("both streams have one")
@@ -144,6 +181,8 @@ impl Node {
         self.wake_due = false;
         self.timer = None;
         self.conns.clear();
+        self.peers.clear();
+        self.standing = None;
         self.stopping = false;
         for queue in self.queues.values_mut() {
             *queue = DiskQueue::default();

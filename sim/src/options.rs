@@ -6,18 +6,21 @@
 
 use std::time::Duration;
 
-use zabra_core::config::Config;
+use zabra_core::config::{Config, EnsembleConfig};
 
 use crate::disk::TearProfile;
 use crate::link::NetProfile;
 use crate::seed::{Rng, Seed};
 use crate::workload::Weights;
+use crate::world::peers::membership;
 
 /// The profile of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// Servers.
+    /// Servers that vote; one alone is standalone.
     pub servers: usize,
+    /// Servers that follow without a vote.
+    pub observers: usize,
     /// Clients.
     pub clients: usize,
     /// How long there are faults and requests; then all faults stop, and the world must come to rest.
@@ -93,6 +96,12 @@ pub struct FaultProfile {
     pub failed_sync: Option<Duration>,
     /// A wall clock is stepped.
     pub clock_step: Option<Duration>,
+    /// The way between two nodes is cut for a while.
+    pub cut: Option<Duration>,
+    /// The nodes are split into groups for a while.
+    pub partition: Option<Duration>,
+    /// The longest time for which ways are cut.
+    pub cut_max: Duration,
 }
 
 /// What clients do.
@@ -124,6 +133,7 @@ impl Options {
         let ticks = |count: u32| tick * count;
         Self {
             servers: 1,
+            observers: 0,
             clients: rng.within(1, 8) as usize,
             duration: Duration::from_secs(*rng.pick(&[10, 20, 40])),
             settle_max: Duration::from_secs(60),
@@ -143,7 +153,7 @@ impl Options {
                 rate_ppm_max: *rng.pick(&[0, 200, 50_000]),
                 wall_ms_max: *rng.pick(&[0, 1_000, 31_536_000_000]),
             },
-            faults: faults(&mut rng),
+            faults: faults(&mut rng, 12),
             workload: WorkloadProfile {
                 weights: Weights::swarm(&mut rng),
                 pipeline_max: *rng.pick(&[1, 4, 32]),
@@ -155,6 +165,68 @@ impl Options {
                 data_max: *rng.pick(&[16, 200, 3_000]),
             },
         }
+    }
+
+    /// The profile of an ensemble that `seed` stands for.
+    pub fn cluster(seed: Seed) -> Self {
+        let mut options = Self::from_seed(seed);
+        let mut rng = seed.stream("ensemble", 0);
+        let tick = Duration::from_millis(100);
+        options.servers = [1, 2, 3, 4, 5, 6, 7][rng.weighted(&[5, 6, 40, 6, 30, 3, 10])];
+        options.observers = if options.servers == 1 { 0 } else { *rng.pick(&[0, 0, 0, 1, 1, 2]) };
+        options.clients = rng.within(1, 10) as usize;
+        options.duration = Duration::from_secs(*rng.pick(&[20, 40, 60]));
+        options.config = Config {
+            snap_count: *rng.pick(&[20, 40, 100]),
+            txn_log_size_limit: *rng.pick(&[None, Some(2 << 10), Some(8 << 10)]),
+            ..config(&mut rng, tick)
+        };
+        options.config.max_session_timeout = tick * 60;
+        options.workload.session_timeout = (tick * 4, tick * *rng.pick(&[20, 60]));
+        options.net.latency_mean = Duration::from_micros(*rng.pick(&[50, 500, 3_000, 10_000]));
+        options.faults = faults(&mut rng, 14);
+        options.ensemble(&mut rng);
+        options
+    }
+
+    /// Puts the servers into one ensemble, with small limits of its own.
+    fn ensemble(&mut self, rng: &mut Rng) {
+        let ensemble = EnsembleConfig {
+            init_limit: *rng.pick(&[5, 10]),
+            sync_limit: *rng.pick(&[2, 3, 5]),
+            cnx_timeout: Duration::from_millis(*rng.pick(&[500, 2_000])),
+            notification_interval_max: Duration::from_millis(*rng.pick(&[800, 3_200])),
+            commit_log_count: *rng.pick(&[5, 20, 50]),
+            link_outbox_bytes: *rng.pick(&[64 << 10, 1 << 20, 64 << 20]),
+            force_snapshot_sync: rng.chance(100_000),
+            snapshot_size_permille: *rng.pick(&[None, Some(330), Some(100_000)]),
+            ..EnsembleConfig::new(membership(self.servers, self.observers))
+        };
+        self.config.ensemble = (self.nodes() > 1).then_some(ensemble);
+    }
+
+    /// All servers.
+    pub const fn nodes(&self) -> usize {
+        self.servers + self.observers
+    }
+
+    /// A small ensemble in which nothing goes wrong: what scenarios about several servers begin with.
+    pub fn calm_cluster(servers: usize, observers: usize) -> Self {
+        let mut options = Self::calm();
+        options.servers = servers;
+        options.observers = observers;
+        let ensemble = EnsembleConfig {
+            init_limit: 10,
+            sync_limit: 5,
+            cnx_timeout: Duration::from_secs(1),
+            notification_interval_max: Duration::from_millis(1_600),
+            commit_log_count: 50,
+            ..EnsembleConfig::new(membership(servers, observers))
+        };
+        options.config.ensemble = (options.nodes() > 1).then_some(ensemble);
+        options.config.max_session_timeout = Duration::from_secs(10);
+        options.workload.session_timeout = (Duration::from_secs(5), Duration::from_secs(5));
+        options
     }
 
     /// A small world in which nothing goes wrong: what scenarios begin with.
@@ -222,10 +294,10 @@ fn tear(rng: &mut Rng) -> TearProfile {
     }
 }
 
-/// Which faults there are: none, one kind, or each kind by the toss of a coin.
-fn faults(rng: &mut Rng) -> FaultProfile {
+/// Which faults there are: none, one kind, or each kind by the toss of a coin. Only the first `kinds` come.
+fn faults(rng: &mut Rng, kinds: u64) -> FaultProfile {
     let style = rng.below(10);
-    let only = rng.below(12);
+    let only = rng.below(kinds);
     let mut kind = 0;
     let mut rate = |rng: &mut Rng, seconds: &[u64]| {
         let (drawn, coin) = (*rng.pick(seconds), rng.chance(400_000));
@@ -235,7 +307,7 @@ fn faults(rng: &mut Rng) -> FaultProfile {
             _ => coin,
         };
         kind += 1;
-        on.then_some(Duration::from_secs(drawn))
+        (on && kind <= kinds).then_some(Duration::from_secs(drawn))
     };
     FaultProfile {
         kill: rate(rng, &[2, 5, 15]),
@@ -250,10 +322,13 @@ fn faults(rng: &mut Rng) -> FaultProfile {
         full: rate(rng, &[10, 20]),
         failed_sync: rate(rng, &[10, 20]),
         clock_step: rate(rng, &[2, 10]),
+        cut: rate(rng, &[1, 5, 15]),
+        partition: rate(rng, &[5, 15]),
         restart_max: Duration::from_millis(*rng.pick(&[10, 1_000, 8_000])),
         pause_max: Duration::from_millis(*rng.pick(&[200, 3_000])),
         hold_max: Duration::from_millis(*rng.pick(&[100, 2_000])),
         stall_max: Duration::from_millis(*rng.pick(&[200, 4_000])),
+        cut_max: Duration::from_millis(*rng.pick(&[500, 3_000, 10_000])),
     }
 }
 

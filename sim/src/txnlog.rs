@@ -33,6 +33,8 @@ pub struct Logged {
     pub error: Option<ErrorCode>,
     /// For the begin of a session, its timeout.
     pub timeout_ms: Option<i32>,
+    /// Of the whole record, what it does included.
+    pub checksum: i64,
 }
 
 impl fmt::Display for Logged {
@@ -63,12 +65,19 @@ pub struct LogTap {
     /// Appended and not known to be durable.
     volatile: VecDeque<(FileName, Placed)>,
     durable: Zxid,
+    /// The end of the history, durable or not.
+    last: Zxid,
 }
 
 impl LogTap {
     /// Begins with what a power failure at this moment would leave.
     pub fn new(disk: &Disk) -> Self {
-        Self { durable: durable_on(disk), ..Self::default() }
+        Self { durable: durable_on(disk), last: end_of(disk.files()), ..Self::default() }
+    }
+
+    /// The last transaction of the history, durable or not.
+    pub const fn last(&self) -> Zxid {
+        self.last
     }
 
     /// The last transaction that would survive a power failure.
@@ -102,6 +111,7 @@ impl LogTap {
                 bytes: Bytes::copy_from_slice(&self.rest[at..at + len]),
             };
             self.volatile.push_back((file.clone(), placed));
+            self.last = record.zxid;
             records.push(record);
             at += len;
         }
@@ -125,16 +135,54 @@ impl LogTap {
         }
     }
 
-    /// A file was made durable by other means than appending: looks at the whole medium again.
-    pub fn rescan(&mut self, disk: &Disk) {
-        self.durable = self.durable.max(durable_on(disk));
+    /// The log was cut, and what is left of it is durable: looks at the whole disk again.
+    pub fn on_truncated(&mut self, disk: &Disk) {
+        self.volatile.clear();
+        self.durable = durable_on(disk);
+        self.last = end_of(disk.files());
+    }
+
+    /// Files were removed. Old ones do not matter; with young ones the end of the history is gone. Answers whether
+    /// it is.
+    pub fn on_removed(&mut self, files: &[FileName], disk: &Disk) -> bool {
+        let is_young = |removed: &FileName| {
+            let number = |file: &FileName, prefix| numbered(file, removed.dir, prefix);
+            ["log.", "snapshot."].iter().any(|prefix| {
+                number(removed, prefix).is_some_and(|zxid| {
+                    disk.files().filter_map(|(file, _)| number(file, prefix)).all(|other| other < zxid)
+                })
+            })
+        };
+        let rewound = files.iter().any(is_young);
+        if rewound {
+            self.volatile.retain(|(file, _)| !files.contains(file));
+            self.durable = durable_on(disk);
+            self.last = end_of(disk.files());
+        }
+        rewound
+    }
+
+    /// A snapshot is complete: where it holds more than there was, it came from a leader. Answers whether it does.
+    pub fn on_snapshot(&mut self, disk: &Disk) -> bool {
+        let newest = disk.files().filter_map(|(file, _)| numbered(file, Dir::Snapshot, "snapshot.")).max();
+        let installed = newest.is_some_and(|zxid| zxid > self.last);
+        if installed {
+            self.durable = durable_on(disk);
+            self.last = newest.unwrap_or(self.last);
+        }
+        installed
     }
 }
 
 /// The last transaction that a power failure at this moment would leave.
 fn durable_on(disk: &Disk) -> Zxid {
+    end_of(disk.durable_files())
+}
+
+/// The last transaction that files hold.
+fn end_of<'a>(files: impl Iterator<Item = (&'a FileName, &'a [u8])>) -> Zxid {
     let mut last = Zxid::ZERO;
-    for (file, bytes) in disk.durable_files() {
+    for (file, bytes) in files {
         if let Some(zxid) = numbered(file, Dir::Snapshot, "snapshot.") {
             last = last.max(zxid);
         }
@@ -181,6 +229,7 @@ fn parse(bytes: &[u8]) -> Option<(Logged, usize)> {
         op,
         error: first.filter(|_| op == OpCode::ERROR).map(ErrorCode),
         timeout_ms: first.filter(|_| op == OpCode::CREATE_SESSION),
+        checksum,
     };
     Some((record, RECORD_HEADER + len + 1))
 }
@@ -254,6 +303,7 @@ mod tests {
         }
         assert_eq!(found, [1, 2]);
         assert_eq!(LogTap::new(&disk).durable(), Zxid(2));
+        assert_eq!(tap.last(), Zxid(2));
         let read: Vec<Logged> = records(disk.files().next().unwrap().1).collect();
         assert_eq!((read.len(), read[0].error), (2, Some(ErrorCode::NONODE)));
     }

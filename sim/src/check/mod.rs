@@ -146,6 +146,7 @@ pub(crate) mod testing {
                 op,
                 error: None,
                 timeout_ms,
+                checksum: 0,
             };
             self.tell(Observed::Logged { node: NODE, record });
         }

@@ -1,17 +1,19 @@
 //! How often things happened in a run: what shows that it went where it should.
 
 macro_rules! counts {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
+    ($($(#[$doc:meta])* $name:ident,)* ; $($(#[$ensemble_doc:meta])* $ensemble:ident,)*) => {
         /// See the module.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct Counts {
             $($(#[$doc])* pub $name: u64,)*
+            $($(#[$ensemble_doc])* pub $ensemble: u64,)*
         }
 
         impl Counts {
             /// Adds those of another run.
             pub fn add(&mut self, other: &Self) {
                 $(self.$name += other.$name;)*
+                $(self.$ensemble += other.$ensemble;)*
             }
 
             /// Everything that is counted happened at least once; over many runs, anything else means that they
@@ -21,6 +23,14 @@ macro_rules! counts {
             /// If something never happened.
             pub fn expect_all_reached(&self) {
                 $(assert!(self.$name > 0, concat!("in no run: ", stringify!($name)));)*
+            }
+
+            /// So did everything that only an ensemble does.
+            ///
+            /// # Panics
+            /// If something never happened.
+            pub fn expect_all_reached_by_ensembles(&self) {
+                $(assert!(self.$ensemble > 0, concat!("in no run: ", stringify!($ensemble)));)*
             }
         }
     };
@@ -53,4 +63,9 @@ counts! {
     disk_halts,
     /// Times that a server stopped reading from a client.
     read_pauses,
+    ;
+    /// Links between servers.
+    links,
+    /// Splits of the nodes into groups that do not hear of each other.
+    partitions,
 }

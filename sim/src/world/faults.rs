@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::net::LinkState;
 use super::{Event, World};
 use crate::check::Violation;
 use crate::disk::SyncMode;
@@ -12,6 +13,10 @@ use crate::history::Observed;
 use crate::link::{End, LinkId, NodeId};
 use crate::options::FaultProfile;
 use crate::seed::Rng;
+
+/// How long an operating system goes on sending into silence, at least, and at most beyond that.
+const SILENCE_MIN: Duration = Duration::from_secs(3);
+const SILENCE_MORE: Duration = Duration::from_secs(12);
 
 /// What can go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +45,10 @@ pub enum FaultKind {
     Stall,
     /// A server is asked to stop.
     Stop,
+    /// The way between two nodes is cut for a while, in one direction or both.
+    Cut,
+    /// The nodes are split into groups that do not hear of each other for a while.
+    Partition,
 }
 
 impl FaultKind {
@@ -57,17 +66,21 @@ impl FaultKind {
         Self::SlowReader,
         Self::Stall,
         Self::Stop,
+        Self::Cut,
+        Self::Partition,
     ];
 
     /// The average time between two of the kind; none, if it never comes.
     const fn mean(self, profile: &FaultProfile) -> Option<Duration> {
         match self {
             Self::ClockStep => profile.clock_step,
+            Self::Cut => profile.cut,
             Self::FailedSync => profile.failed_sync,
             Self::Full => profile.full,
             Self::HalfOpen => profile.half_open,
             Self::Hold => profile.hold,
             Self::Kill => profile.kill,
+            Self::Partition => profile.partition,
             Self::Pause => profile.pause,
             Self::Power => profile.power,
             Self::Reset => profile.reset,
@@ -98,6 +111,7 @@ impl World {
         let node = NodeId(rng.index(count));
         let (share, choice) = (rng.below(1_000_000) as u32, rng.bits());
         let words = match kind {
+            FaultKind::Cut | FaultKind::Partition => self.strike_ways(kind, node, share, choice),
             FaultKind::ClockStep | FaultKind::Pause => self.strike_process(kind, node, share, choice),
             FaultKind::FailedSync | FaultKind::Full | FaultKind::Stall => self.strike_disk(kind, node, share),
             FaultKind::HalfOpen | FaultKind::Hold | FaultKind::Reset | FaultKind::SlowReader => {
@@ -136,6 +150,39 @@ impl World {
         Some(format!("n{}'s wall clock is stepped by {step} ms", id.0))
     }
 
+    /// Two nodes, or all of them in two groups, do not hear of each other for a while.
+    fn strike_ways(&mut self, kind: FaultKind, id: NodeId, share: u32, choice: u64) -> Option<String> {
+        let count = self.nodes.len();
+        if count < 2 {
+            return None;
+        }
+        let lasts = part(self.options.faults.cut_max, share);
+        let until = self.now + lasts;
+        if kind == FaultKind::Cut {
+            let other = NodeId((id.0 + 1 + (choice % (count as u64 - 1)) as usize) % count);
+            let one_way = choice >> 32 & 1 == 0;
+            self.cut(id, other, until);
+            if !one_way {
+                self.cut(other, id, until);
+            }
+            let arrow = if one_way { "to" } else { "and" };
+            return Some(format!("the way from n{} {arrow} n{} is cut for {lasts:?}", id.0, other.0));
+        }
+        let side = |node: usize| choice >> node & 1 == 1;
+        let all = (0..count).map(NodeId);
+        let (one, other): (Vec<NodeId>, Vec<NodeId>) = match choice >> 32 & 3 {
+            // One alone.
+            0 => all.partition(|&node| node == id),
+            // One hears both sides, which do not hear each other.
+            1 => all.filter(|&node| node != id).partition(|node| side(node.0)),
+            _ => all.partition(|node| side(node.0)),
+        };
+        let words = format!("{one:?} and {other:?} do not hear of each other for {lasts:?}");
+        self.partition(&[one, other], until);
+        self.counts.partitions += 1;
+        Some(words)
+    }
+
     fn strike_disk(&mut self, kind: FaultKind, id: NodeId, share: u32) -> Option<String> {
         let now = self.now;
         let stall = part(self.options.faults.stall_max, share);
@@ -168,7 +215,7 @@ impl World {
 
     fn strike_link(&mut self, kind: FaultKind, share: u32, choice: u64) -> Result<Option<String>, Violation> {
         let open: Vec<LinkId> =
-            self.links.iter().filter(|(_, state)| state.conn.is_some()).map(|(&id, _)| id).collect();
+            self.links.iter().filter(|(_, state)| can_strike(kind, state)).map(|(&id, _)| id).collect();
         if open.is_empty() {
             return Ok(None);
         }
@@ -185,6 +232,13 @@ impl World {
             FaultKind::HalfOpen => {
                 for &end in ends {
                     state.link.silence(end);
+                }
+                if state.is_between_servers() {
+                    // Both operating systems get tired of sending again.
+                    for end in [End::Acceptor, End::Dialer] {
+                        let at = self.now + SILENCE_MIN + part(SILENCE_MORE, share);
+                        self.schedule(at, Event::GiveUp { link: id, to: end });
+                    }
                 }
                 format!("link {} falls silent towards {ends:?}", id.0)
             }
@@ -237,6 +291,12 @@ impl World {
     fn rng(&mut self, kind: FaultKind) -> &mut Rng {
         self.fault_rngs.get_mut(&kind).expect("every kind has one")
     }
+}
+
+/// Whether a fault of this kind can strike this link.
+const fn can_strike(kind: FaultKind, state: &LinkState) -> bool {
+    // Servers do not read slowly for a while: for them that is the same as links that hold back.
+    state.is_open() && !(matches!(kind, FaultKind::SlowReader) && state.is_between_servers())
 }
 
 /// `share` millionths of a duration.

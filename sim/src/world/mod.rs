@@ -4,19 +4,26 @@
 //! decides nothing that a server or client could decide; it carries bytes, time and misfortune.
 
 pub mod counts;
+mod cuts;
 mod faults;
+#[cfg(test)]
+mod link_tests;
 mod net;
+pub mod peers;
 mod process;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
+use zabra_core::config::Config;
 use zabra_core::store::Stream;
 
 pub use self::counts::Counts;
+use self::cuts::Cuts;
 pub use self::faults::FaultKind;
 use self::net::LinkState;
+use self::peers::Dialing;
 use crate::check::liveness::{self, Standing};
 use crate::check::{Judge, Violation};
 use crate::client::SimClient;
@@ -45,10 +52,20 @@ enum Event {
     Client { client: ClientId },
     /// One end of a link learns that it is gone.
     Close { link: LinkId, to: End },
+    /// An attempt to connect to another server goes on.
+    Dial { attempt: u64 },
+    /// A server learns that another accepted its connection.
+    Dialed { link: LinkId },
     /// A disk operation ends.
     Disk { node: NodeId, generation: u64, stream: Stream },
     /// Something goes wrong.
     Fault { kind: FaultKind },
+    /// One end of a link hears that it was reset, silent or not.
+    GiveUp { link: LinkId, to: End },
+    /// An attempt to connect reaches another server.
+    Knock { attempt: u64, target: NodeId },
+    /// Bytes for a machine without power are sent once more.
+    Probe { link: LinkId, to: End },
     /// A client reads again.
     ReadAgain { link: LinkId },
     /// A full disk has room again.
@@ -78,6 +95,10 @@ pub struct World {
     clients: Vec<SimClient>,
     links: BTreeMap<LinkId, LinkState>,
     next_link: u64,
+    /// Servers that wait for a connection to another.
+    dialings: BTreeMap<u64, Dialing>,
+    next_attempt: u64,
+    cuts: Cuts,
     judge: Judge,
     history: History,
     trace: Trace,
@@ -105,7 +126,7 @@ impl World {
         let mut clock_rng = seed.stream("clock", 0);
         let rate_max = options.clock.rate_ppm_max;
         let wall_max = options.clock.wall_ms_max;
-        let nodes = (0..options.servers)
+        let nodes = (0..options.nodes())
             .map(|index| {
                 let rate = clock_rng.within(0, rate_max * 2) as i64 - rate_max as i64;
                 let wall = clock_rng.within(0, wall_max * 2) as i64 - wall_max as i64;
@@ -136,6 +157,9 @@ impl World {
             clients,
             links: BTreeMap::new(),
             next_link: 1,
+            dialings: BTreeMap::new(),
+            next_attempt: 1,
+            cuts: Cuts::new(options.nodes()),
             judge: Judge::new(options.config.tick_time),
             history: History::new(HISTORY_KEPT),
             trace: Trace::default(),
@@ -272,6 +296,8 @@ impl World {
     pub fn heal(&mut self) -> Result<(), Violation> {
         self.observe(Observed::Healed)?;
         self.healed = true;
+        self.mend_all();
+        self.give_up_silent()?;
         for index in 0..self.nodes.len() {
             self.heal_node(NodeId(index));
         }
@@ -312,6 +338,11 @@ impl World {
         nodes.chain(clients).collect()
     }
 
+    /// How the server on a node is configured.
+    fn config_of(&self, node: NodeId) -> Config {
+        Config { server_id: peers::server_of(node).0, ..self.options.config.clone() }
+    }
+
     /// Schedules what is there from the beginning.
     fn begin(&mut self) {
         for index in 0..self.nodes.len() {
@@ -346,8 +377,19 @@ impl World {
             Event::Arrive { link, to } => self.on_arrive(link, to),
             Event::Client { client } => self.on_client(client),
             Event::Close { link, to } => self.on_close(link, to),
+            Event::Dial { attempt } => self.on_dial(attempt),
+            Event::Dialed { link } => {
+                self.on_dialed(link);
+                Ok(())
+            }
             Event::Disk { node, generation, stream } => self.on_disk(node, generation, stream),
             Event::Fault { kind } => self.on_fault(kind),
+            Event::GiveUp { link, to } => self.lose(link, to),
+            Event::Knock { attempt, target } => self.on_knock(attempt, target),
+            Event::Probe { link, to } => {
+                self.on_probe(link, to);
+                Ok(())
+            }
             Event::ReadAgain { link } => self.read_again(link),
             Event::Room { node } => {
                 self.nodes[node.0].disk.set_capacity(u64::MAX);

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use zabra_core::server::Input;
-use zabra_core::types::ConnId;
+use zabra_core::server::{Input, PeerPort};
+use zabra_core::types::{ConnId, DialId, LinkId as PeerLink};
 use zabra_core::wire::Deframer;
 
 use super::{Event, World};
@@ -16,22 +16,66 @@ use crate::history::Observed;
 use crate::link::{ClientId, End, Link, LinkId, NodeId, Party};
 use crate::node::Conn;
 
+/// What a link is for, and what servers call it.
+#[derive(Debug)]
+pub(super) enum Use {
+    /// A client's connection.
+    Client {
+        /// The server's number for it, once it was accepted.
+        conn: Option<ConnId>,
+    },
+    /// Between two servers.
+    Peers {
+        /// Which port was connected to.
+        port: PeerPort,
+        /// The dialer's attempt.
+        dial: DialId,
+        /// The acceptor's number for it.
+        acceptor: PeerLink,
+        /// The dialer's, once it knows that it was accepted.
+        dialer: Option<PeerLink>,
+    },
+}
+
+/// Who is told of what happens at one end of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holder {
+    Client(ClientId),
+    Conn(NodeId, ConnId),
+    Peer(NodeId, PeerLink),
+}
+
 /// A link, and what its ends know of it.
 #[derive(Debug)]
 pub(super) struct LinkState {
     pub(super) link: Link,
-    /// The server's number for it, once it was accepted.
-    pub(super) conn: Option<ConnId>,
+    pub(super) purpose: Use,
     /// The acceptor has closed it, or learned that it is gone.
     acceptor_done: bool,
     /// Likewise the dialer.
     dialer_done: bool,
     /// The acceptor closes it once all that it sent is out.
     closing: bool,
+    /// It is closed, and news of it is held back from this end.
+    pub(super) close_due: Option<End>,
+    /// Bytes for an end that has no power are sent again and again.
+    pub(super) probing: bool,
 }
 
 impl LinkState {
-    const fn is_done(&self, end: End) -> bool {
+    pub(super) const fn new(link: Link, purpose: Use) -> Self {
+        Self {
+            link,
+            purpose,
+            acceptor_done: false,
+            dialer_done: false,
+            closing: false,
+            close_due: None,
+            probing: false,
+        }
+    }
+
+    pub(super) const fn is_done(&self, end: End) -> bool {
         match end {
             End::Acceptor => self.acceptor_done,
             End::Dialer => self.dialer_done,
@@ -45,17 +89,32 @@ impl LinkState {
         }
     }
 
-    pub(super) const fn node(&self) -> NodeId {
-        match self.link.acceptor {
-            Party::Node(node) => node,
-            Party::Client(_) => unreachable!(),
+    pub(super) const fn is_between_servers(&self) -> bool {
+        matches!(self.purpose, Use::Peers { .. })
+    }
+
+    /// Whether both ends know of it.
+    pub(super) const fn is_open(&self) -> bool {
+        match self.purpose {
+            Use::Client { conn } => conn.is_some(),
+            Use::Peers { dialer, .. } => dialer.is_some(),
         }
     }
 
-    const fn client(&self) -> Option<ClientId> {
-        match self.link.dialer {
-            Party::Client(client) => Some(client),
-            Party::Node(_) => None,
+    /// Who is told of what happens at an end; nobody, before that end knows of the link.
+    pub(super) const fn holder(&self, end: End) -> Option<Holder> {
+        match (&self.purpose, end, self.link.party(end)) {
+            (Use::Client { .. }, End::Dialer, Party::Client(client)) => Some(Holder::Client(client)),
+            (Use::Client { conn: Some(conn) }, End::Acceptor, Party::Node(node)) => {
+                Some(Holder::Conn(node, *conn))
+            }
+            (Use::Peers { acceptor, .. }, End::Acceptor, Party::Node(node)) => {
+                Some(Holder::Peer(node, *acceptor))
+            }
+            (Use::Peers { dialer: Some(dialer), .. }, End::Dialer, Party::Node(node)) => {
+                Some(Holder::Peer(node, *dialer))
+            }
+            (Use::Client { .. } | Use::Peers { .. }, _, Party::Client(_) | Party::Node(_)) => None,
         }
     }
 }
@@ -97,8 +156,7 @@ impl World {
         let id = LinkId(self.next_link);
         self.next_link += 1;
         let link = Link::new(party, Party::Node(node));
-        let state = LinkState { link, conn: None, acceptor_done: false, dialer_done: false, closing: false };
-        self.links.insert(id, state);
+        self.links.insert(id, LinkState::new(link, Use::Client { conn: None }));
         let at = self.now + self.latency();
         self.schedule(at, Event::Accept { link: id });
     }
@@ -109,7 +167,9 @@ impl World {
 
     pub(super) fn on_accept(&mut self, id: LinkId) -> Result<(), Violation> {
         let Some(state) = self.links.get(&id) else { return Ok(()) };
-        let (node_id, Some(client)) = (state.node(), state.client()) else { return Ok(()) };
+        let (Party::Client(client), Party::Node(node_id)) = (state.link.dialer, state.link.acceptor) else {
+            return Ok(());
+        };
         let node = &mut self.nodes[node_id.0];
         if !node.is_up() {
             // Nobody listens.
@@ -121,7 +181,7 @@ impl World {
         let heard = node.clock.now(self.now).mono.as_nanos();
         let sent = Deframer::new(16 << 20);
         node.conns.insert(conn, Conn { link: id, sent, greeted: false, session: None, heard });
-        self.links.get_mut(&id).expect("just seen").conn = Some(conn);
+        self.links.get_mut(&id).expect("just seen").purpose = Use::Client { conn: Some(conn) };
         let from = SocketAddr::from(([10, 0, (client.0 >> 8) as u8, client.0 as u8], 40_000));
         self.tell_node(node_id, Input::Accepted { conn, from });
         let wants = self.clients[client.0].on_connected(self.now, id);
@@ -140,7 +200,7 @@ impl World {
     pub(super) fn pump(&mut self, id: LinkId, to: End) {
         let Some(state) = self.links.get_mut(&id) else { return };
         let (taken, arrivals) = state.link.pump(to, self.now, &mut self.net_rng, &self.options.net);
-        let (conn, node) = (state.conn, state.node());
+        let sender = state.holder(to.other());
         let closes = to == End::Dialer && state.closing && state.link.is_flushed(to);
         if closes {
             state.closing = false;
@@ -152,15 +212,24 @@ impl World {
         if closes {
             self.schedule(last.max(self.now) + Duration::from_nanos(1), Event::Close { link: id, to });
         }
-        let alive = conn.is_some_and(|conn| self.nodes[node.0].conns.contains_key(&conn));
-        if to == End::Dialer && taken > 0 && alive {
-            self.tell_node(node, Input::Drained { conn: conn.expect("it is alive"), bytes: taken });
+        if taken == 0 {
+            return;
+        }
+        match sender {
+            Some(Holder::Conn(node, conn)) if self.nodes[node.0].conns.contains_key(&conn) => {
+                self.tell_node(node, Input::Drained { conn, bytes: taken });
+            }
+            Some(Holder::Peer(node, link)) if self.nodes[node.0].peers.contains_key(&link) => {
+                self.tell_node(node, Input::LinkDrained { link, bytes: taken });
+            }
+            Some(Holder::Client(_) | Holder::Conn(..) | Holder::Peer(..)) | None => {}
         }
     }
 
     pub(super) fn on_arrive(&mut self, id: LinkId, to: End) -> Result<(), Violation> {
         let Some(state) = self.links.get_mut(&id) else { return Ok(()) };
         if state.is_done(to) {
+            self.arrive_at_nobody(id, to);
             return Ok(());
         }
         let pieces = state.link.arrive(to, self.now);
@@ -169,18 +238,17 @@ impl World {
 
     /// One end has read bytes.
     fn receive(&mut self, id: LinkId, to: End, pieces: Vec<Bytes>) -> Result<(), Violation> {
-        let Some(state) = self.links.get(&id) else { return Ok(()) };
-        let (conn, node, client) = (state.conn, state.node(), state.client());
+        let Some(holder) = self.links.get(&id).and_then(|state| state.holder(to)) else { return Ok(()) };
         for bytes in pieces {
-            match (to, conn, client) {
-                (End::Acceptor, Some(conn), _) => self.tell_node(node, Input::Received { conn, bytes }),
-                (End::Dialer, _, Some(client)) => {
+            match holder {
+                Holder::Client(client) => {
                     let wants = self.clients[client.0]
                         .on_bytes(self.now, id, bytes)
                         .map_err(|garbled| self.garbled(client, &garbled))?;
                     self.carry_out(client, wants)?;
                 }
-                (End::Acceptor, None, _) | (End::Dialer, _, None) => {}
+                Holder::Conn(node, conn) => self.tell_node(node, Input::Received { conn, bytes }),
+                Holder::Peer(node, link) => self.tell_node(node, Input::LinkReceived { link, bytes }),
             }
         }
         self.pump(id, to);
@@ -193,26 +261,43 @@ impl World {
 
     /// One end learns that the link is gone.
     pub(super) fn on_close(&mut self, id: LinkId, to: End) -> Result<(), Violation> {
-        let Some(state) = self.links.get_mut(&id) else { return Ok(()) };
+        let Some(state) = self.links.get(&id) else { return Ok(()) };
         if state.is_done(to) || state.link.is_silent(to) {
             return Ok(());
         }
+        self.lose(id, to)
+    }
+
+    /// One end learns that the link is gone, unless the news is held back from it.
+    pub(super) fn lose(&mut self, id: LinkId, to: End) -> Result<(), Violation> {
+        let Some(state) = self.links.get_mut(&id) else { return Ok(()) };
+        if state.is_done(to) {
+            return Ok(());
+        }
+        let held_until = state.link.held_until(to);
+        if state.is_between_servers() && held_until > self.now {
+            state.close_due = Some(to);
+            self.schedule(held_until, Event::Close { link: id, to });
+            return Ok(());
+        }
         state.set_done(to);
-        let (conn, node, client) = (state.conn, state.node(), state.client());
+        let holder = state.holder(to);
         self.forget_if_done(id);
-        match (to, conn, client) {
-            (End::Acceptor, Some(conn), _) => {
-                // The node forgets it once its process looks at this: bytes that came before are still to be seen.
-                if self.nodes[node.0].conns.contains_key(&conn) {
-                    self.tell_node(node, Input::Closed { conn });
-                }
-                Ok(())
-            }
-            (End::Dialer, _, Some(client)) => {
+        match holder {
+            Some(Holder::Client(client)) => {
                 let wants = self.clients[client.0].on_closed(id);
                 self.carry_out(client, wants)
             }
-            (End::Acceptor, None, _) | (End::Dialer, _, None) => Ok(()),
+            // The node forgets it once its process looks at this: bytes that came before are still to be seen.
+            Some(Holder::Conn(node, conn)) if self.nodes[node.0].conns.contains_key(&conn) => {
+                self.tell_node(node, Input::Closed { conn });
+                Ok(())
+            }
+            Some(Holder::Peer(node, link)) if self.nodes[node.0].peers.remove(&link).is_some() => {
+                self.tell_node(node, Input::LinkDown { link });
+                Ok(())
+            }
+            Some(Holder::Conn(..) | Holder::Peer(..)) | None => Ok(()),
         }
     }
 
@@ -257,7 +342,7 @@ impl World {
         }
     }
 
-    fn forget_if_done(&mut self, id: LinkId) {
+    pub(super) fn forget_if_done(&mut self, id: LinkId) {
         if self.links.get(&id).is_some_and(|state| state.acceptor_done && state.dialer_done) {
             self.links.remove(&id);
         }

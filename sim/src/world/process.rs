@@ -5,7 +5,7 @@ use std::time::Duration;
 use zabra_core::recovery::Recovery;
 use zabra_core::server::{Action, Event as Told, HaltReason, Input, Server};
 use zabra_core::store::{DiskDone, DiskOp, Stream};
-use zabra_core::types::{ConnId, SessionId, Zxid};
+use zabra_core::types::{ConnId, LinkId as PeerLink, SessionId, Zxid};
 use zabra_core::wire::Reader;
 
 use super::{Event, World};
@@ -14,7 +14,7 @@ use crate::client::codec::ReplyHead;
 use crate::disk::SyncMode;
 use crate::history::Observed;
 use crate::link::NodeId;
-use crate::node::{DiskQueue, Life, Node};
+use crate::node::{DiskQueue, Life, Node, Standing};
 use crate::rt;
 use crate::txnlog::LogTap;
 
@@ -25,14 +25,17 @@ impl World {
 
     /// Starts a process, whatever became of the last one.
     pub(crate) fn boot(&mut self, id: NodeId) -> Result<(), Violation> {
+        let config = self.config_of(id);
         let node = &mut self.nodes[id.0];
         node.forget_process();
+        node.powered = true;
         node.tap = LogTap::new(&node.disk);
         // Far from zero and different for each process, as a machine's uptime is.
         let base = node.rng.below(1 << 50);
         node.clock.restart(base);
         let hash_seed = [0; 4].map(|_: u64| node.rng.bits());
-        node.life = Life::Recovering(Box::new(Recovery::new(&self.options.config, hash_seed, false)));
+        node.life = Life::Recovering(Box::new(Recovery::new(&config, hash_seed, false)));
+        self.found(id)?;
         self.drive_recovery(id)
     }
 
@@ -49,10 +52,10 @@ impl World {
             None => Ok(()),
             Some(Ok(recovered)) => {
                 let last = recovered.last_zxid;
+                let config = self.config_of(id);
                 let node = &mut self.nodes[id.0];
                 let now = node.clock.now(self.now);
                 let seed = node.rng.seed();
-                let config = self.options.config.clone();
                 node.life = Life::Up(Box::new(Server::new(config, recovered, seed, now)));
                 let mono = now.mono.as_nanos();
                 self.observe(Observed::Started { node: id, recovered: last, mono })?;
@@ -194,11 +197,19 @@ impl World {
                 self.close_by_server(id, conn);
                 Ok(())
             }
-            Action::Dial { .. }
-            | Action::Hangup { .. }
-            | Action::PauseLink { .. }
-            | Action::ResumeLink { .. }
-            | Action::SendLink { .. } => unreachable!("a standalone server has no links"),
+            Action::Dial { dial, port, addresses, timeout, .. } => {
+                self.dial_peer(id, dial, port, addresses, timeout)
+            }
+            Action::Hangup { link, .. } => {
+                self.hang_up_peer(id, link);
+                Ok(())
+            }
+            Action::PauseLink { link } => self.set_peer_reads(id, link, false),
+            Action::ResumeLink { link } => self.set_peer_reads(id, link, true),
+            Action::SendLink { link, bytes } => {
+                self.send_peer(id, link, bytes);
+                Ok(())
+            }
             Action::Disk(op) => self.submit(id, op),
             Action::Event(told) => self.on_told(id, told),
             Action::Halt { why } => {
@@ -258,6 +269,20 @@ impl World {
                 self.counts.snapshots += 1;
                 Ok(())
             }
+            Told::Committed { zxid } => self.observe(Observed::Committed { node: id, zxid }),
+            Told::EpochAccepted { epoch } => {
+                let kept = self.nodes[id.0].kept();
+                self.observe(Observed::EpochAccepted { node: id, epoch, kept })
+            }
+            Told::EpochCurrent { epoch } => {
+                let kept = self.nodes[id.0].kept();
+                self.observe(Observed::EpochCurrent { node: id, epoch, kept })
+            }
+            Told::RoleTaken { role, epoch, leader } => {
+                let standing = Standing { role, epoch, leader };
+                self.nodes[id.0].standing = Some(standing);
+                self.observe(Observed::RoleTaken { node: id, standing, mono })
+            }
             Told::SessionClosed { .. } | Told::SnapshotStarted { .. } | Told::SnapshotFailed { .. } => Ok(()),
         }
     }
@@ -311,10 +336,21 @@ impl World {
         }
         let op = node.queue(stream).current.take().expect("it was begun");
         let result = node.disk.run(&op);
-        match op {
-            DiskOp::LogAppend { .. } => node.tap.on_done(&node.disk),
-            DiskOp::Truncate { .. } => node.tap.rescan(&node.disk),
-            _ => {}
+        let rewound = match &op {
+            DiskOp::LogAppend { .. } => {
+                node.tap.on_done(&node.disk);
+                false
+            }
+            DiskOp::Truncate { .. } => {
+                node.tap.on_truncated(&node.disk);
+                true
+            }
+            DiskOp::Remove { files, .. } => node.tap.on_removed(files, &node.disk),
+            DiskOp::SnapshotFinish { .. } => node.tap.on_snapshot(&node.disk),
+            _ => false,
+        };
+        if rewound {
+            self.found(id)?;
         }
         let done = DiskDone { ticket: op.ticket(), result };
         self.begin_disk_op(id, stream);
@@ -333,9 +369,17 @@ impl World {
         }
     }
 
+    /// Tells where the history on a disk ends.
+    fn found(&mut self, id: NodeId) -> Result<(), Violation> {
+        let tap = &self.nodes[id.0].tap;
+        let (last, durable) = (tap.last(), tap.durable());
+        self.observe(Observed::Found { node: id, last, durable })
+    }
+
     /// A process ended by its own decision.
     fn stopped(&mut self, id: NodeId, why: String) -> Result<(), Violation> {
         self.abandon_conns(id, true);
+        self.abandon_peers(id, true);
         let node = &mut self.nodes[id.0];
         let excused = node.stopping || node.disk_fails;
         self.end_process(id);
@@ -368,9 +412,11 @@ impl World {
             return Ok(());
         }
         self.abandon_conns(id, !power);
+        self.abandon_peers(id, !power);
         self.end_process(id);
         let node = &mut self.nodes[id.0];
         node.life = Life::Down;
+        node.powered = !power;
         if power {
             self.counts.power_failures += 1;
             Self::cycle_power(node, &mut self.disk_rng, &self.options.disk.tear);
@@ -412,8 +458,9 @@ impl World {
 
 fn trace_input(trace: &mut crate::trace::Trace, input: &Input) {
     match input {
-        Input::Received { conn, bytes } => {
-            trace.number(conn.0);
+        Input::Received { conn: ConnId(number), bytes }
+        | Input::LinkReceived { link: PeerLink(number), bytes } => {
+            trace.number(*number);
             trace.bytes(bytes);
         }
         other => trace.debug(other),
@@ -422,8 +469,8 @@ fn trace_input(trace: &mut crate::trace::Trace, input: &Input) {
 
 fn trace_action(trace: &mut crate::trace::Trace, action: &Action) {
     match action {
-        Action::Send { conn, bytes } => {
-            trace.number(conn.0);
+        Action::Send { conn: ConnId(number), bytes } | Action::SendLink { link: PeerLink(number), bytes } => {
+            trace.number(*number);
             trace.bytes(bytes);
         }
         Action::Disk(DiskOp::LogAppend { bytes, .. } | DiskOp::SnapshotAppend { bytes, .. }) => {

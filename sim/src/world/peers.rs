@@ -1,0 +1,336 @@
+//! Links between servers: who dials whom, who is accepted, refused or left waiting, and how such links end.
+//!
+//! Every node has a name, `node` and its server's id, and two ports. A process that serves listens on both. Where
+//! there is no process a dialer is refused at once; where there is no power, or the way is cut, it hears nothing,
+//! and its operating system knocks again every second until the dialer's patience is over.
+//!
+//! What is sent to an end that is gone is answered with a reset, as TCP does; to a machine without power it is sent
+//! again until there is one. A link that fell silent for ever is given up by the operating systems of both ends
+//! after a while.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use zabra_core::server::{Input, LinkOrigin, PeerPort};
+use zabra_core::types::{Address, DialId, LinkId as PeerLink, Member, MemberRole, Membership, ServerId};
+
+use super::net::{Holder, LinkState, Use};
+use super::{Event, World};
+use crate::check::Violation;
+use crate::clock::SimTime;
+use crate::link::{End, Link, LinkId, NodeId, Party};
+use crate::node::Life;
+
+/// Where every node listens for its leader's learners.
+pub const QUORUM_PORT: u16 = 2888;
+/// Where every node listens for votes.
+pub const ELECTION_PORT: u16 = 3888;
+/// Where every node listens for clients.
+pub const CLIENT_PORT: u16 = 2181;
+
+/// How long an operating system waits before it knocks, or sends, once more.
+const RETRANSMISSION: Duration = Duration::from_secs(1);
+
+/// The server that runs on a node.
+pub const fn server_of(node: NodeId) -> ServerId {
+    ServerId(node.0 as i64 + 1)
+}
+
+/// The node that a server runs on.
+pub const fn node_of(server: ServerId) -> NodeId {
+    NodeId(server.0 as usize - 1)
+}
+
+/// An ensemble of this many voters and observers, which have the highest ids.
+pub fn membership(voters: usize, observers: usize) -> Membership {
+    let member = |index: usize| {
+        let address = |port| vec![Address { host: format!("node{}", index + 1), port }];
+        Member {
+            quorum: address(QUORUM_PORT),
+            election: address(ELECTION_PORT),
+            client: Some(address(CLIENT_PORT).remove(0)),
+            role: if index < voters { MemberRole::Participant } else { MemberRole::Observer },
+        }
+    };
+    let members = (0..voters + observers).map(|index| (server_of(NodeId(index)), member(index)));
+    Membership::majority(0, members.collect())
+}
+
+/// An attempt to connect.
+#[derive(Clone, Debug)]
+pub(super) struct Dialing {
+    node: NodeId,
+    generation: u64,
+    dial: DialId,
+    port: PeerPort,
+    /// Those that were not tried in vain yet.
+    addresses: Vec<Address>,
+    /// When the first of them is given up.
+    first_until: SimTime,
+    /// When all are.
+    until: SimTime,
+}
+
+impl World {
+    /// A server wants to connect to another.
+    pub(super) fn dial_peer(
+        &mut self,
+        node: NodeId,
+        dial: DialId,
+        port: PeerPort,
+        addresses: Vec<Address>,
+        timeout: Duration,
+    ) -> Result<(), Violation> {
+        let generation = self.nodes[node.0].generation;
+        let until = self.now + timeout;
+        let mut dialing = Dialing { node, generation, dial, port, addresses, first_until: until, until };
+        dialing.share_time(self.now);
+        let attempt = self.next_attempt;
+        self.next_attempt += 1;
+        self.dialings.insert(attempt, dialing);
+        self.on_dial(attempt)
+    }
+
+    /// The next step of an attempt.
+    pub(super) fn on_dial(&mut self, attempt: u64) -> Result<(), Violation> {
+        let now = self.now;
+        let Some(dialing) = self.dialings.get_mut(&attempt) else { return Ok(()) };
+        if now >= dialing.first_until && !dialing.addresses.is_empty() {
+            dialing.skip(now);
+        }
+        let (node, dial) = (dialing.node, dialing.dial);
+        if self.nodes[node.0].generation != dialing.generation {
+            self.dialings.remove(&attempt);
+            return Ok(());
+        }
+        let Some(host) = dialing.addresses.first().map(|address| address.host.clone()) else {
+            self.dialings.remove(&attempt);
+            self.tell_node(node, Input::DialFailed { dial });
+            return Ok(());
+        };
+        let retry = (now + RETRANSMISSION).min(dialing.first_until);
+        let Some(target) = self.node_named(&host) else {
+            // No such name: that is known as soon as a name service answers.
+            self.dialings.get_mut(&attempt).expect("just seen").skip(now);
+            let at = now + self.latency();
+            self.schedule(at, Event::Dial { attempt });
+            return Ok(());
+        };
+        if self.is_cut(node, target) || self.is_cut(target, node) || !self.nodes[target.0].powered {
+            self.schedule(retry, Event::Dial { attempt });
+        } else {
+            let at = now + self.latency();
+            self.schedule(at, Event::Knock { attempt, target });
+        }
+        Ok(())
+    }
+
+    /// An attempt reaches the node that it is for.
+    pub(super) fn on_knock(&mut self, attempt: u64, target: NodeId) -> Result<(), Violation> {
+        let now = self.now;
+        let Some(dialing) = self.dialings.get_mut(&attempt) else { return Ok(()) };
+        let node = dialing.node;
+        if self.nodes[node.0].generation != dialing.generation {
+            self.dialings.remove(&attempt);
+            return Ok(());
+        }
+        if !matches!(self.nodes[target.0].life, Life::Up(_)) {
+            if self.nodes[target.0].powered {
+                dialing.skip(now);
+            }
+            let at = now + self.latency();
+            self.schedule(at, Event::Dial { attempt });
+            return Ok(());
+        }
+        let Some(Dialing { dial, port, .. }) = self.dialings.remove(&attempt) else { return Ok(()) };
+        let id = LinkId(self.next_link);
+        self.next_link += 1;
+        let acceptor = self.number_peer(target, id);
+        let mut link = Link::new(Party::Node(node), Party::Node(target));
+        let known_at = now + self.latency();
+        // Nothing reaches the dialer before it knows that it was accepted.
+        link.hold(End::Dialer, SimTime(known_at.0 + 1));
+        self.links.insert(id, LinkState::new(link, Use::Peers { port, dial, acceptor, dialer: None }));
+        let from = SocketAddr::from(([10, 1, 0, node.0 as u8 + 1], 50_000));
+        let origin = LinkOrigin::Accepted { port, from };
+        self.tell_node(target, Input::LinkUp { link: acceptor, origin });
+        self.schedule(known_at, Event::Dialed { link: id });
+        Ok(())
+    }
+
+    /// A dialer learns that it was accepted.
+    pub(super) fn on_dialed(&mut self, id: LinkId) {
+        let Some(state) = self.links.get(&id) else { return };
+        let (Use::Peers { port, dial, acceptor, .. }, Party::Node(node)) =
+            (&state.purpose, state.link.dialer)
+        else {
+            return;
+        };
+        if state.is_done(End::Dialer) {
+            return;
+        }
+        let (port, dial, acceptor) = (*port, *dial, *acceptor);
+        let link = self.number_peer(node, id);
+        self.links.get_mut(&id).expect("just seen").purpose =
+            Use::Peers { port, dial, acceptor, dialer: Some(link) };
+        self.counts.links += 1;
+        self.tell_node(node, Input::LinkUp { link, origin: LinkOrigin::Dialed { dial } });
+    }
+
+    fn number_peer(&mut self, id: NodeId, link: LinkId) -> PeerLink {
+        let node = &mut self.nodes[id.0];
+        let number = PeerLink(node.next_peer);
+        node.next_peer += 1;
+        node.peers.insert(number, link);
+        number
+    }
+
+    fn node_named(&self, host: &str) -> Option<NodeId> {
+        let index: usize = host.strip_prefix("node")?.parse().ok()?;
+        (1..=self.nodes.len()).contains(&index).then(|| NodeId(index - 1))
+    }
+
+    /// Which end of a link a server has.
+    fn peer_end(&self, node: NodeId, link: PeerLink) -> Option<(LinkId, End)> {
+        let id = *self.nodes[node.0].peers.get(&link)?;
+        let state = self.links.get(&id)?;
+        let holds = |end: &End| state.holder(*end) == Some(Holder::Peer(node, link));
+        [End::Acceptor, End::Dialer].into_iter().find(holds).map(|end| (id, end))
+    }
+
+    /// A server sends to another.
+    pub(super) fn send_peer(&mut self, node: NodeId, link: PeerLink, bytes: Bytes) {
+        if let Some((id, end)) = self.peer_end(node, link) {
+            self.send(id, end.other(), bytes);
+        }
+    }
+
+    /// Whether a server reads from another.
+    pub(super) fn set_peer_reads(
+        &mut self,
+        node: NodeId,
+        link: PeerLink,
+        reads: bool,
+    ) -> Result<(), Violation> {
+        match self.peer_end(node, link) {
+            Some((id, end)) => self.set_reads(id, end, reads),
+            None => Ok(()),
+        }
+    }
+
+    /// A server closes a link: what its operating system has taken may still arrive, or be lost in the middle.
+    pub(super) fn hang_up_peer(&mut self, node: NodeId, link: PeerLink) {
+        let Some((id, end)) = self.peer_end(node, link) else { return };
+        self.nodes[node.0].peers.remove(&link);
+        let abrupt = self.net_rng.chance(500_000);
+        let soon = self.now + self.latency();
+        let state = self.links.get_mut(&id).expect("just found");
+        state.set_done(end);
+        let to = end.other();
+        state.link.drop_waiting(to);
+        let last = state.link.last_arrival(to);
+        let at = if abrupt { soon } else { soon.max(last + Duration::from_nanos(1)) };
+        state.close_due = Some(to);
+        self.forget_if_done(id);
+        self.schedule(at, Event::Close { link: id, to });
+    }
+
+    /// The links of a process that ended: the others learn it soon, or only when they send something.
+    pub(super) fn abandon_peers(&mut self, node: NodeId, told: bool) {
+        let ends: Vec<(LinkId, End)> = self
+            .links
+            .iter()
+            .filter(|(_, state)| state.is_between_servers())
+            .flat_map(|(&id, state)| [End::Acceptor, End::Dialer].map(|end| (id, end, state.link.party(end))))
+            .filter(|&(_, _, party)| party == Party::Node(node))
+            .map(|(id, end, _)| (id, end))
+            .collect();
+        for (id, end) in ends {
+            let Some(state) = self.links.get_mut(&id) else { continue };
+            if state.is_done(end) {
+                continue;
+            }
+            state.set_done(end);
+            state.link.drop_waiting(end.other());
+            if told {
+                state.close_due = Some(end.other());
+                let at = self.now + self.latency();
+                self.schedule(at, Event::Close { link: id, to: end.other() });
+            } else {
+                state.link.silence(end.other());
+            }
+            self.forget_if_done(id);
+        }
+    }
+
+    /// Bytes arrive at an end that is gone.
+    pub(super) fn arrive_at_nobody(&mut self, id: LinkId, to: End) {
+        let Some(state) = self.links.get_mut(&id) else { return };
+        let Party::Node(node) = state.link.party(to) else { return };
+        if !state.is_between_servers() || state.probing || state.link.is_silent(to) {
+            return;
+        }
+        if self.nodes[node.0].powered {
+            let at = self.now + self.latency();
+            self.schedule(at, Event::GiveUp { link: id, to: to.other() });
+        } else {
+            state.probing = true;
+            self.schedule(self.now + RETRANSMISSION, Event::Probe { link: id, to });
+        }
+    }
+
+    /// What was sent to a machine without power is sent again.
+    pub(super) fn on_probe(&mut self, id: LinkId, to: End) {
+        if let Some(state) = self.links.get_mut(&id) {
+            state.probing = false;
+            self.arrive_at_nobody(id, to);
+        }
+    }
+
+    /// Ends a link that nobody hears anything from any more.
+    pub(super) fn give_up_silent(&mut self) -> Result<(), Violation> {
+        let silent: Vec<LinkId> = self
+            .links
+            .iter()
+            .filter(|(_, state)| state.is_between_servers())
+            .filter(|(_, state)| state.link.is_silent(End::Acceptor) || state.link.is_silent(End::Dialer))
+            .map(|(&id, _)| id)
+            .collect();
+        for id in silent {
+            self.lose(id, End::Acceptor)?;
+            self.lose(id, End::Dialer)?;
+        }
+        Ok(())
+    }
+}
+
+impl Dialing {
+    /// Gives the first address up.
+    fn skip(&mut self, now: SimTime) {
+        self.addresses.remove(0);
+        self.share_time(now);
+    }
+
+    /// Gives the first address its share of the time that is left.
+    fn share_time(&mut self, now: SimTime) {
+        let count = self.addresses.len().max(1) as u32;
+        self.first_until = now + self.until.since(now) / count;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ensemble_knows_who_votes() {
+        let ensemble = membership(3, 2);
+        let voters: Vec<i64> = ensemble.voters().map(|server| server.0).collect();
+        assert_eq!(voters, [1, 2, 3]);
+        assert_eq!(ensemble.members().len(), 5);
+        let member = ensemble.member(ServerId(5)).unwrap();
+        assert_eq!((member.role, member.election[0].host.as_str()), (MemberRole::Observer, "node5"));
+        assert_eq!(node_of(server_of(NodeId(4))), NodeId(4));
+    }
+}
