@@ -7,10 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use zabra_core::types::{ErrorCode, OpCode, SessionId, Zxid};
+use zabra_core::types::{ErrorCode, Membership, OpCode, SessionId, Zxid};
 
 use super::Violation;
+use super::chain::Chain;
 use crate::history::{Observed, Record};
+use crate::link::NodeId;
 use crate::model::{Model, Place};
 use crate::op::{Answer, Op, Outcome};
 use crate::txnlog::Logged;
@@ -39,8 +41,12 @@ pub struct Executed {
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     model: Model,
-    /// In a log, not yet known to be there for good.
-    logged: BTreeMap<Zxid, Logged>,
+    /// What is in the logs.
+    chain: Chain,
+    /// Who belongs to the ensemble; nobody, where one server stands alone.
+    ensemble: Option<Membership>,
+    /// What servers have called the beginning of an epoch: nothing from before it is committed any more.
+    begun: Zxid,
     asked: BTreeMap<(SessionId, i32), Asked>,
     executed: BTreeMap<(SessionId, i32), Executed>,
     /// The digest after each transaction.
@@ -52,6 +58,31 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Nothing is known yet of the servers of this ensemble, or of one that stands alone.
+    pub fn new(ensemble: Option<Membership>) -> Self {
+        Self { ensemble, ..Self::default() }
+    }
+
+    /// Who belongs to the ensemble; nobody, where one server stands alone.
+    pub const fn ensemble(&self) -> Option<&Membership> {
+        self.ensemble.as_ref()
+    }
+
+    /// What is in the logs.
+    pub const fn chain(&self) -> &Chain {
+        &self.chain
+    }
+
+    /// The last that is committed: a transaction, or the beginning of an epoch.
+    pub fn committed(&self) -> Zxid {
+        self.model.last().max(self.begun)
+    }
+
+    /// The latest that anybody has been told of.
+    pub const fn told(&self) -> Zxid {
+        self.told
+    }
+
     /// The reference tree.
     pub const fn model(&self) -> &Model {
         &self.model
@@ -94,48 +125,60 @@ impl Facts {
             Observed::SessionExpired { session, .. } => {
                 self.ended.insert(*session);
             }
-            Observed::Logged { record, .. } => self.on_logged(*record)?,
-            Observed::Applied { zxid, .. } if *zxid > self.model.last() => self.execute_up_to(*zxid)?,
-            Observed::Started { recovered, .. } => self.on_started(*recovered)?,
+            Observed::Found { node, last, .. } => self.chain.on_found(*node, *last),
+            Observed::Logged { node, record } => self.chain.on_logged(*node, *record)?,
+            Observed::Applied { node, zxid, .. } => self.commit(*node, *zxid)?,
+            // Who is told of it may rely on it.
+            Observed::Committed { node, zxid } | Observed::Sent { node, zxid, .. }
+                if self.ensemble.is_some() =>
+            {
+                self.commit(*node, *zxid)?;
+            }
+            Observed::Started { node, recovered, .. } if self.ensemble.is_none() => {
+                self.on_started(*node, *recovered)?;
+            }
             _ => {}
         }
         Ok(())
     }
 
-    fn on_logged(&mut self, logged: Logged) -> Result<(), Violation> {
-        let last = self.logged.last_key_value().map_or(self.model.last(), |(&zxid, _)| zxid);
-        if logged.zxid != last.next() {
-            return Err(Violation::new(CHECK, format!("{logged} is logged after {last}")));
-        }
-        self.logged.insert(logged.zxid, logged);
-        Ok(())
-    }
-
     /// What a server recovered is there for good; what it did not is gone for good, if it may.
-    fn on_started(&mut self, recovered: Zxid) -> Result<(), Violation> {
+    fn on_started(&mut self, node: NodeId, recovered: Zxid) -> Result<(), Violation> {
         if recovered < self.model.last() {
             let last = self.model.last();
             return Err(Violation::new(CHECK, format!("recovered up to {recovered}, had applied {last}")));
         }
-        self.execute_up_to(recovered)?;
-        self.logged.clear();
+        self.commit(node, recovered)?;
+        self.chain.forget_tail(recovered);
         Ok(())
     }
 
-    fn execute_up_to(&mut self, zxid: Zxid) -> Result<(), Violation> {
-        while self.model.last() < zxid {
-            let next = self.model.last().next();
-            let logged = self
-                .logged
-                .remove(&next)
-                .ok_or_else(|| Violation::new(CHECK, format!("{next} is in no log, up to {zxid} applied")))?;
-            self.execute(logged)?;
-            self.digests.insert(next, self.model.digest());
+    /// A server says, or shows, that its history is committed up to `claim`.
+    fn commit(&mut self, node: NodeId, claim: Zxid) -> Result<(), Violation> {
+        let last = self.model.last();
+        let target = self.chain.meant_by(node, claim);
+        if target > last {
+            for logged in self.chain.path(last, target)? {
+                self.execute(logged)?;
+                self.digests.insert(logged.zxid, self.model.digest());
+            }
+        } else if target > Zxid::ZERO && !self.digests.contains_key(&target) {
+            return Err(Violation::new(
+                CHECK,
+                format!("n{} calls {target} committed, which was left out", node.0),
+            ));
+        }
+        if claim.counter() == 0 {
+            self.begun = self.begun.max(claim);
         }
         Ok(())
     }
 
     fn execute(&mut self, logged: Logged) -> Result<(), Violation> {
+        if logged.zxid <= self.begun {
+            let begun = self.begun;
+            return Err(Violation::new(CHECK, format!("{logged} is committed after {begun} had begun")));
+        }
         let place = Place { zxid: logged.zxid, time: logged.time, session: logged.session };
         let key = (logged.session, logged.cxid);
         let op = match logged.op {
@@ -228,7 +271,7 @@ mod tests {
     fn a_gap_in_the_log() {
         let mut story = Story::begin();
         story.log(3, 1, OpCode::DELETE, None);
-        story.expect_violation(CHECK, "logged after 0x1");
+        story.expect_violation("chain", "logged after 0x1");
     }
 
     #[test]
@@ -252,6 +295,7 @@ mod tests {
         let mut story = Story::begin();
         story.invoke(1, &create("/lost"));
         story.log(2, 1, OpCode::CREATE, None);
+        story.tell(Observed::Found { node: NODE, last: Zxid(1), durable: Zxid(1) });
         story.tell(Observed::Started { node: NODE, recovered: Zxid(1), mono: 0 });
         story.write(2, &create("/kept"), 2);
         story.expect_fine();

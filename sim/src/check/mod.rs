@@ -1,10 +1,13 @@
 //! What must hold in every run. Each checker is a file that says what it checks and why; all of them look at the
 //! same records while the run goes on, so that a failure stops the run at its cause.
 
+pub mod chain;
 pub mod durability;
+pub mod epoch;
 pub mod facts;
 pub mod liveness;
 pub mod order;
+pub mod replica;
 pub mod session;
 pub mod tree;
 pub mod watch;
@@ -12,6 +15,7 @@ pub mod watch;
 use std::fmt;
 
 pub use facts::Facts;
+use zabra_core::types::Membership;
 
 use crate::history::Record;
 use crate::model::Model;
@@ -55,12 +59,15 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// Every checker there is, for servers that expire sessions in steps of `tick`.
-    pub fn new(tick: std::time::Duration) -> Self {
+    /// Every checker there is, for servers that expire sessions in steps of `tick` and belong to `ensemble`, or for
+    /// one that stands alone.
+    pub fn new(tick: std::time::Duration, ensemble: Option<Membership>) -> Self {
         Self {
-            facts: Facts::default(),
+            facts: Facts::new(ensemble),
             checks: vec![
                 Box::new(durability::Durability::default()),
+                Box::new(replica::Replicas::default()),
+                Box::new(epoch::Epochs::default()),
                 Box::new(tree::TreeEquality),
                 Box::new(order::Order::default()),
                 Box::new(session::Sessions::new(tick)),
@@ -119,7 +126,7 @@ pub(crate) mod testing {
     impl Story {
         /// A server that serves and a client whose session is open, at zxid 1.
         pub fn begin() -> Self {
-            let judge = Judge::new(std::time::Duration::from_millis(100));
+            let judge = Judge::new(std::time::Duration::from_millis(100), None);
             let mut story = Self { judge, at: SimTime::ZERO, result: Ok(()) };
             story.tell(Observed::Started { node: NODE, recovered: Zxid(0), mono: 0 });
             story.log(1, 0, OpCode::CREATE_SESSION, Some(4000));

@@ -28,9 +28,9 @@ impl Check for Order {
             return Err(Violation::new(CHECK, format!("{session} #{xid} sees {zxid} after {seen}")));
         }
         *seen = *zxid;
-        if *zxid > facts.model().last() {
-            let last = facts.model().last();
-            return Err(Violation::new(CHECK, format!("{session} #{xid} sees {zxid}, applied is {last}")));
+        if *zxid > facts.committed() {
+            let last = facts.committed();
+            return Err(Violation::new(CHECK, format!("{session} #{xid} sees {zxid}, committed is {last}")));
         }
         if *answer == Err(ErrorCode::SESSIONEXPIRED) {
             return expired(facts, *session, *xid);

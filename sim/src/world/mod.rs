@@ -160,7 +160,10 @@ impl World {
             dialings: BTreeMap::new(),
             next_attempt: 1,
             cuts: Cuts::new(options.nodes()),
-            judge: Judge::new(options.config.tick_time),
+            judge: Judge::new(
+                options.config.tick_time,
+                options.config.ensemble.as_ref().map(|ensemble| ensemble.membership.clone()),
+            ),
             history: History::new(HISTORY_KEPT),
             trace: Trace::default(),
             counts: Counts::default(),

@@ -1,0 +1,165 @@
+//! Epochs: at most one server ever leads in one of them (P1); promises and histories never go back to an earlier one,
+//! and a history never belongs to a later epoch than the promise (P2); nothing is said of an epoch before the file
+//! that says so is durable (D1), nor of the history that an epoch begins with before that history is (D5).
+
+use std::collections::BTreeMap;
+
+use zabra_core::server::Role;
+use zabra_core::types::Zxid;
+
+use super::{Check, Facts, Violation};
+use crate::history::{Kept, Observed, Record};
+use crate::link::NodeId;
+use crate::node::Standing;
+
+const CHECK: &str = "epoch";
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Epochs {
+    leaders: BTreeMap<i64, NodeId>,
+    /// The latest promise and the latest history of each server.
+    kept: BTreeMap<NodeId, (i64, i64)>,
+}
+
+impl Epochs {
+    fn on_role(&mut self, node: NodeId, standing: Standing) -> Result<(), Violation> {
+        if standing.role != Role::Leading {
+            return Ok(());
+        }
+        let leader = *self.leaders.entry(standing.epoch).or_insert(node);
+        if leader != node {
+            return Err(Violation::new(
+                CHECK,
+                format!("n{} leads in epoch {}, as n{} does or did", node.0, standing.epoch, leader.0),
+            ));
+        }
+        let (_, current) = self.kept.get(&node).copied().unwrap_or_default();
+        if current != standing.epoch {
+            return Err(Violation::new(
+                CHECK,
+                format!("n{} leads in epoch {} with a history of {current}", node.0, standing.epoch),
+            ));
+        }
+        Ok(())
+    }
+
+    fn on_accepted(&mut self, node: NodeId, epoch: i64, kept: Kept) -> Result<(), Violation> {
+        let (accepted, _) = self.kept.entry(node).or_default();
+        if epoch < *accepted {
+            let words = format!("n{} promises epoch {epoch} after {accepted}", node.0);
+            return Err(Violation::new(CHECK, words));
+        }
+        *accepted = epoch;
+        if kept.accepted < epoch {
+            let words = format!("n{} promises epoch {epoch}, its disk has {}", node.0, kept.accepted);
+            return Err(Violation::new(CHECK, words));
+        }
+        Ok(())
+    }
+
+    fn on_current(&mut self, node: NodeId, epoch: i64, kept: Kept, facts: &Facts) -> Result<(), Violation> {
+        let (accepted, current) = self.kept.entry(node).or_default();
+        let wrong =
+            |words: String| Err(Violation::new(CHECK, format!("n{} begins epoch {epoch} {words}", node.0)));
+        if epoch < *current {
+            return wrong(format!("after {current}"));
+        }
+        *current = epoch;
+        if epoch > *accepted {
+            return wrong(format!("and promised {accepted}"));
+        }
+        if kept.current < epoch {
+            return wrong(format!(", its disk has {}", kept.current));
+        }
+        // Transactions of the epoch itself may have been logged already.
+        let inherited = facts.chain().meant_by(node, Zxid::new(epoch as u32, 0));
+        if kept.durable < inherited {
+            return wrong(format!("with a history up to {inherited}, durable is {}", kept.durable));
+        }
+        if i64::from(kept.last.epoch()) > epoch {
+            return wrong(format!("with a history up to {}", kept.last));
+        }
+        Ok(())
+    }
+}
+
+impl Check for Epochs {
+    fn observe(&mut self, record: &Record, facts: &Facts) -> Result<(), Violation> {
+        match &record.what {
+            Observed::RoleTaken { node, standing, .. } => self.on_role(*node, *standing),
+            Observed::EpochAccepted { node, epoch, kept } => self.on_accepted(*node, *epoch, *kept),
+            Observed::EpochCurrent { node, epoch, kept } => self.on_current(*node, *epoch, *kept, facts),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use zabra_core::types::ServerId;
+
+    use super::*;
+    use crate::check::testing::Story;
+
+    const A: NodeId = NodeId(0);
+    const B: NodeId = NodeId(1);
+
+    fn kept(accepted: i64, current: i64) -> Kept {
+        Kept { accepted, current, durable: Zxid(5), last: Zxid(5) }
+    }
+
+    fn accept(story: &mut Story, node: NodeId, epoch: i64) {
+        story.tell(Observed::EpochAccepted { node, epoch, kept: kept(epoch, 0) });
+    }
+
+    fn lead(story: &mut Story, node: NodeId, epoch: i64) {
+        accept(story, node, epoch);
+        story.tell(Observed::EpochCurrent { node, epoch, kept: kept(epoch, epoch) });
+        let standing = Standing { role: Role::Leading, epoch, leader: Some(ServerId(1)) };
+        story.tell(Observed::RoleTaken { node, standing, mono: 0 });
+    }
+
+    #[test]
+    fn p1_two_leaders_of_one_epoch() {
+        let mut story = Story::begin();
+        lead(&mut story, A, 3);
+        lead(&mut story, B, 4);
+        lead(&mut story, A, 5);
+        story.expect_fine();
+        lead(&mut story, B, 5);
+        story.expect_violation(CHECK, "n1 leads in epoch 5, as n0 does or did");
+    }
+
+    #[test]
+    fn p2_a_promise_that_goes_back() {
+        let mut story = Story::begin();
+        accept(&mut story, A, 3);
+        accept(&mut story, A, 2);
+        story.expect_violation(CHECK, "promises epoch 2 after 3");
+    }
+
+    #[test]
+    fn p2_a_history_of_a_later_epoch_than_the_promise() {
+        let mut story = Story::begin();
+        story.tell(Observed::EpochCurrent { node: A, epoch: 3, kept: kept(2, 3) });
+        story.expect_violation(CHECK, "and promised 0");
+    }
+
+    #[test]
+    fn d1_a_promise_that_a_power_failure_would_take_back() {
+        let mut story = Story::begin();
+        story.tell(Observed::EpochAccepted { node: A, epoch: 3, kept: kept(2, 2) });
+        story.expect_violation(CHECK, "its disk has 2");
+    }
+
+    #[test]
+    fn d5_an_epoch_begun_before_its_history_is_durable() {
+        let mut story = Story::begin();
+        accept(&mut story, A, 3);
+        story.tell(Observed::Found { node: A, last: Zxid(5), durable: Zxid(4) });
+        let kept = Kept { accepted: 3, current: 3, durable: Zxid(4), last: Zxid(5) };
+        story.tell(Observed::EpochCurrent { node: A, epoch: 3, kept });
+        story.expect_violation(CHECK, "durable is 0x4");
+    }
+}

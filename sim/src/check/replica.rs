@@ -1,0 +1,86 @@
+//! Every server applies the one history in its order (P6, P20): from the moment it serves, each transaction that it
+//! applies is the one that follows the last. While it looks for a leader and is brought up to date it may apply
+//! again, jump ahead with a snapshot, or go back to what a leader knows.
+
+use std::collections::BTreeMap;
+
+use zabra_core::server::Role;
+use zabra_core::types::Zxid;
+
+use super::{Check, Facts, Violation};
+use crate::history::{Observed, Record};
+use crate::link::NodeId;
+
+const CHECK: &str = "replica";
+
+/// How far a server has come.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cursor {
+    applied: Option<Zxid>,
+    serves: bool,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Replicas {
+    cursors: BTreeMap<NodeId, Cursor>,
+}
+
+impl Check for Replicas {
+    fn observe(&mut self, record: &Record, facts: &Facts) -> Result<(), Violation> {
+        match &record.what {
+            Observed::Started { node, recovered, .. } => {
+                let cursor = Cursor { applied: Some(*recovered), serves: facts.ensemble().is_none() };
+                self.cursors.insert(*node, cursor);
+            }
+            Observed::RoleTaken { node, standing, .. } => {
+                self.cursors.entry(*node).or_default().serves = standing.role != Role::Looking;
+            }
+            Observed::Applied { node, zxid, .. } => {
+                let cursor = self.cursors.entry(*node).or_default();
+                let before = cursor.applied.replace(*zxid);
+                let Some(before) = before.filter(|_| cursor.serves) else { return Ok(()) };
+                let follows = match facts.chain().parent(*zxid) {
+                    // A snapshot may be named after the beginning of an epoch, which is no transaction.
+                    Some(parent) if before.counter() == 0 && before > Zxid::ZERO => parent < before,
+                    Some(parent) => parent == before,
+                    None => before < *zxid,
+                };
+                if !follows {
+                    return Err(Violation::new(
+                        CHECK,
+                        format!("n{} applies {zxid} after {before}, which it does not follow", node.0),
+                    ));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{NODE, Story, create};
+    use super::*;
+
+    #[test]
+    fn a_transaction_left_out() {
+        let mut story = Story::begin();
+        story.invoke(1, &create("/a"));
+        story.invoke(2, &create("/b"));
+        story.log(2, 1, create("/a").code(), None);
+        story.log(3, 2, create("/b").code(), None);
+        story.apply(3);
+        story.expect_violation(CHECK, "applies 0x3 after 0x1");
+    }
+
+    #[test]
+    fn a_transaction_applied_twice() {
+        let mut story = Story::begin();
+        story.write(1, &create("/a"), 2);
+        let digest = story.judge.model().digest();
+        story.tell(Observed::Applied { node: NODE, zxid: Zxid(2), digest });
+        story.expect_violation(CHECK, "applies 0x2 after 0x2");
+    }
+}
