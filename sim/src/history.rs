@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
 
-use zabra_core::types::{SessionId, Zxid};
+use zabra_core::types::{Message, SessionId, Zxid};
 
 use crate::clock::SimTime;
-use crate::link::{ClientId, NodeId};
+use crate::link::{ClientId, LinkId, NodeId};
 use crate::node::Standing;
 use crate::op::{Answer, EventKind, Op};
 use crate::txnlog::Logged;
+use crate::wiretap::Brief;
 use crate::world::peers::node_of;
 
 /// What a power failure at some moment would leave of a server.
@@ -124,6 +125,17 @@ pub enum Observed {
         /// The last one that a power failure at this moment would leave.
         durable: Zxid,
     },
+    /// A leader looks at what a learner said.
+    Heard {
+        /// Which leader.
+        node: NodeId,
+        /// Which learner.
+        from: NodeId,
+        /// On which link.
+        link: LinkId,
+        /// What.
+        message: Rc<Message>,
+    },
     /// All faults have stopped; from now on the world must come to rest.
     Healed,
     /// A client asked for something.
@@ -153,6 +165,19 @@ pub enum Observed {
         /// What its monotonic clock shows, in nanoseconds.
         mono: u64,
     },
+    /// A leader or a learner says something to the other.
+    Said {
+        /// Which.
+        node: NodeId,
+        /// To whom.
+        to: NodeId,
+        /// On which link.
+        link: LinkId,
+        /// What.
+        message: Rc<Message>,
+        /// Where that is a promise: what a power failure would leave at this moment.
+        kept: Option<Kept>,
+    },
     /// A server sent an answer or a watch event.
     Sent {
         /// Which.
@@ -179,6 +204,13 @@ pub enum Observed {
         client: ClientId,
         /// The session.
         session: SessionId,
+    },
+    /// What was logged up to here has become durable.
+    Synced {
+        /// On which node.
+        node: NodeId,
+        /// The last transaction that would survive a power failure.
+        durable: Zxid,
     },
     /// A server took something from a client that keeps its session alive.
     Touched {
@@ -214,6 +246,19 @@ pub enum Observed {
         /// Whether it was asked to, or has a failing disk for an excuse.
         excused: bool,
     },
+}
+
+impl Observed {
+    /// Whether it comes all the time and is of no use to a reader.
+    pub fn is_noise(&self) -> bool {
+        match self {
+            Self::Ticked { .. } | Self::Touched { .. } | Self::Synced { .. } => true,
+            Self::Heard { message, .. } | Self::Said { message, .. } => {
+                matches!(**message, Message::Ping { .. })
+            }
+            _ => false,
+        }
+    }
 }
 
 /// An observation and its time.
@@ -253,6 +298,9 @@ impl fmt::Display for Record {
             Observed::Found { node, last, durable } => {
                 write!(f, "n{}'s disk ends with {last}, durable {durable}", node.0)
             }
+            Observed::Heard { node, from, message, .. } => {
+                write!(f, "n{} < n{} {}", node.0, from.0, Brief(message))
+            }
             Observed::Healed => f.write_str("-- all faults stop"),
             Observed::Invoked { client, session, xid, op } => {
                 write!(f, "c{} > {session} #{xid} {op}", client.0)
@@ -262,6 +310,9 @@ impl fmt::Display for Record {
                 write!(f, "n{} is {role:?} in epoch {epoch}", node.0)?;
                 leader.map_or(Ok(()), |leader| write!(f, " with leader n{}", node_of(leader).0))
             }
+            Observed::Said { node, to, message, .. } => {
+                write!(f, "n{} > n{} {}", node.0, to.0, Brief(message))
+            }
             Observed::Sent { node, xid, zxid, durable } => {
                 write!(f, "n{} sends #{xid} at {zxid}, durable {durable}", node.0)
             }
@@ -269,6 +320,7 @@ impl fmt::Display for Record {
             Observed::SessionGone { client, session } => {
                 write!(f, "c{} is told that {session} is gone", client.0)
             }
+            Observed::Synced { node, durable } => write!(f, "n{} has {durable} on its disk", node.0),
             Observed::Touched { node, session, .. } => write!(f, "n{} hears of {session}", node.0),
             Observed::Started { node, recovered, .. } => {
                 write!(f, "n{} serves, recovered up to {recovered}", node.0)

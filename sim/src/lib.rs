@@ -6,7 +6,7 @@
 //! | [`seed`], [`options`] | the number, the streams drawn from it, and the profile of a run |
 //! | [`clock`], [`disk`], [`link`] | what errs, fails and delays |
 //! | [`op`], [`client`], [`workload`] | who asks, and for what |
-//! | [`txnlog`], [`history`] | what is seen of the servers |
+//! | [`txnlog`], [`wiretap`], [`history`] | what is seen of the servers |
 //! | [`model`], [`check`] | the reference, and what must hold |
 //! | [`node`], [`world`], [`trace`] | processes that start, serve and end; everything on one heap of events |
 //! | [`rt`], [`report`] | a seed becomes a run, and a run a report |
@@ -34,5 +34,6 @@ pub mod scenario;
 pub mod seed;
 pub mod trace;
 pub mod txnlog;
+pub mod wiretap;
 pub mod workload;
 pub mod world;

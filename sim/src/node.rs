@@ -15,9 +15,10 @@ use zabra_core::wire::Deframer;
 use crate::clock::{Clock, SimTime};
 use crate::disk::Disk;
 use crate::history::Kept;
-use crate::link::LinkId;
+use crate::link::{LinkId, NodeId};
 use crate::seed::Rng;
 use crate::txnlog::LogTap;
+use crate::wiretap::Wiretap;
 
 /// What a node's process does at the moment.
 #[derive(Debug)]
@@ -58,6 +59,28 @@ pub struct Standing {
     pub leader: Option<ServerId>,
 }
 
+/// A link to another server, as one of the two has it.
+#[derive(Debug)]
+pub struct Peer {
+    /// What carries it.
+    pub link: LinkId,
+    /// Where the other server runs.
+    pub node: NodeId,
+    /// Reads along, where leader and learner talk on it.
+    pub taps: Option<Box<Taps>>,
+}
+
+/// What one end of a link says and hears.
+#[derive(Debug, Default)]
+pub struct Taps {
+    /// What it says.
+    pub said: Wiretap,
+    /// What it hears.
+    pub heard: Wiretap,
+    /// Whether it is the leader's end.
+    pub leads: bool,
+}
+
 /// Requests to the disk in one order.
 #[derive(Debug, Default)]
 pub struct DiskQueue {
@@ -91,7 +114,7 @@ pub struct Node {
     /// Never used twice, not even by later processes.
     pub next_conn: u64,
     /// Its links to other servers, by its own numbers.
-    pub peers: BTreeMap<PeerLink, LinkId>,
+    pub peers: BTreeMap<PeerLink, Peer>,
     /// Never used twice, not even by later processes.
     pub next_peer: u64,
     /// What its process does in the ensemble, as far as it said so.

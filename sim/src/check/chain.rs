@@ -88,6 +88,18 @@ impl Chain {
         self.entries.get(&zxid)?.parent
     }
 
+    /// Whether a history that ends with `end` holds a transaction, as far as that is known.
+    pub fn leads_to(&self, end: Zxid, zxid: Zxid) -> bool {
+        let mut at = end;
+        while at > zxid {
+            match self.parent(at) {
+                Some(parent) => at = parent,
+                None => return true,
+            }
+        }
+        at == zxid || (at.counter() == 0 && at > Zxid::ZERO)
+    }
+
     /// The transaction that a server means when it says that everything up to `claim` is committed.
     pub fn meant_by(&self, node: NodeId, claim: Zxid) -> Zxid {
         if claim.counter() > 0 {

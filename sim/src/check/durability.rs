@@ -1,14 +1,21 @@
-//! What anybody was told is durable: nothing leaves a server that reflects a transaction which a power failure at
-//! that moment would take back, and no restart comes back with less than what had left.
+//! What anybody was told is durable: nothing leaves a server that reflects a transaction which power failures at that
+//! moment would take back (D1, D2), and no restart comes back with less than the disk had (D3).
+//!
+//! A server that stands alone must have it on its own disk; in an ensemble a quorum of voters must, at the moment at
+//! which any server calls it committed, applies it for its clients or tells one of them, and at every moment after
+//! that, whatever is truncated or replaced.
 //!
 //! This holds for reads and watch events as for acknowledged writes: what a client has seen must not be undone. It
 //! holds after a restart too: what recovery found in the operating system's cache is not durable for having been
 //! read.
 
+use std::collections::BTreeMap;
+
 use zabra_core::types::Zxid;
 
 use super::{Check, Facts, Violation};
 use crate::history::{Observed, Record};
+use crate::link::NodeId;
 
 const CHECK: &str = "durability";
 
@@ -17,10 +24,30 @@ const CHECK: &str = "durability";
 pub struct Durability {
     /// The latest transaction that has left any server.
     sent: Zxid,
+    /// The latest transaction that is committed and was found to be held by a quorum.
+    held: Zxid,
+    /// What each disk had for sure when the process on it began.
+    found: BTreeMap<NodeId, Zxid>,
 }
 
-impl Check for Durability {
-    fn observe(&mut self, record: &Record, _facts: &Facts) -> Result<(), Violation> {
+impl Durability {
+    /// A server relies on `claim` being there for good.
+    fn hold(&mut self, node: NodeId, claim: Zxid, facts: &Facts) -> Result<(), Violation> {
+        let zxid = facts.chain().meant_by(node, claim);
+        if zxid <= self.held {
+            return Ok(());
+        }
+        if !facts.is_held(zxid) {
+            return Err(Violation::new(
+                CHECK,
+                format!("n{} relies on {zxid}, which no quorum has on its disks", node.0),
+            ));
+        }
+        self.held = zxid;
+        Ok(())
+    }
+
+    fn alone(&mut self, record: &Record) -> Result<(), Violation> {
         match &record.what {
             Observed::Sent { xid, zxid, durable, .. } => {
                 if zxid > durable {
@@ -40,6 +67,45 @@ impl Check for Durability {
             _ => {}
         }
         Ok(())
+    }
+
+    fn in_ensemble(&mut self, record: &Record, facts: &Facts) -> Result<(), Violation> {
+        match &record.what {
+            Observed::Applied { node, zxid, .. } if facts.serves(*node) => self.hold(*node, *zxid, facts),
+            Observed::Committed { node, zxid } | Observed::Sent { node, zxid, .. } => {
+                self.hold(*node, *zxid, facts)
+            }
+            Observed::Found { node, durable, .. } => {
+                self.found.insert(*node, *durable);
+                if facts.is_held(self.held) || self.held == Zxid::ZERO {
+                    return Ok(());
+                }
+                Err(Violation::new(
+                    CHECK,
+                    format!("n{} has {durable} left, and no quorum has {} any more", node.0, self.held),
+                ))
+            }
+            Observed::Started { node, recovered, .. } => {
+                let found = self.found.get(node).copied().unwrap_or_default();
+                if *recovered < found {
+                    return Err(Violation::new(
+                        CHECK,
+                        format!("n{} recovered up to {recovered}, its disk had {found}", node.0),
+                    ));
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Check for Durability {
+    fn observe(&mut self, record: &Record, facts: &Facts) -> Result<(), Violation> {
+        match facts.ensemble() {
+            None => self.alone(record),
+            Some(_) => self.in_ensemble(record, facts),
+        }
     }
 }
 
@@ -66,5 +132,37 @@ mod tests {
         tell(Observed::Sent { node: NODE, xid: 1, zxid: Zxid(9), durable: Zxid(9) }).unwrap();
         let violation = tell(Observed::Started { node: NODE, recovered: Zxid(8), mono: 0 }).unwrap_err();
         assert!(violation.what.contains("told of 0x9"), "{violation}");
+    }
+
+    #[test]
+    fn d2_a_commit_without_a_quorum_of_disks() {
+        let mut story = Story::ensemble(3);
+        story.create_everywhere(1);
+        story.synced(0, 1);
+        story.tell(Observed::Committed { node: NODE, zxid: Zxid::new(1, 1) });
+        story.expect_violation(CHECK, "n0 relies on 0x100000001, which no quorum has");
+    }
+
+    #[test]
+    fn d2_a_committed_transaction_that_is_cut_from_the_second_disk() {
+        let mut story = Story::ensemble(3);
+        story.create_everywhere(1);
+        story.synced(0, 1);
+        story.synced(2, 1);
+        story.tell(Observed::Committed { node: NODE, zxid: Zxid::new(1, 1) });
+        story.expect_fine();
+        story.tell(Observed::Found { node: NodeId(1), last: Zxid::ZERO, durable: Zxid::ZERO });
+        story.expect_fine();
+        story.tell(Observed::Found { node: NodeId(2), last: Zxid::ZERO, durable: Zxid::ZERO });
+        story.expect_violation(CHECK, "no quorum has 0x100000001 any more");
+    }
+
+    #[test]
+    fn d3_a_restart_with_less_than_its_disk_had() {
+        let mut story = Story::ensemble(3);
+        story.create_everywhere(1);
+        story.tell(Observed::Found { node: NODE, last: Zxid::new(1, 1), durable: Zxid::new(1, 1) });
+        story.tell(Observed::Started { node: NODE, recovered: Zxid::ZERO, mono: 0 });
+        story.expect_violation(CHECK, "its disk had 0x100000001");
     }
 }

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use zabra_core::server::Role;
 use zabra_core::types::{ErrorCode, Membership, OpCode, SessionId, Zxid};
 
 use super::Violation;
@@ -14,8 +15,10 @@ use super::chain::Chain;
 use crate::history::{Observed, Record};
 use crate::link::NodeId;
 use crate::model::{Model, Place};
+use crate::node::Standing;
 use crate::op::{Answer, Op, Outcome};
 use crate::txnlog::Logged;
+use crate::world::peers::server_of;
 
 const CHECK: &str = "facts";
 
@@ -47,6 +50,10 @@ pub struct Facts {
     ensemble: Option<Membership>,
     /// What servers have called the beginning of an epoch: nothing from before it is committed any more.
     begun: Zxid,
+    /// What of each server's history would survive a power failure.
+    durable: BTreeMap<NodeId, Zxid>,
+    /// Members of the ensemble that follow or lead.
+    serving: BTreeMap<NodeId, Standing>,
     asked: BTreeMap<(SessionId, i32), Asked>,
     executed: BTreeMap<(SessionId, i32), Executed>,
     /// The digest after each transaction.
@@ -76,6 +83,35 @@ impl Facts {
     /// The last that is committed: a transaction, or the beginning of an epoch.
     pub fn committed(&self) -> Zxid {
         self.model.last().max(self.begun)
+    }
+
+    /// The last transaction before `before` that is committed.
+    pub fn committed_before(&self, before: Zxid) -> Zxid {
+        self.digests.range(..before).next_back().map_or(Zxid::ZERO, |(&zxid, _)| zxid)
+    }
+
+    /// What a server does, if it serves; nothing where it stands alone.
+    pub fn standing(&self, node: NodeId) -> Option<Standing> {
+        self.serving.get(&node).copied()
+    }
+
+    /// Whether a server's tree is of committed transactions only.
+    pub fn serves(&self, node: NodeId) -> bool {
+        self.ensemble.is_none() || self.serving.contains_key(&node)
+    }
+
+    /// Whether a quorum would still have a transaction after a power failure of all of them.
+    pub fn is_held(&self, zxid: Zxid) -> bool {
+        let Some(ensemble) = &self.ensemble else {
+            return self.durable.values().any(|&durable| durable >= zxid);
+        };
+        let holders = self.durable.iter().filter(|&(_, &durable)| durable >= zxid);
+        ensemble.has_quorum(&holders.map(|(&node, _)| server_of(node)).collect())
+    }
+
+    /// What of a server's history would survive a power failure.
+    pub fn durable(&self, node: NodeId) -> Zxid {
+        self.durable.get(&node).copied().unwrap_or_default()
     }
 
     /// The latest that anybody has been told of.
@@ -125,9 +161,26 @@ impl Facts {
             Observed::SessionExpired { session, .. } => {
                 self.ended.insert(*session);
             }
-            Observed::Found { node, last, .. } => self.chain.on_found(*node, *last),
+            Observed::Found { node, last, durable } => {
+                self.chain.on_found(*node, *last);
+                self.durable.insert(*node, *durable);
+            }
+            Observed::Synced { node, durable } => {
+                self.durable.insert(*node, *durable);
+            }
+            Observed::Crashed { node, .. } | Observed::Stopped { node, .. } => {
+                self.serving.remove(node);
+            }
+            Observed::RoleTaken { node, standing, .. } => {
+                if standing.role == Role::Looking {
+                    self.serving.remove(node);
+                } else {
+                    self.serving.insert(*node, *standing);
+                }
+            }
             Observed::Logged { node, record } => self.chain.on_logged(*node, *record)?,
-            Observed::Applied { node, zxid, .. } => self.commit(*node, *zxid)?,
+            // One that is brought up to date applies what may yet be undone.
+            Observed::Applied { node, zxid, .. } if self.serves(*node) => self.commit(*node, *zxid)?,
             // Who is told of it may rely on it.
             Observed::Committed { node, zxid } | Observed::Sent { node, zxid, .. }
                 if self.ensemble.is_some() =>

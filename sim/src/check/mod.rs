@@ -5,6 +5,7 @@ pub mod chain;
 pub mod durability;
 pub mod epoch;
 pub mod facts;
+pub mod ledger;
 pub mod liveness;
 pub mod order;
 pub mod replica;
@@ -68,6 +69,7 @@ impl Judge {
                 Box::new(durability::Durability::default()),
                 Box::new(replica::Replicas::default()),
                 Box::new(epoch::Epochs::default()),
+                Box::new(ledger::Ledger::default()),
                 Box::new(tree::TreeEquality),
                 Box::new(order::Order::default()),
                 Box::new(session::Sessions::new(tick)),
@@ -135,6 +137,41 @@ pub(crate) mod testing {
             story.tell(Observed::Connected { client: CLIENT, session: S, timeout_ms: 4000, resumed: false });
             assert_eq!(story.result, Ok(()));
             story
+        }
+
+        /// Servers of an ensemble, about whom nothing is known yet; the client's session may be opened.
+        pub fn ensemble(count: usize) -> Self {
+            let ensemble = crate::world::peers::membership(count, 0);
+            let judge = Judge::new(std::time::Duration::from_millis(100), Some(ensemble));
+            Self { judge, at: SimTime::ZERO, result: Ok(()) }
+        }
+
+        /// A transaction in the log of one server: the begin of a session for each.
+        pub fn log_at(&mut self, node: usize, epoch: u32, counter: u32) {
+            let zxid = Zxid::new(epoch, counter);
+            let record = Logged {
+                zxid,
+                session: SessionId(zxid.0),
+                cxid: 0,
+                time: WallTime(0),
+                op: OpCode::CREATE_SESSION,
+                error: None,
+                timeout_ms: Some(4000),
+                checksum: 0,
+            };
+            self.tell(Observed::Logged { node: NodeId(node), record });
+        }
+
+        /// The transactions of epoch 1 up to `counter`, in the log of each of three servers.
+        pub fn create_everywhere(&mut self, counter: u32) {
+            for node in 0..3 {
+                (1..=counter).for_each(|counter| self.log_at(node, 1, counter));
+            }
+        }
+
+        /// A server's disk has epoch 1 up to `counter`.
+        pub fn synced(&mut self, node: usize, counter: u32) {
+            self.tell(Observed::Synced { node: NodeId(node), durable: Zxid::new(1, counter) });
         }
 
         pub fn tell(&mut self, what: Observed) {

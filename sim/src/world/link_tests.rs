@@ -89,9 +89,9 @@ fn bytes_go_both_ways_in_pieces_and_are_counted() {
     frozen(|world| {
         let (a, b) = connected(world);
         for _ in 0..60 {
-            world.send_peer(A, a, Bytes::from(vec![1; 10]));
+            world.send_peer(A, a, Bytes::from(vec![1; 10])).unwrap();
         }
-        world.send_peer(B, b, Bytes::from(vec![2; 200]));
+        world.send_peer(B, b, Bytes::from(vec![2; 200])).unwrap();
         pass(world, SECOND);
         let (at_a, at_b) = (told(world, A), told(world, B));
         assert_eq!((received(&at_a), received(&at_b)), (vec![2; 200], vec![1; 600]));
@@ -106,7 +106,7 @@ fn a_server_that_does_not_read_stops_the_other() {
     frozen(|world| {
         let (a, b) = connected(world);
         world.set_peer_reads(B, b, false).unwrap();
-        world.send_peer(A, a, Bytes::from(vec![1; 3000]));
+        world.send_peer(A, a, Bytes::from(vec![1; 3000])).unwrap();
         pass(world, SECOND);
         assert!(told(world, B).is_empty());
         assert_eq!(told(world, A), [Input::LinkDrained { link: a, bytes: 1000 }]);
@@ -144,10 +144,10 @@ fn a_dial_is_refused_times_out_or_finds_the_second_address() {
 fn a_cut_holds_one_way_back_and_is_mended() {
     frozen(|world| {
         let (a, b) = connected(world);
-        world.send_peer(A, a, Bytes::from_static(b"on its way"));
+        world.send_peer(A, a, Bytes::from_static(b"on its way")).unwrap();
         world.cut(A, B, SimTime::FOREVER);
-        world.send_peer(A, a, Bytes::from_static(b" and after"));
-        world.send_peer(B, b, Bytes::from_static(b"the other way"));
+        world.send_peer(A, a, Bytes::from_static(b" and after")).unwrap();
+        world.send_peer(B, b, Bytes::from_static(b"the other way")).unwrap();
         pass(world, 10 * SECOND);
         assert_eq!(received(&told(world, B)), b"");
         assert_eq!(received(&told(world, A)), b"the other way");
@@ -181,7 +181,7 @@ fn a_link_of_a_node_without_power_ends_once_something_is_sent_and_power_is_back(
         world.crash(A, true).unwrap();
         pass(world, 60 * SECOND);
         assert!(told(world, B).is_empty(), "silence tells nobody");
-        world.send_peer(B, b, Bytes::from_static(b"are you there?"));
+        world.send_peer(B, b, Bytes::from_static(b"are you there?")).unwrap();
         pass(world, 10 * SECOND);
         assert!(!is_down(&told(world, B)));
         world.start(A).unwrap();
@@ -197,7 +197,7 @@ fn a_link_that_was_hung_up_ends_at_the_other_side_and_loses_at_most_its_tail() {
         let mut lost = 0;
         for _ in 0..20 {
             let (a, _) = connected(world);
-            world.send_peer(A, a, Bytes::from(vec![1; 100]));
+            world.send_peer(A, a, Bytes::from(vec![1; 100])).unwrap();
             world.hang_up_peer(A, a);
             pass(world, SECOND);
             assert!(told(world, A).iter().all(|input| !matches!(input, Input::LinkDown { .. })));

@@ -420,8 +420,7 @@ impl World {
             println!("{record}");
         }
         let verdict = self.judge.observe(&record);
-        // These two are told at every drain, and of no use to a reader.
-        if !matches!(record.what, Observed::Ticked { .. } | Observed::Touched { .. }) {
+        if !record.what.is_noise() {
             self.history.push(record);
         }
         verdict

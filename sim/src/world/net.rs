@@ -293,7 +293,7 @@ impl World {
                 self.tell_node(node, Input::Closed { conn });
                 Ok(())
             }
-            Some(Holder::Peer(node, link)) if self.nodes[node.0].peers.remove(&link).is_some() => {
+            Some(Holder::Peer(node, link)) if self.nodes[node.0].peers.contains_key(&link) => {
                 self.tell_node(node, Input::LinkDown { link });
                 Ok(())
             }

@@ -9,18 +9,23 @@
 //! after a while.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use zabra_core::server::{Input, LinkOrigin, PeerPort};
-use zabra_core::types::{Address, DialId, LinkId as PeerLink, Member, MemberRole, Membership, ServerId};
+use zabra_core::types::{
+    Address, DialId, LinkId as PeerLink, Member, MemberRole, Membership, Message, ServerId, SessionId,
+};
+use zabra_core::wire::quorum::QuorumDecodeError;
 
 use super::net::{Holder, LinkState, Use};
 use super::{Event, World};
 use crate::check::Violation;
 use crate::clock::SimTime;
+use crate::history::Observed;
 use crate::link::{End, Link, LinkId, NodeId, Party};
-use crate::node::Life;
+use crate::node::{Life, Peer, Taps};
 
 /// Where every node listens for its leader's learners.
 pub const QUORUM_PORT: u16 = 2888;
@@ -146,7 +151,7 @@ impl World {
         let Some(Dialing { dial, port, .. }) = self.dialings.remove(&attempt) else { return Ok(()) };
         let id = LinkId(self.next_link);
         self.next_link += 1;
-        let acceptor = self.number_peer(target, id);
+        let acceptor = self.number_peer(target, id, node, port, true);
         let mut link = Link::new(Party::Node(node), Party::Node(target));
         let known_at = now + self.latency();
         // Nothing reaches the dialer before it knows that it was accepted.
@@ -162,8 +167,8 @@ impl World {
     /// A dialer learns that it was accepted.
     pub(super) fn on_dialed(&mut self, id: LinkId) {
         let Some(state) = self.links.get(&id) else { return };
-        let (Use::Peers { port, dial, acceptor, .. }, Party::Node(node)) =
-            (&state.purpose, state.link.dialer)
+        let (Use::Peers { port, dial, acceptor, .. }, Party::Node(node), Party::Node(target)) =
+            (&state.purpose, state.link.dialer, state.link.acceptor)
         else {
             return;
         };
@@ -171,18 +176,26 @@ impl World {
             return;
         }
         let (port, dial, acceptor) = (*port, *dial, *acceptor);
-        let link = self.number_peer(node, id);
+        let link = self.number_peer(node, id, target, port, false);
         self.links.get_mut(&id).expect("just seen").purpose =
             Use::Peers { port, dial, acceptor, dialer: Some(link) };
         self.counts.links += 1;
         self.tell_node(node, Input::LinkUp { link, origin: LinkOrigin::Dialed { dial } });
     }
 
-    fn number_peer(&mut self, id: NodeId, link: LinkId) -> PeerLink {
+    fn number_peer(
+        &mut self,
+        id: NodeId,
+        link: LinkId,
+        other: NodeId,
+        port: PeerPort,
+        leads: bool,
+    ) -> PeerLink {
         let node = &mut self.nodes[id.0];
         let number = PeerLink(node.next_peer);
         node.next_peer += 1;
-        node.peers.insert(number, link);
+        let taps = (port == PeerPort::Quorum).then(|| Box::new(Taps { leads, ..Taps::default() }));
+        node.peers.insert(number, Peer { link, node: other, taps });
         number
     }
 
@@ -193,17 +206,55 @@ impl World {
 
     /// Which end of a link a server has.
     fn peer_end(&self, node: NodeId, link: PeerLink) -> Option<(LinkId, End)> {
-        let id = *self.nodes[node.0].peers.get(&link)?;
+        let id = self.nodes[node.0].peers.get(&link)?.link;
         let state = self.links.get(&id)?;
         let holds = |end: &End| state.holder(*end) == Some(Holder::Peer(node, link));
         [End::Acceptor, End::Dialer].into_iter().find(holds).map(|end| (id, end))
     }
 
     /// A server sends to another.
-    pub(super) fn send_peer(&mut self, node: NodeId, link: PeerLink, bytes: Bytes) {
-        if let Some((id, end)) = self.peer_end(node, link) {
-            self.send(id, end.other(), bytes);
+    pub(super) fn send_peer(&mut self, id: NodeId, number: PeerLink, bytes: Bytes) -> Result<(), Violation> {
+        let node = &mut self.nodes[id.0];
+        let Some(peer) = node.peers.get_mut(&number) else { return Ok(()) };
+        let (link, other) = (peer.link, peer.node);
+        let messages = match &mut peer.taps {
+            Some(taps) => taps.said.pass(bytes.clone()).map_err(|error| nonsense(id, &error))?,
+            None => Vec::new(),
+        };
+        for message in messages {
+            let promises = matches!(message, Message::Ack { .. } | Message::AckEpoch { .. });
+            let kept = promises.then(|| self.nodes[id.0].kept());
+            self.observe(Observed::Said { node: id, to: other, link, message: Rc::new(message), kept })?;
         }
+        if let Some((link, end)) = self.peer_end(id, number) {
+            self.send(link, end.other(), bytes);
+        }
+        Ok(())
+    }
+
+    /// A server is about to look at what another sent. Answers the sessions that the other has heard of.
+    pub(super) fn overhear(
+        &mut self,
+        id: NodeId,
+        number: PeerLink,
+        bytes: Bytes,
+    ) -> Result<Vec<SessionId>, Violation> {
+        let Some(peer) = self.nodes[id.0].peers.get_mut(&number) else { return Ok(Vec::new()) };
+        let (link, from) = (peer.link, peer.node);
+        let Some(taps) = peer.taps.as_mut().filter(|taps| taps.leads) else { return Ok(Vec::new()) };
+        let messages = taps.heard.pass(bytes).map_err(|error| nonsense(from, &error))?;
+        let mut touched = Vec::new();
+        for message in messages {
+            match &message {
+                Message::Ping { touched: Some(sessions), .. } => {
+                    touched.extend(sessions.iter().map(|&(session, _)| session));
+                }
+                Message::Revalidate { session, .. } => touched.push(*session),
+                _ => {}
+            }
+            self.observe(Observed::Heard { node: id, from, link, message: Rc::new(message) })?;
+        }
+        Ok(touched)
     }
 
     /// Whether a server reads from another.
@@ -303,6 +354,10 @@ impl World {
         }
         Ok(())
     }
+}
+
+fn nonsense(node: NodeId, error: &QuorumDecodeError) -> Violation {
+    Violation::new("wire", format!("n{} sends nonsense to another server: {error}", node.0))
 }
 
 impl Dialing {

@@ -110,11 +110,21 @@ impl World {
 
     /// Tells a server all that happened, and does all that it wants.
     fn process(&mut self, id: NodeId) -> Result<(), Violation> {
+        if !self.nodes[id.0].is_up() {
+            return Ok(());
+        }
+        let mut inputs: Vec<Input> = self.nodes[id.0].inbox.drain(..).collect();
+        let mut reported = Vec::new();
+        for input in &inputs {
+            if let Input::LinkReceived { link, bytes } = input {
+                let sessions = self.overhear(id, *link, bytes.clone())?;
+                reported.extend(sessions.into_iter().map(|session| (*link, session)));
+            }
+        }
         let node = &mut self.nodes[id.0];
         let Life::Up(server) = &mut node.life else { return Ok(()) };
         let now = node.clock.now(self.now);
-        let (mut heard, mut closed) = (Vec::new(), Vec::new());
-        let mut inputs: Vec<Input> = node.inbox.drain(..).collect();
+        let (mut heard, mut closed, mut down) = (Vec::new(), Vec::new(), Vec::new());
         if server.poll_timeout().is_some_and(|due| due <= now.mono) {
             // Whether time or news comes first in a batch must not matter.
             let place = node.rng.index(inputs.len() + 1);
@@ -134,6 +144,9 @@ impl World {
             if let Input::Closed { conn } = &input {
                 closed.push(*conn);
             }
+            if let Input::LinkDown { link } = &input {
+                down.push(*link);
+            }
             rt::catch(|| server.handle(now, input))
                 .map_err(|message| Violation::new("panic", format!("n{}: {message}", id.0)))?;
         }
@@ -148,8 +161,16 @@ impl World {
             self.act(id, action)?;
         }
         // Only now: what was told in this batch may be about them.
+        let node = &mut self.nodes[id.0];
         for conn in &closed {
-            self.nodes[id.0].conns.remove(conn);
+            node.conns.remove(conn);
+        }
+        // What came on a link that the server has closed meanwhile may not have been looked at.
+        heard.extend(
+            reported.iter().filter(|(link, _)| node.peers.contains_key(link)).map(|&(_, session)| session),
+        );
+        for link in &down {
+            node.peers.remove(link);
         }
         self.after_drain(id, &heard)
     }
@@ -206,10 +227,7 @@ impl World {
             }
             Action::PauseLink { link } => self.set_peer_reads(id, link, false),
             Action::ResumeLink { link } => self.set_peer_reads(id, link, true),
-            Action::SendLink { link, bytes } => {
-                self.send_peer(id, link, bytes);
-                Ok(())
-            }
+            Action::SendLink { link, bytes } => self.send_peer(id, link, bytes),
             Action::Disk(op) => self.submit(id, op),
             Action::Event(told) => self.on_told(id, told),
             Action::Halt { why } => {
@@ -338,7 +356,12 @@ impl World {
         let result = node.disk.run(&op);
         let rewound = match &op {
             DiskOp::LogAppend { .. } => {
+                let before = node.tap.durable();
                 node.tap.on_done(&node.disk);
+                let durable = node.tap.durable();
+                if durable > before {
+                    self.observe(Observed::Synced { node: id, durable })?;
+                }
                 false
             }
             DiskOp::Truncate { .. } => {

@@ -1,0 +1,491 @@
+//! What leader and learners promise each other is true at the moment at which it leaves the server, and every
+//! decision of a leader has the promises that it needs. The messages are read off the links; disks are asked what a
+//! power failure would leave.
+//!
+//! | message | what must be true | invariant |
+//! |---|---|---|
+//! | ACKEPOCH | the promise is durable; it counts for one leader only; the history is of the epoch that it says | D1, P3 |
+//! | ACK of a beginning | the history that the epoch begins with is durable and the leader's, and so is the epoch | D1, D5, P13 |
+//! | ACK | the transaction is durable | D1 |
+//! | NEWLEADER | a quorum promised, and the history holds all that is committed from earlier epochs | P4, P10 |
+//! | UPTODATE | a quorum has what the epoch begins with | P4, P15 |
+//! | PROPOSAL, INFORM | it continues what went before on this link | P5, P12 |
+//! | COMMIT, INFORM | a quorum has the transaction, and all before it are committed on this link | P4, P11 |
+//!
+//! An acknowledgement counts once its leader looks at it, for the epoch of the link that it came on; the leader's own
+//! once its disk has it. Observers never count. A COMMIT in front of NEWLEADER is a part of the history, and says
+//! nothing of quorums.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use zabra_core::types::{Message, Zxid};
+
+use super::{Check, Facts, Violation};
+use crate::history::{Kept, Observed, Record};
+use crate::link::{LinkId, NodeId};
+use crate::world::peers::server_of;
+
+const CHECK: &str = "ledger";
+
+/// What was said on a link between leader and learner.
+#[derive(Clone, Debug, Default)]
+struct Talk {
+    /// The epoch that the leader announced.
+    epoch: Option<i64>,
+    /// Where the epoch's initial history ends, once NEWLEADER was said.
+    inherited: Option<Zxid>,
+    /// The end of the learner's history, as this link brings it on; unknown behind a snapshot of no transaction.
+    end: Option<Zxid>,
+    /// Proposed and not committed on this link.
+    pending: VecDeque<Zxid>,
+}
+
+/// What one leader was promised in one epoch.
+#[derive(Clone, Debug, Default)]
+struct Support {
+    /// Who promised.
+    promised: BTreeSet<NodeId>,
+    /// Who has what the epoch begins with.
+    begun: BTreeSet<NodeId>,
+    /// Up to where each has acknowledged.
+    acked: BTreeMap<NodeId, Zxid>,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    talks: BTreeMap<LinkId, Talk>,
+    support: BTreeMap<(NodeId, i64), Support>,
+    /// Whom each server promised to follow in each epoch, where the promise counts.
+    promises: BTreeMap<(NodeId, i64), NodeId>,
+}
+
+fn wrong<T>(node: NodeId, what: impl std::fmt::Display) -> Result<T, Violation> {
+    Err(Violation::new(CHECK, format!("n{} says {what}", node.0)))
+}
+
+/// Whether a quorum is among these.
+fn is_quorum(nodes: impl Iterator<Item = NodeId>, facts: &Facts) -> bool {
+    let servers = nodes.map(server_of).collect();
+    facts.ensemble().is_some_and(|ensemble| ensemble.has_quorum(&servers))
+}
+
+/// Whether two ends of a history may be the same; the beginning of an epoch is no transaction, and tells nothing.
+fn may_equal(one: Zxid, other: Zxid) -> bool {
+    let named = |zxid: Zxid| zxid.counter() == 0 && zxid.0 != 0;
+    one.0 == other.0 || named(one) || named(other)
+}
+
+impl Ledger {
+    /// A learner says something.
+    fn learner(
+        &mut self,
+        node: NodeId,
+        to: NodeId,
+        link: LinkId,
+        message: &Message,
+        kept: Kept,
+        facts: &Facts,
+    ) -> Result<(), Violation> {
+        let talk = self.talks.entry(link).or_default();
+        let Some(epoch) = talk.epoch else { return wrong(node, "more than who it is before LEADERINFO") };
+        match message {
+            Message::AckEpoch { last_zxid, current_epoch } => {
+                talk.end = (last_zxid.counter() > 0 || *last_zxid == Zxid::ZERO).then_some(*last_zxid);
+                if kept.accepted < epoch {
+                    return wrong(node, format_args!("ACKEPOCH {epoch}, its disk has {}", kept.accepted));
+                }
+                if *current_epoch == -1 {
+                    return Ok(());
+                }
+                let other = *self.promises.entry((node, epoch)).or_insert(to);
+                if other != to {
+                    let (to, other) = (to.0, other.0);
+                    return wrong(node, format_args!("ACKEPOCH {epoch} to n{to}, as to n{other} before"));
+                }
+                if i64::from(*current_epoch) > kept.current {
+                    let current = kept.current;
+                    return wrong(
+                        node,
+                        format_args!("ACKEPOCH with history of {current_epoch}, has {current}"),
+                    );
+                }
+                Ok(())
+            }
+            Message::Ack { zxid } if zxid.counter() == 0 => {
+                let Some(inherited) = talk.inherited else { return wrong(node, "ACK before NEWLEADER") };
+                if i64::from(zxid.epoch()) != epoch {
+                    return wrong(node, format_args!("ACK {zxid} in epoch {epoch}"));
+                }
+                if kept.current < epoch {
+                    return wrong(node, format_args!("ACK {zxid}, its disk has epoch {}", kept.current));
+                }
+                let own = facts.chain().meant_by(node, *zxid);
+                if !may_equal(own, inherited) {
+                    return wrong(
+                        node,
+                        format_args!("ACK {zxid} with a history up to {own}, not {inherited}"),
+                    );
+                }
+                if kept.durable < own {
+                    let durable = kept.durable;
+                    return wrong(
+                        node,
+                        format_args!("ACK {zxid}, of its history {own} only {durable} is durable"),
+                    );
+                }
+                Ok(())
+            }
+            Message::Ack { zxid } if kept.durable < *zxid => {
+                wrong(node, format_args!("ACK {zxid}, while only {} is durable", kept.durable))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A leader says something.
+    fn leader(
+        &mut self,
+        node: NodeId,
+        to: NodeId,
+        link: LinkId,
+        message: &Message,
+        facts: &Facts,
+    ) -> Result<(), Violation> {
+        match message {
+            Message::LeaderInfo { epoch, .. } => {
+                self.talks.entry(link).or_default().epoch = Some(*epoch);
+                Ok(())
+            }
+            Message::NewLeader { zxid, .. } => self.new_leader(node, link, *zxid, facts),
+            Message::UpToDate => self.up_to_date(node, link, facts),
+            Message::Snap { zxid } | Message::Trunc { zxid } => {
+                let talk = self.talks.entry(link).or_default();
+                talk.end = (zxid.counter() > 0 || *zxid == Zxid::ZERO).then_some(*zxid);
+                talk.pending.clear();
+                Ok(())
+            }
+            Message::Proposal { zxid, .. } => {
+                self.propose(node, link, *zxid, facts)?;
+                self.talks.entry(link).or_default().pending.push_back(*zxid);
+                Ok(())
+            }
+            Message::Inform { zxid, .. } | Message::InformAndActivate { zxid, .. } => {
+                self.propose(node, link, *zxid, facts)?;
+                self.decide(node, link, *zxid, facts)
+            }
+            Message::Commit { zxid } | Message::CommitAndActivate { zxid, .. } => {
+                let talk = self.talks.entry(link).or_default();
+                let next = talk.pending.pop_front();
+                if next != Some(*zxid) {
+                    let (to, next) = (to.0, next.unwrap_or_default());
+                    return wrong(node, format_args!("COMMIT {zxid} to n{to}, next in line is {next}"));
+                }
+                self.decide(node, link, *zxid, facts)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn new_leader(&mut self, node: NodeId, link: LinkId, zxid: Zxid, facts: &Facts) -> Result<(), Violation> {
+        let talk = self.talks.entry(link).or_default();
+        let epoch = i64::from(zxid.epoch());
+        if talk.epoch != Some(epoch) {
+            return wrong(node, format_args!("NEWLEADER {zxid} after LEADERINFO {:?}", talk.epoch));
+        }
+        let inherited = facts.chain().meant_by(node, zxid);
+        talk.inherited = Some(inherited);
+        if let Some(end) = talk.end
+            && !may_equal(end, inherited)
+            && i64::from(end.epoch()) != epoch
+        {
+            return wrong(
+                node,
+                format_args!("NEWLEADER {zxid} behind {end}, its own history ends with {inherited}"),
+            );
+        }
+        let support = self.support.entry((node, epoch)).or_default();
+        if !is_quorum(support.promised.iter().copied().chain([node]), facts) {
+            let promised = &support.promised;
+            return wrong(node, format_args!("NEWLEADER {zxid}, promised it was by {promised:?}"));
+        }
+        let committed = facts.committed_before(zxid);
+        if !facts.chain().leads_to(inherited, committed) {
+            return wrong(
+                node,
+                format_args!("NEWLEADER {zxid} with a history without {committed}, committed"),
+            );
+        }
+        Ok(())
+    }
+
+    fn up_to_date(&mut self, node: NodeId, link: LinkId, facts: &Facts) -> Result<(), Violation> {
+        let talk = self.talks.entry(link).or_default();
+        let (Some(epoch), Some(inherited)) = (talk.epoch, talk.inherited) else {
+            return wrong(node, "UPTODATE before NEWLEADER");
+        };
+        let own = (facts.durable(node) >= inherited).then_some(node);
+        let support = self.support.entry((node, epoch)).or_default();
+        if !is_quorum(support.begun.iter().copied().chain(own), facts) {
+            let begun = &support.begun;
+            return wrong(node, format_args!("UPTODATE in epoch {epoch}, acknowledged it was by {begun:?}"));
+        }
+        Ok(())
+    }
+
+    fn propose(&mut self, node: NodeId, link: LinkId, zxid: Zxid, facts: &Facts) -> Result<(), Violation> {
+        let talk = self.talks.entry(link).or_default();
+        let Some(end) = talk.end.replace(zxid) else { return Ok(()) };
+        let follows = match facts.chain().parent(zxid) {
+            Some(parent) => parent == end,
+            None => zxid == end.next() || (zxid.counter() == 1 && zxid.epoch() > end.epoch()),
+        };
+        if follows { Ok(()) } else { wrong(node, format_args!("PROPOSAL {zxid} behind {end}")) }
+    }
+
+    /// A leader calls a transaction of its epoch committed.
+    fn decide(&mut self, node: NodeId, link: LinkId, zxid: Zxid, facts: &Facts) -> Result<(), Violation> {
+        let talk = self.talks.entry(link).or_default();
+        let Some(epoch) = talk.epoch.filter(|&epoch| i64::from(zxid.epoch()) == epoch) else { return Ok(()) };
+        let support = self.support.entry((node, epoch)).or_default();
+        let acked = support.acked.iter().filter(|&(_, &acked)| acked >= zxid).map(|(&node, _)| node);
+        let own = (facts.durable(node) >= zxid).then_some(node);
+        if is_quorum(acked.chain(own), facts) {
+            return Ok(());
+        }
+        let acked = &support.acked;
+        wrong(
+            node,
+            format_args!("COMMIT {zxid}, acknowledged it was {acked:?}, durable here: {}", own.is_some()),
+        )
+    }
+
+    /// A leader looks at what a learner said.
+    fn heard(&mut self, node: NodeId, from: NodeId, link: LinkId, message: &Message) {
+        let Some(epoch) = self.talks.get(&link).and_then(|talk| talk.epoch) else { return };
+        let support = self.support.entry((node, epoch)).or_default();
+        match message {
+            Message::AckEpoch { current_epoch, .. } if *current_epoch != -1 => {
+                support.promised.insert(from);
+            }
+            Message::Ack { zxid } if zxid.counter() == 0 => {
+                support.begun.insert(from);
+            }
+            Message::Ack { zxid } => {
+                let acked = support.acked.entry(from).or_default();
+                *acked = (*acked).max(*zxid);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Check for Ledger {
+    fn observe(&mut self, record: &Record, facts: &Facts) -> Result<(), Violation> {
+        match &record.what {
+            Observed::Heard { node, from, link, message } => {
+                self.heard(*node, *from, *link, message);
+                Ok(())
+            }
+            Observed::Said { node, to, link, message, kept: Some(kept) } => {
+                self.learner(*node, *to, *link, message, *kept, facts)
+            }
+            Observed::Said { node, to, link, message, kept: None } => {
+                self.leader(*node, *to, *link, message, facts)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::check::testing::Story;
+
+    const L: NodeId = NodeId(0);
+    const F: NodeId = NodeId(1);
+    const G: NodeId = NodeId(2);
+    const BEGIN: Zxid = Zxid::new(2, 0);
+
+    fn link(learner: NodeId) -> LinkId {
+        LinkId(learner.0 as u64)
+    }
+
+    fn leader_says(story: &mut Story, to: NodeId, message: Message) {
+        let message = Rc::new(message);
+        story.tell(Observed::Said { node: L, to, link: link(to), message, kept: None });
+    }
+
+    /// A learner says something that its disk bears out, unless `kept` says otherwise, and the leader hears it.
+    fn learner_says(story: &mut Story, node: NodeId, message: Message, kept: Kept) {
+        let message = Rc::new(message);
+        let said = message.clone();
+        story.tell(Observed::Said { node, to: L, link: link(node), message: said, kept: Some(kept) });
+        story.tell(Observed::Heard { node: L, from: node, link: link(node), message });
+    }
+
+    fn kept(accepted: i64, current: i64, durable: Zxid) -> Kept {
+        Kept { accepted, current, durable, last: durable }
+    }
+
+    fn old() -> Zxid {
+        Zxid::new(1, 1)
+    }
+
+    /// Servers that have one transaction of epoch 1, and the first says LEADERINFO to the second.
+    fn begin() -> Story {
+        let mut story = Story::ensemble(3);
+        story.create_everywhere(1);
+        (0..3).for_each(|node| story.synced(node, 1));
+        leader_says(&mut story, F, Message::LeaderInfo { epoch: 2, protocol_version: 0x10000 });
+        story
+    }
+
+    fn promise(story: &mut Story) {
+        let promise = Message::AckEpoch { last_zxid: old(), current_epoch: 1 };
+        learner_says(story, F, promise, kept(2, 1, old()));
+    }
+
+    fn new_leader(story: &mut Story) {
+        promise(story);
+        leader_says(story, F, Message::Diff { zxid: old() });
+        leader_says(story, F, Message::NewLeader { zxid: BEGIN, config: None });
+    }
+
+    fn lead(story: &mut Story) {
+        new_leader(story);
+        learner_says(story, F, Message::Ack { zxid: BEGIN }, kept(2, 2, old()));
+        leader_says(story, F, Message::UpToDate);
+    }
+
+    fn propose(story: &mut Story, counter: u32) {
+        let zxid = Zxid::new(2, counter);
+        leader_says(story, F, Message::Proposal { zxid, txn: Bytes::new() });
+    }
+
+    #[test]
+    fn a_right_beginning_and_a_commit_pass() {
+        let mut story = begin();
+        lead(&mut story);
+        propose(&mut story, 1);
+        story.log_at(0, 2, 1);
+        story.log_at(1, 2, 1);
+        story.tell(Observed::Synced { node: L, durable: Zxid::new(2, 1) });
+        story.tell(Observed::Synced { node: F, durable: Zxid::new(2, 1) });
+        learner_says(&mut story, F, Message::Ack { zxid: Zxid::new(2, 1) }, kept(2, 2, Zxid::new(2, 1)));
+        leader_says(&mut story, F, Message::Commit { zxid: Zxid::new(2, 1) });
+        story.expect_fine();
+    }
+
+    #[test]
+    fn d1_a_promise_before_it_is_durable() {
+        let mut story = begin();
+        let promise = Message::AckEpoch { last_zxid: old(), current_epoch: 1 };
+        learner_says(&mut story, F, promise, kept(1, 1, old()));
+        story.expect_violation(CHECK, "ACKEPOCH 2, its disk has 1");
+    }
+
+    #[test]
+    fn p3_a_promise_to_two_leaders() {
+        let mut story = begin();
+        promise(&mut story);
+        let info = Rc::new(Message::LeaderInfo { epoch: 2, protocol_version: 0x10000 });
+        story.tell(Observed::Said { node: G, to: F, link: LinkId(9), message: info, kept: None });
+        let message = Rc::new(Message::AckEpoch { last_zxid: old(), current_epoch: 1 });
+        let kept = Some(kept(2, 1, old()));
+        story.tell(Observed::Said { node: F, to: G, link: LinkId(9), message, kept });
+        story.expect_violation(CHECK, "to n2, as to n0 before");
+    }
+
+    #[test]
+    fn p4_new_leader_without_a_quorum_of_promises() {
+        let mut story = begin();
+        leader_says(&mut story, F, Message::NewLeader { zxid: BEGIN, config: None });
+        story.expect_violation(CHECK, "promised it was by {}");
+    }
+
+    #[test]
+    fn p10_new_leader_without_what_is_committed() {
+        let mut story = begin();
+        story.tell(Observed::Committed { node: F, zxid: old() });
+        story.tell(Observed::Found { node: L, last: Zxid::ZERO, durable: Zxid::ZERO });
+        promise(&mut story);
+        leader_says(&mut story, F, Message::Trunc { zxid: Zxid::ZERO });
+        leader_says(&mut story, F, Message::NewLeader { zxid: BEGIN, config: None });
+        story.expect_violation(CHECK, "with a history without 0x100000001");
+    }
+
+    #[test]
+    fn d5_a_beginning_acknowledged_before_its_epoch_is_durable() {
+        let mut story = begin();
+        new_leader(&mut story);
+        learner_says(&mut story, F, Message::Ack { zxid: BEGIN }, kept(2, 1, old()));
+        story.expect_violation(CHECK, "its disk has epoch 1");
+    }
+
+    #[test]
+    fn d1_a_beginning_acknowledged_before_its_history_is_durable() {
+        let mut story = begin();
+        new_leader(&mut story);
+        learner_says(&mut story, F, Message::Ack { zxid: BEGIN }, kept(2, 2, Zxid::ZERO));
+        story.expect_violation(CHECK, "only 0x0 is durable");
+    }
+
+    #[test]
+    fn p13_a_beginning_acknowledged_with_another_history() {
+        let mut story = begin();
+        story.log_at(1, 1, 2);
+        new_leader(&mut story);
+        learner_says(&mut story, F, Message::Ack { zxid: BEGIN }, kept(2, 2, Zxid::new(1, 2)));
+        story.expect_violation(CHECK, "with a history up to 0x100000002, not 0x100000001");
+    }
+
+    #[test]
+    fn p15_up_to_date_without_a_quorum() {
+        let mut story = begin();
+        new_leader(&mut story);
+        leader_says(&mut story, F, Message::UpToDate);
+        story.expect_violation(CHECK, "acknowledged it was by {}");
+    }
+
+    #[test]
+    fn d1_a_transaction_acknowledged_before_it_is_durable() {
+        let mut story = begin();
+        lead(&mut story);
+        propose(&mut story, 1);
+        learner_says(&mut story, F, Message::Ack { zxid: Zxid::new(2, 1) }, kept(2, 2, old()));
+        story.expect_violation(CHECK, "ACK 0x200000001, while only 0x100000001 is durable");
+    }
+
+    #[test]
+    fn p12_a_gap_between_proposals() {
+        let mut story = begin();
+        lead(&mut story);
+        propose(&mut story, 1);
+        propose(&mut story, 3);
+        story.expect_violation(CHECK, "PROPOSAL 0x200000003 behind 0x200000001");
+    }
+
+    #[test]
+    fn p11_a_commit_without_a_quorum_and_one_out_of_turn() {
+        let mut story = begin();
+        lead(&mut story);
+        propose(&mut story, 1);
+        story.log_at(0, 2, 1);
+        story.tell(Observed::Synced { node: L, durable: Zxid::new(2, 1) });
+        leader_says(&mut story, F, Message::Commit { zxid: Zxid::new(2, 1) });
+        story.expect_violation(CHECK, "COMMIT 0x200000001, acknowledged it was {}");
+
+        let mut story = begin();
+        lead(&mut story);
+        propose(&mut story, 1);
+        propose(&mut story, 2);
+        leader_says(&mut story, F, Message::Commit { zxid: Zxid::new(2, 2) });
+        story.expect_violation(CHECK, "next in line is 0x200000001");
+    }
+}
