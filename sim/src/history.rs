@@ -156,6 +156,13 @@ pub enum Observed {
         /// What.
         record: Logged,
     },
+    /// A server told something that no checker asks for.
+    Remark {
+        /// Which.
+        node: NodeId,
+        /// What.
+        words: String,
+    },
     /// A server took a role in its ensemble.
     RoleTaken {
         /// Which.
@@ -306,6 +313,7 @@ impl fmt::Display for Record {
                 write!(f, "c{} > {session} #{xid} {op}", client.0)
             }
             Observed::Logged { node, record } => write!(f, "n{} logs {record}", node.0),
+            Observed::Remark { node, words } => write!(f, "n{}: {words}", node.0),
             Observed::RoleTaken { node, standing: Standing { role, epoch, leader }, .. } => {
                 write!(f, "n{} is {role:?} in epoch {epoch}", node.0)?;
                 leader.map_or(Ok(()), |leader| write!(f, " with leader n{}", node_of(leader).0))

@@ -39,18 +39,23 @@ pub struct Failure {
 impl Report {
     /// Runs a seed from beginning to end.
     pub fn of(seed: Seed) -> Self {
-        Self::of_world(seed, |_| {})
+        Self::of_world(seed, Options::from_seed(seed), false)
     }
 
-    /// Likewise, with every record printed as it comes.
-    pub fn of_loud(seed: Seed) -> Self {
-        Self::of_world(seed, |world| world.set_loud(true))
+    /// Likewise, of servers that form an ensemble.
+    pub fn of_cluster(seed: Seed) -> Self {
+        Self::of_world(seed, Options::cluster(seed), false)
     }
 
-    fn of_world(seed: Seed, prepare: impl FnOnce(&mut World) + Send) -> Self {
+    /// Runs a profile, with every record printed as it comes.
+    pub fn of_loud(seed: Seed, options: Options) -> Self {
+        Self::of_world(seed, options, true)
+    }
+
+    fn of_world(seed: Seed, options: Options, loud: bool) -> Self {
         rt::enter(seed, || {
-            let mut world = World::new(seed);
-            prepare(&mut world);
+            let mut world = World::with_options(seed, options);
+            world.set_loud(loud);
             let verdict = world.run();
             Self::about(&world, verdict.err())
         })
@@ -108,7 +113,8 @@ impl fmt::Display for Report {
         writeln!(f, "{:#?}", self.counts)?;
         writeln!(f, "\n{}", failure.violation)?;
         writeln!(f, "seed {}, commit {}, trace {:016x}", self.seed, commit(), self.trace)?;
-        write!(f, "run it again: cargo run -p sim -- replay {}", self.seed)
+        let cluster = if failure.options.config.ensemble.is_some() { "--cluster " } else { "" };
+        write!(f, "run it again: cargo run -p sim -- {cluster}replay {}", self.seed)
     }
 }
 

@@ -13,6 +13,8 @@ use crate::disk::Disk;
 
 /// Bytes of the header of a log file.
 const FILE_HEADER: usize = 16;
+/// Bytes at the end of a payload that tell of the batch it was written in.
+const MARK: usize = 4;
 /// Bytes of a record before its payload: checksum and length.
 const RECORD_HEADER: usize = 12;
 
@@ -33,8 +35,9 @@ pub struct Logged {
     pub error: Option<ErrorCode>,
     /// For the begin of a session, its timeout.
     pub timeout_ms: Option<i32>,
-    /// Of the whole record, what it does included.
-    pub checksum: i64,
+    /// Of the whole record, what it does included; without its mark of the batch it was written in, which is each
+    /// server's own.
+    pub checksum: u32,
 }
 
 impl fmt::Display for Logged {
@@ -229,7 +232,7 @@ fn parse(bytes: &[u8]) -> Option<(Logged, usize)> {
         op,
         error: first.filter(|_| op == OpCode::ERROR).map(ErrorCode),
         timeout_ms: first.filter(|_| op == OpCode::CREATE_SESSION),
-        checksum,
+        checksum: adler32(&payload[..payload.len() - MARK]),
     };
     Some((record, RECORD_HEADER + len + 1))
 }

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use sim::options::Options;
 use sim::report::{Report, commit};
 use sim::rt::{self, Plan};
 use sim::seed::Seed;
@@ -11,6 +12,9 @@ use sim::seed::Seed;
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {
+    /// Put the servers into an ensemble; without it, one stands alone.
+    #[arg(long)]
+    cluster: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -55,24 +59,32 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    match Arguments::parse().command {
-        Command::Run { seed, count, keep_going } => run(seed.unwrap_or_else(rt::fresh), count, keep_going),
+    let Arguments { cluster, command } = Arguments::parse();
+    let of = if cluster { Report::of_cluster } else { Report::of };
+    match command {
+        Command::Run { seed, count, keep_going } => {
+            run(of, seed.unwrap_or_else(rt::fresh), count, keep_going)
+        }
         Command::Replay { seed, quiet } => {
-            let report = if quiet { Report::of(seed) } else { Report::of_loud(seed) };
+            let options = if cluster { Options::cluster } else { Options::from_seed };
+            let report = if quiet { of(seed) } else { Report::of_loud(seed, options(seed)) };
             println!("{report}");
             ExitCode::from(report.exit_code())
         }
-        Command::Soak { keep } => soak(&keep),
-        Command::Meta { seed, count } => meta(seed, count),
+        Command::Soak { keep } => soak(of, &keep),
+        Command::Meta { seed, count } => meta(of, seed, count),
     }
 }
 
-fn run(first: Seed, count: u64, keep_going: bool) -> ExitCode {
+/// What runs a seed.
+type Of = fn(Seed) -> Report;
+
+fn run(of: Of, first: Seed, count: u64, keep_going: bool) -> ExitCode {
     println!("{count} seeds from {first}, commit {}", commit());
     let mut code = 0;
     let mut failed = Vec::new();
     let mut done = 0_u64;
-    Plan::new(first, count).run(Report::of, |seed, report| {
+    Plan::new(first, count).run(of, |seed, report| {
         done += 1;
         if report.failure.is_some() {
             println!("{report}\n");
@@ -85,12 +97,12 @@ fn run(first: Seed, count: u64, keep_going: bool) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn soak(keep: &std::path::Path) -> ExitCode {
+fn soak(of: Of, keep: &std::path::Path) -> ExitCode {
     let first = rt::fresh();
     println!("soaking from seed {first}, commit {}", commit());
     let (mut done, mut failed, mut simulated) = (0_u64, 0_u64, 0_u64);
     let mut said = rt::Stopwatch::default();
-    Plan::new(first, 1 << 32).run(Report::of, |seed, report| {
+    Plan::new(first, 1 << 32).run(of, |seed, report| {
         done += 1;
         simulated += report.simulated.0 / 1_000_000_000;
         if report.failure.is_some() {
@@ -113,10 +125,10 @@ fn soak(keep: &std::path::Path) -> ExitCode {
     ExitCode::from(u8::from(failed > 0))
 }
 
-fn meta(first: Seed, count: u64) -> ExitCode {
+fn meta(of: Of, first: Seed, count: u64) -> ExitCode {
     let mut differing = 0;
     Plan::new(first, count).run(
-        |seed| (Report::of(seed), Report::of(seed)),
+        |seed| (of(seed), of(seed)),
         |seed, (one, other)| {
             if one.trace == other.trace && one.counts == other.counts {
                 println!("seed {seed}: trace {:016x} twice", one.trace);

@@ -71,10 +71,12 @@ impl Durability {
 
     fn in_ensemble(&mut self, record: &Record, facts: &Facts) -> Result<(), Violation> {
         match &record.what {
-            Observed::Applied { node, zxid, .. } if facts.serves(*node) => self.hold(*node, *zxid, facts),
-            Observed::Committed { node, zxid } | Observed::Sent { node, zxid, .. } => {
+            Observed::Applied { node, zxid, .. } | Observed::Committed { node, zxid }
+                if facts.serves(*node) =>
+            {
                 self.hold(*node, *zxid, facts)
             }
+            Observed::Sent { node, zxid, .. } => self.hold(*node, *zxid, facts),
             Observed::Found { node, durable, .. } => {
                 self.found.insert(*node, *durable);
                 if facts.is_held(self.held) || self.held == Zxid::ZERO {
@@ -137,6 +139,7 @@ mod tests {
     #[test]
     fn d2_a_commit_without_a_quorum_of_disks() {
         let mut story = Story::ensemble(3);
+        story.serve(NODE);
         story.create_everywhere(1);
         story.synced(0, 1);
         story.tell(Observed::Committed { node: NODE, zxid: Zxid::new(1, 1) });
@@ -146,6 +149,7 @@ mod tests {
     #[test]
     fn d2_a_committed_transaction_that_is_cut_from_the_second_disk() {
         let mut story = Story::ensemble(3);
+        story.serve(NODE);
         story.create_everywhere(1);
         story.synced(0, 1);
         story.synced(2, 1);

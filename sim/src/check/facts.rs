@@ -179,14 +179,11 @@ impl Facts {
                 }
             }
             Observed::Logged { node, record } => self.chain.on_logged(*node, *record)?,
-            // One that is brought up to date applies what may yet be undone.
+            // One that is brought up to date is told to commit and applies what may yet be undone.
             Observed::Applied { node, zxid, .. } if self.serves(*node) => self.commit(*node, *zxid)?,
+            Observed::Committed { node, zxid } if self.serves(*node) => self.commit(*node, *zxid)?,
             // Who is told of it may rely on it.
-            Observed::Committed { node, zxid } | Observed::Sent { node, zxid, .. }
-                if self.ensemble.is_some() =>
-            {
-                self.commit(*node, *zxid)?;
-            }
+            Observed::Sent { node, zxid, .. } if self.ensemble.is_some() => self.commit(*node, *zxid)?,
             Observed::Started { node, recovered, .. } if self.ensemble.is_none() => {
                 self.on_started(*node, *recovered)?;
             }

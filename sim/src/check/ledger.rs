@@ -412,6 +412,7 @@ mod tests {
     #[test]
     fn p10_new_leader_without_what_is_committed() {
         let mut story = begin();
+        story.serve(F);
         story.tell(Observed::Committed { node: F, zxid: old() });
         story.tell(Observed::Found { node: L, last: Zxid::ZERO, durable: Zxid::ZERO });
         promise(&mut story);

@@ -169,6 +169,13 @@ pub(crate) mod testing {
             }
         }
 
+        /// A server follows, in epoch 1.
+        pub fn serve(&mut self, node: NodeId) {
+            let role = zabra_core::server::Role::Following;
+            let standing = crate::node::Standing { role, epoch: 1, leader: None };
+            self.tell(Observed::RoleTaken { node, standing, mono: 0 });
+        }
+
         /// A server's disk has epoch 1 up to `counter`.
         pub fn synced(&mut self, node: usize, counter: u32) {
             self.tell(Observed::Synced { node: NodeId(node), durable: Zxid::new(1, counter) });

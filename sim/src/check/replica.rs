@@ -34,7 +34,9 @@ impl Check for Replicas {
                 self.cursors.insert(*node, cursor);
             }
             Observed::RoleTaken { node, standing, .. } => {
-                self.cursors.entry(*node).or_default().serves = standing.role != Role::Looking;
+                // How far it came while it was brought up to date is told by what it serves.
+                let cursor = Cursor { applied: None, serves: standing.role != Role::Looking };
+                self.cursors.insert(*node, cursor);
             }
             Observed::Applied { node, zxid, .. } => {
                 let cursor = self.cursors.entry(*node).or_default();

@@ -3,16 +3,24 @@
 //! Not a moment less: no server declares a session expired before its whole timeout has passed since the last time
 //! it heard of it, or since it began to serve. Not for ever: at the latest two ticks later than that it does.
 //! ZooKeeper rounds up to the next tick, and its timer may fire one tick late. A client is told that its session is
-//! gone only if it is. That the ephemeral znodes go with it, all at once and no others, follows from the equality
+//! gone only if it is.
+//!
+//! In an ensemble the leader decides, and nobody else (S6). It has heard of a session when its client spoke to the
+//! leader itself, and when a learner reported it or asked about it. A new leader begins every session's timeout
+//! afresh.
+//!
+//! That the ephemeral znodes go with it, all at once and no others, follows from the equality
 //! of trees.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use zabra_core::server::Role;
 use zabra_core::types::SessionId;
 
 use super::{Check, Facts, Violation};
 use crate::history::{Observed, Record};
+use crate::link::NodeId;
 
 const CHECK: &str = "session";
 
@@ -32,7 +40,8 @@ struct Watched {
 #[derive(Debug)]
 pub struct Sessions {
     tick: Duration,
-    watched: BTreeMap<SessionId, Watched>,
+    /// By the server that heard of them.
+    watched: BTreeMap<NodeId, BTreeMap<SessionId, Watched>>,
 }
 
 impl Sessions {
@@ -41,16 +50,37 @@ impl Sessions {
         Self { tick, watched: BTreeMap::new() }
     }
 
-    fn timeout(&self, session: SessionId, facts: &Facts) -> Option<Duration> {
+    fn of(&self, node: NodeId, session: SessionId) -> Option<&Watched> {
+        self.watched.get(&node)?.get(&session)
+    }
+
+    fn timeout(&self, node: NodeId, session: SessionId, facts: &Facts) -> Option<Duration> {
         let logged = || {
             let session = facts.model().sessions().get(&session)?;
             Some(Duration::from_millis(session.timeout_ms as u64))
         };
-        self.watched.get(&session).and_then(|watched| watched.timeout).or_else(logged)
+        self.of(node, session).and_then(|watched| watched.timeout).or_else(logged)
     }
 
-    fn on_expired(&mut self, session: SessionId, mono: u64, facts: &Facts) -> Result<(), Violation> {
-        let (Some(watched), Some(timeout)) = (self.watched.get(&session), self.timeout(session, facts))
+    /// Nothing that happened to the server's predecessor counts: every session starts afresh.
+    fn begin(&mut self, node: NodeId, mono: u64, facts: &Facts) {
+        let open = facts.model().sessions().iter().filter(|(_, known)| known.closed.is_none());
+        let afresh = Watched { touched: mono, timeout: None };
+        self.watched.insert(node, open.map(|(&session, _)| (session, afresh)).collect());
+    }
+
+    fn on_expired(
+        &mut self,
+        node: NodeId,
+        session: SessionId,
+        mono: u64,
+        facts: &Facts,
+    ) -> Result<(), Violation> {
+        if !decides(node, facts) {
+            let words = format!("n{} declares {session} expired, and does not lead", node.0);
+            return Err(Violation::new(CHECK, words));
+        }
+        let (Some(watched), Some(timeout)) = (self.of(node, session), self.timeout(node, session, facts))
         else {
             return Ok(());
         };
@@ -63,17 +93,20 @@ impl Sessions {
                 ),
             ));
         }
-        self.watched.remove(&session);
+        self.watched.entry(node).or_default().remove(&session);
         Ok(())
     }
 
-    fn on_ticked(&self, mono: u64, facts: &Facts) -> Result<(), Violation> {
-        for (session, watched) in &self.watched {
+    fn on_ticked(&self, node: NodeId, mono: u64, facts: &Facts) -> Result<(), Violation> {
+        if !decides(node, facts) {
+            return Ok(());
+        }
+        for (session, watched) in self.watched.get(&node).into_iter().flatten() {
             let known = facts.model().sessions().get(session);
             if facts.is_ended(*session) || known.is_none_or(|session| session.closed.is_some()) {
                 continue;
             }
-            let Some(timeout) = self.timeout(*session, facts) else { continue };
+            let Some(timeout) = self.timeout(node, *session, facts) else { continue };
             let silent = Duration::from_nanos(mono.saturating_sub(watched.touched));
             if silent > timeout + self.tick * 2 + SLACK {
                 return Err(Violation::new(
@@ -86,15 +119,22 @@ impl Sessions {
     }
 }
 
+/// Whether a server is the one that decides.
+fn decides(node: NodeId, facts: &Facts) -> bool {
+    facts.ensemble().is_none() || facts.standing(node).is_some_and(|standing| standing.role == Role::Leading)
+}
+
 impl Check for Sessions {
     fn observe(&mut self, record: &Record, facts: &Facts) -> Result<(), Violation> {
         match &record.what {
             Observed::Connected { session, timeout_ms, .. } => {
-                if let Some(watched) = self.watched.get_mut(session) {
+                for watched in self.watched.values_mut().filter_map(|watched| watched.get_mut(session)) {
                     watched.timeout = Some(Duration::from_millis(*timeout_ms as u64));
                 }
             }
-            Observed::SessionExpired { session, mono, .. } => self.on_expired(*session, *mono, facts)?,
+            Observed::SessionExpired { node, session, mono } => {
+                self.on_expired(*node, *session, *mono, facts)?;
+            }
             Observed::SessionGone { session, .. } => {
                 let known = facts.model().sessions().get(session);
                 let over = known.is_some_and(|session| session.closed.is_some());
@@ -105,18 +145,14 @@ impl Check for Sessions {
                     ));
                 }
             }
-            Observed::Started { mono, .. } => {
-                // Nothing that happened to the server's predecessor counts: every session starts afresh.
-                self.watched.clear();
-                for (session, known) in facts.model().sessions() {
-                    if known.closed.is_none() {
-                        self.watched.insert(*session, Watched { touched: *mono, timeout: None });
-                    }
-                }
+            Observed::Started { node, mono, .. } => self.begin(*node, *mono, facts),
+            Observed::RoleTaken { node, standing, mono } if standing.role == Role::Leading => {
+                self.begin(*node, *mono, facts);
             }
-            Observed::Ticked { mono, .. } => self.on_ticked(*mono, facts)?,
-            Observed::Touched { session, mono, .. } => {
-                let watched = self.watched.entry(*session).or_insert(Watched { touched: 0, timeout: None });
+            Observed::Ticked { node, mono } => self.on_ticked(*node, *mono, facts)?,
+            Observed::Touched { node, session, mono } => {
+                let watched = self.watched.entry(*node).or_default();
+                let watched = watched.entry(*session).or_insert(Watched { touched: 0, timeout: None });
                 watched.touched = watched.touched.max(*mono);
             }
             _ => {}
@@ -166,6 +202,32 @@ mod tests {
         story.expect_fine();
         story.tell(Observed::SessionExpired { node: NODE, session: S, mono: 93_999 * MS });
         story.expect_violation(CHECK, "declared expired");
+    }
+
+    fn take(story: &mut Story, role: Role) {
+        let standing = crate::node::Standing { role, epoch: 1, leader: None };
+        let kept = crate::history::Kept {
+            accepted: 1,
+            current: 1,
+            durable: Default::default(),
+            last: Default::default(),
+        };
+        story.tell(Observed::EpochAccepted { node: NODE, epoch: 1, kept });
+        story.tell(Observed::EpochCurrent { node: NODE, epoch: 1, kept });
+        story.tell(Observed::RoleTaken { node: NODE, standing, mono: 0 });
+    }
+
+    #[test]
+    fn s6_only_a_leader_declares_a_session_expired() {
+        for (role, words) in [(Role::Following, Some("does not lead")), (Role::Leading, None)] {
+            let mut story = Story::ensemble(3);
+            take(&mut story, role);
+            story.tell(Observed::SessionExpired { node: NODE, session: S, mono: 5000 * MS });
+            match words {
+                Some(words) => story.expect_violation(CHECK, words),
+                None => story.expect_fine(),
+            }
+        }
     }
 
     #[test]

@@ -270,13 +270,15 @@ impl World {
         }
     }
 
-    /// A server closes a link: what its operating system has taken may still arrive, or be lost in the middle.
+    /// A server closes a link: what its operating system has taken still arrives, unless something lies there that the
+    /// server has not read, which makes it a reset; and now and then it is one anyway.
     pub(super) fn hang_up_peer(&mut self, node: NodeId, link: PeerLink) {
         let Some((id, end)) = self.peer_end(node, link) else { return };
         self.nodes[node.0].peers.remove(&link);
-        let abrupt = self.net_rng.chance(500_000);
+        let unlucky = self.net_rng.chance(50_000);
         let soon = self.now + self.latency();
         let state = self.links.get_mut(&id).expect("just found");
+        let abrupt = unlucky || state.link.unread(end) > 0;
         state.set_done(end);
         let to = end.other();
         state.link.drop_waiting(to);

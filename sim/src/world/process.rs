@@ -301,6 +301,12 @@ impl World {
                 self.nodes[id.0].standing = Some(standing);
                 self.observe(Observed::RoleTaken { node: id, standing, mono })
             }
+            Told::LeaderLost { .. }
+            | Told::Rewound { .. }
+            | Told::SnapshotInstalled { .. }
+            | Told::SteppedDown { .. } => {
+                self.observe(Observed::Remark { node: id, words: format!("{told:?}") })
+            }
             Told::SessionClosed { .. } | Told::SnapshotStarted { .. } | Told::SnapshotFailed { .. } => Ok(()),
         }
     }
