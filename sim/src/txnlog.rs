@@ -14,7 +14,7 @@ use crate::disk::Disk;
 /// Bytes of the header of a log file.
 const FILE_HEADER: usize = 16;
 /// Bytes at the end of a payload that tell of the batch it was written in.
-const MARK: usize = 4;
+const MARK: usize = 8;
 /// Bytes of a record before its payload: checksum and length.
 const RECORD_HEADER: usize = 12;
 
@@ -232,7 +232,7 @@ fn parse(bytes: &[u8]) -> Option<(Logged, usize)> {
         op,
         error: first.filter(|_| op == OpCode::ERROR).map(ErrorCode),
         timeout_ms: first.filter(|_| op == OpCode::CREATE_SESSION),
-        checksum: adler32(&payload[..payload.len() - MARK]),
+        checksum: adler32(&payload[..payload.len().saturating_sub(MARK)]),
     };
     Some((record, RECORD_HEADER + len + 1))
 }

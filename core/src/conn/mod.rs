@@ -113,6 +113,9 @@ pub struct Conn {
     pub paused: bool,
     /// Its session is ending or has ended: whatever it still asks for is refused.
     pub session_over: bool,
+    /// It waits for a sync. Nothing more is taken from it until that is answered: what it asks for behind it must not
+    /// happen before.
+    pub syncing: bool,
     /// Whether it is on the list of those to go on with when there is room for requests again.
     pub throttled: bool,
     /// Whether it is on the list of those to go on with once the others had their turn.
@@ -147,6 +150,7 @@ impl Conn {
             unsent: 0,
             paused: false,
             session_over: false,
+            syncing: false,
             throttled: false,
             yielded: false,
             work: 0,
@@ -183,6 +187,7 @@ impl Conn {
     /// Whether frames may be taken from it: its session stands, there is room, and it reads its replies.
     pub const fn takes_requests(&self, config: &Config) -> bool {
         !matches!(self.phase, Phase::Closed | Phase::Opening)
+            && !self.syncing
             && !self.throttled
             && !self.yielded
             && self.held_reads == 0

@@ -81,6 +81,8 @@ pub struct Server {
     snapshotter: Snapshotter,
     /// Encodes the snapshot under way.
     snapshot: Option<snapshots::Encoding>,
+    /// All of a snapshot was encoded, but the log is not durable up to what it holds.
+    unfinished_snapshot: Option<Zxid>,
     purger: Purger,
     inventory: Inventory,
     /// Draws when the next snapshot is due.
@@ -172,6 +174,7 @@ impl Server {
             log: LogWriter::new(&config, log_header(), last_zxid),
             snapshotter: Snapshotter::new(&config, draw, replayed_txns, replayed_bytes),
             snapshot: None,
+            unfinished_snapshot: None,
             purger: Purger::new(&config, now.mono),
             inventory,
             snapshot_rng,

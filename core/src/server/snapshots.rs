@@ -47,6 +47,7 @@ impl Server {
     /// Encodes the next chunk, if there is room for one on the way to the disk: one at most between two inputs, for a
     /// snapshot must not hold up the clients. The end of a chunk is an input, so there is a next one.
     pub(super) fn encode_snapshot_chunk(&mut self) {
+        self.finish_snapshot();
         let Some(Encoding { encoder, mark, head, turn }) = &mut self.snapshot else { return };
         if *turn == self.turn || !self.snapshotter.wants_chunk() {
             return;
@@ -71,9 +72,18 @@ impl Server {
             encoder.last_zxid(&mut chunk, mark.zxid);
         }
         self.snapshotter.chunk(Bytes::from(chunk));
-        self.snapshotter.finish();
+        self.unfinished_snapshot = Some(mark.zxid);
         self.tree.end_snapshot();
         self.snapshot = None;
+        self.finish_snapshot();
+    }
+
+    /// A snapshot gets its name once the log is durable up to there: among others, a server applies what a quorum has
+    /// durable, and may not have it itself. So the log never ends before the newest snapshot, but for one from a leader.
+    fn finish_snapshot(&mut self) {
+        if self.unfinished_snapshot.take_if(|zxid| *zxid <= self.log.durable()).is_some() {
+            self.snapshotter.finish();
+        }
     }
 
     pub(super) fn on_snapshot_done(&mut self, done: &DiskDone) {
@@ -91,8 +101,10 @@ impl Server {
                 self.tell(Event::SnapshotFinished { zxid });
             }
             SnapshotOutcome::Failed { zxid, error } => {
-                self.tree.end_snapshot();
-                self.snapshot = None;
+                if self.snapshot.take().is_some() {
+                    self.tree.end_snapshot();
+                }
+                self.unfinished_snapshot = None;
                 self.tell(Event::SnapshotFailed { zxid, error });
             }
         }

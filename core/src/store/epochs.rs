@@ -103,7 +103,9 @@ impl core::error::Error for EpochError {}
 
 /// Checks the epoch files against the data, as `QuorumPeer.loadDataBase` does. A missing file is derived from the
 /// data, as after an upgrade from a release that had none. A current epoch behind the data is replaced by the one
-/// in `currentEpoch.tmp`, where that is new enough: Java takes it in any case, and then fails later.
+/// in `currentEpoch.tmp`, where that is new enough: Java takes it in any case, and then fails later. Without one, it
+/// is right where the data's epoch was promised: a learner's history is durable before its epoch is, so one that
+/// stops in between has more of the leader's history than it may speak for. Java refuses to start then.
 ///
 /// # Errors
 /// The first thing that does not fit.
@@ -117,6 +119,8 @@ pub fn check(found: FoundEpochs, last_zxid: Zxid) -> Result<Epochs, EpochError> 
                 current = temporary;
                 write_current = true;
             }
+            // It stopped while a leader of an epoch that it had promised to brought it up to date.
+            Some(_) | None if found.accepted.is_some_and(|accepted| accepted >= of_data) => {}
             Some(_) | None => return Err(EpochError::CurrentBehindData { current, last_zxid }),
         }
     }
@@ -162,13 +166,14 @@ mod tests {
     fn check_one(found: FoundEpochs, epoch: u32) {
         match check(found, Zxid::new(epoch, 7)) {
             Ok(epochs) => {
-                assert!(epochs.current >= i64::from(epoch));
+                assert!(epochs.current >= i64::from(epoch) || found.accepted >= Some(i64::from(epoch)));
                 assert!(epochs.accepted >= epochs.current);
                 assert_eq!(epochs.write_accepted, found.accepted.is_none());
                 assert_eq!(epochs.write_current, found.current != Some(epochs.current));
             }
             Err(EpochError::CurrentBehindData { current, .. }) => {
                 assert!(current < i64::from(epoch));
+                assert!(found.accepted < Some(i64::from(epoch)));
                 assert_eq!(found.current, Some(current));
                 assert!(found.current_temporary.is_none_or(|temporary| temporary < i64::from(epoch)));
             }
@@ -182,7 +187,7 @@ mod tests {
     #[test]
     fn disk_epochs_check_names_both_numbers() {
         let error = check(
-            FoundEpochs { accepted: Some(3), current: Some(1), ..FoundEpochs::default() },
+            FoundEpochs { accepted: Some(1), current: Some(1), ..FoundEpochs::default() },
             Zxid::new(2, 5),
         );
         let text = error.expect_err("the data is newer").to_string();

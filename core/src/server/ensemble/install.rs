@@ -98,6 +98,8 @@ impl Server {
         if self.snapshot.take().is_some() {
             self.tree.end_snapshot();
             self.snapshotter.abandon();
+        } else if self.unfinished_snapshot.take().is_some() {
+            self.snapshotter.abandon();
         }
         if let Some(ensemble) = self.ensemble.as_deref_mut() {
             match &ensemble.work {

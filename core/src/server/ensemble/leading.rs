@@ -407,8 +407,9 @@ impl Server {
         {
             *sync = Waiting::Read { frame: frame.clone(), received: *received };
             self.waiting_reads += 1;
+            conn.syncing = false;
             self.answer_waiting_reads(&mut conn);
-            self.list_for_sending(&mut conn);
+            self.take_frames(&mut conn);
         }
         self.conns.put_back(conn);
     }

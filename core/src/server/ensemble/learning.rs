@@ -238,6 +238,7 @@ impl Server {
     /// A client wants to see everything that was written before it asked: only the leader knows what that is.
     pub(in crate::server) fn on_sync(&mut self, conn: &mut Conn, cxid: i32, frame: &Bytes) {
         let frame = Bytes::copy_from_slice(frame);
+        conn.syncing = true;
         conn.waiting.push_back(Waiting::Sync { frame, received: self.now.mono });
         let (session, id) = (conn.session, conn.id);
         match self.learning() {
