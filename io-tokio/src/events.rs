@@ -10,6 +10,7 @@ pub(crate) fn log_notice(notice: &Notice) {
             tracing::error!("{notice}");
         }
         Notice::BatchCut { .. }
+        | Notice::BehindEnsemble { .. }
         | Notice::Harmless { .. }
         | Notice::LogTailCut { .. }
         | Notice::Rewound { .. }

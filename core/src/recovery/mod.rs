@@ -72,8 +72,8 @@ pub struct Recovered {
     pub history_base: Zxid,
     /// What the epoch files say, which is on the disk by now; only at the start of a member of an ensemble.
     pub epochs: Option<Epochs>,
-    /// There was nothing on the disk of a member of an ensemble, and nothing says that this is right: it may have lost
-    /// what it once acknowledged. Nothing was begun; until a leader has brought it up it must not vote, and calls its
+    /// There was nothing on the disk of a member of an ensemble, and nothing says that this is right; or its newest
+    /// snapshot is damaged: it may have lost what it once acknowledged. Nothing was begun; until a leader has brought it up it must not vote, and calls its
     /// last transaction [`Zxid::UNKNOWN`] (PARITY `disk.load.empty`).
     pub unsynced: bool,
     /// The files there are now.
@@ -433,17 +433,17 @@ impl Recovery {
     ) -> Result<(), RecoveryError> {
         let Database { mut tree, sessions, last_zxid, mut report, .. } = database;
         let empty = from_nothing && replay.txns == 0;
-        let unsynced = empty && !self.may_begin;
-        if unsynced && self.config.ensemble.is_none() {
+        if empty && !self.may_begin && self.config.ensemble.is_none() {
             return Err(RecoveryError::Empty);
         }
-        let fresh = empty && !unsynced;
+        let fresh = empty && self.may_begin;
         let mut remove: Vec<FileName> = Vec::new();
         for file in self.inventory.temporaries() {
             report.push(Notice::TemporaryRemoved { file: file.clone() });
             remove.push(file.clone());
         }
-        self.judge_unusable(last_zxid, &mut remove, &mut report)?;
+        let behind = self.judge_unusable(last_zxid, &mut remove, &mut report)?;
+        let unsynced = behind || empty && !self.may_begin;
         let epochs = self.epochs.check(last_zxid)?;
         // A process that was killed may have left records that only the operating system's memory holds. They are
         // about to be served, so they are made durable first: cutting nothing off syncs the file.
@@ -485,16 +485,21 @@ impl Recovery {
         Ok(())
     }
 
-    /// What it means that snapshots could not be used, now that it is known how far the others and the log go.
+    /// What it means that snapshots could not be used, now that it is known how far the others and the log go. Whether
+    /// there was more than there is now, and the others of the ensemble have it.
     fn judge_unusable(
         &self,
         last_zxid: Zxid,
         remove: &mut Vec<FileName>,
         report: &mut Vec<Notice>,
-    ) -> Result<(), RecoveryError> {
+    ) -> Result<bool, RecoveryError> {
         let Some((newest, _)) = self.unusable.first().filter(|(newest, _)| newest.zxid > last_zxid) else {
-            return Ok(());
+            return Ok(false);
         };
+        if self.config.ensemble.is_some() && self.target.is_none() {
+            report.push(Notice::BehindEnsemble { snapshot: newest.file.clone(), last_zxid });
+            return Ok(true);
+        }
         if !self.config.accept_data_loss || self.target.is_some() {
             let (snapshot, zxid) = (newest.file.clone(), newest.zxid);
             return Err(RecoveryError::BehindSnapshot { snapshot, zxid, last_zxid });
@@ -503,7 +508,7 @@ impl Recovery {
         // From here on other transactions get these zxids.
         let ahead = self.inventory.snapshots().iter().filter(|snapshot| snapshot.zxid > last_zxid);
         remove.extend(ahead.map(|snapshot| snapshot.file.clone()));
-        Ok(())
+        Ok(false)
     }
 
     fn repair(&mut self, ops: VecDeque<Repair>, recovered: Box<Recovered>) {

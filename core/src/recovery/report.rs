@@ -43,6 +43,14 @@ pub enum Notice {
         /// The last transaction there is.
         last_zxid: Zxid,
     },
+    /// The newest snapshot of a member of an ensemble cannot be used, and the log does not reach so far: until a leader
+    /// has brought it up, it does not vote.
+    BehindEnsemble {
+        /// The newest of them.
+        snapshot: FileName,
+        /// The last transaction there is.
+        last_zxid: Zxid,
+    },
     /// The tree's digest is not the one that was logged.
     DigestMismatch {
         /// Behind which transaction it was first seen.
@@ -297,6 +305,11 @@ impl fmt::Display for Notice {
             Self::DataMissing { snapshot, last_zxid } => write!(
                 f,
                 "DATA LOSS ACCEPTED: {snapshot} cannot be read; going on at {last_zxid} without what it held"
+            ),
+            Self::BehindEnsemble { snapshot, last_zxid } => write!(
+                f,
+                "{snapshot} cannot be read; going on at {last_zxid}, without a vote until a leader has sent what is \
+                 missing"
             ),
             Self::DigestMismatch { zxid, expected, found } => write!(
                 f,

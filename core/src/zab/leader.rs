@@ -406,6 +406,7 @@ impl Leader {
             return;
         }
         self.phase = Phase::History;
+        self.init_deadline = now + self.init_time;
         self.last_proposed = beginning(self.epoch);
         for link in self.in_stage(Stage::Promised) {
             self.begin_sync(link);
@@ -428,6 +429,10 @@ impl Leader {
             && learner.stage < Stage::Following
         {
             learner.heard(now, self.init_time, self.sync_time);
+            // As long as somebody who counts comes closer, a quorum may still be on its way.
+            if learner.voter && self.phase == Phase::History {
+                self.init_deadline = now + self.init_time;
+            }
         }
     }
 
@@ -650,9 +655,11 @@ impl Leader {
     fn ping(&mut self) {
         let round = self.round - u64::from(self.ping_wanted);
         for (&link, learner) in &mut self.learners {
-            // Before UPTODATE, ZooKeeper's learners answer none.
+            // Before UPTODATE learners answer none. But they hear that their leader is there, and wait for the others.
             if learner.stage == Stage::Following {
                 learner.pings.push_back(round);
+            }
+            if learner.is_told() {
                 let message = Message::Ping { zxid: self.last_proposed, touched: None };
                 self.outputs.push_back(LeaderOutput::Send { link, message });
             }
