@@ -230,6 +230,11 @@ impl Leader {
         following.filter_map(|(&link, learner)| Some((link, learner.server?)))
     }
 
+    /// Who is at the other end of a link, if it has said so.
+    pub fn server_on(&self, link: LinkId) -> Option<ServerId> {
+        self.learners.get(&link)?.server
+    }
+
     /// How many learners are connected, whatever they have come to.
     pub fn learner_count(&self) -> usize {
         self.learners.len()

@@ -1,7 +1,7 @@
 //! Leading, carried out: what the leader wants done, and what its learners ask for.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -36,6 +36,8 @@ pub(super) struct Leading {
     pub(super) leader: Leader,
     /// Learners that are being brought up to date by more than what is in memory.
     pub(super) transfers: BTreeMap<LinkId, Transfer>,
+    /// Servers that were sent what memory no longer reaches back to: a snapshot is the way.
+    pub(super) snapshot_next: BTreeSet<ServerId>,
     /// Syncs that were asked for, oldest first.
     syncs: VecDeque<Sync>,
     /// The newest confirmation that a quorum follows.
@@ -85,6 +87,7 @@ impl Server {
         let leading = Leading {
             leader,
             transfers: BTreeMap::new(),
+            snapshot_next: BTreeSet::new(),
             syncs: VecDeque::new(),
             confirmed: 0,
             proposal_sizes: ProposalSizes::default(),

@@ -433,9 +433,10 @@ impl Server {
         let outbox_max =
             self.config.ensemble.as_ref().map_or(usize::MAX, |ensemble| ensemble.link_outbox_bytes);
         let mut slow: VecDeque<LinkId> = VecDeque::new();
-        while let Some((link, bytes, unsent)) = ensemble.peers.poll_send() {
+        while let Some((link, bytes, untaken)) = ensemble.peers.poll_send() {
             self.actions.push_back(Action::SendLink { link, bytes });
-            if unsent > outbox_max {
+            // However much comes at once, it is only too much for who has not taken what came before.
+            if untaken > outbox_max {
                 slow.push_back(link);
             }
         }

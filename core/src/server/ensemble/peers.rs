@@ -121,13 +121,14 @@ impl PeerLinks {
         self.links.get(&link).map_or(0, |link| link.unsent + link.outbox.len())
     }
 
-    /// What is to be sent on the next link, and how much is unsent on it then.
+    /// What is to be sent on the next link, and how much of what was sent before is not taken.
     pub(super) fn poll_send(&mut self) -> Option<(LinkId, Bytes, usize)> {
         let link = self.to_send.pop_first()?;
         let entry = self.links.get_mut(&link).expect("only links that stand are listed");
         let bytes = Bytes::from(mem::take(&mut entry.outbox));
+        let untaken = entry.unsent;
         entry.unsent += bytes.len();
-        Some((link, bytes, entry.unsent))
+        Some((link, bytes, untaken))
     }
 
     /// The operating system took bytes. Whether the link is known.

@@ -1,7 +1,7 @@
 //! A learner is brought up to date, as fast as it takes what it is sent.
 //!
-//! What is in memory goes at once. What has to be read from the log, or encoded from the tree, goes in pieces, for as
-//! long as little enough waits on the link; so a slow learner costs neither memory nor time. Snapshots are made of the
+//! What is in memory, what has to be read from the log, and what is encoded from the tree goes in pieces, for as long as
+//! little enough waits on the link; so a slow learner costs neither memory nor time. Snapshots are made of the
 //! tree as it is when they begin, while writes go on, one at a time: the next learner waits for its turn. A snapshot for
 //! a learner and one for the disk do not run at the same time either.
 
@@ -10,6 +10,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use super::leading::Leading;
+use super::peers::PeerLinks;
 use super::{Ensemble, Role};
 use crate::config::Config;
 use crate::recovery::{LogReader, LogStart, LogStep};
@@ -33,6 +34,11 @@ pub(super) enum Transfer {
         sent: Zxid,
         started: bool,
     },
+    /// From memory.
+    Memory {
+        /// The last transaction that was sent, or that the learner has.
+        sent: Zxid,
+    },
     /// By a snapshot, whose turn has come.
     Snapshot { zxid: Zxid, encoder: Encoder },
     /// By a snapshot, whose turn has not come.
@@ -43,10 +49,11 @@ impl Server {
     pub(super) fn begin_transfer(&mut self, link: LinkId, last_zxid: Zxid) {
         let force = self.config.ensemble.as_ref().is_some_and(|ensemble| ensemble.force_snapshot_sync);
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
-        let Ensemble { role: Role::Leading(leading), tail, peers, config_text, history_base, .. } = ensemble
-        else {
+        let Ensemble { role: Role::Leading(leading), tail, peers, history_base, .. } = ensemble else {
             return;
         };
+        let server = leading.leader.server_on(link);
+        let force = force || server.is_some_and(|server| leading.snapshot_next.remove(&server));
         let mut choice = choose(last_zxid, tail, *history_base, force);
         if let Sync::Log { after } = choice
             && !is_log_worth_it(&self.config, &self.inventory, after)
@@ -57,11 +64,14 @@ impl Server {
             Sync::Diff { after } => {
                 let zxid = if after == tail.committed() { after } else { tail.committed() };
                 peers.send(link, &Message::Diff { zxid });
-                leading.leader.on_caught_up(link, after, tail, config_text);
+                leading.transfers.insert(link, Transfer::Memory { sent: after });
+                self.continue_transfer(link);
             }
             Sync::Trunc { to } => {
                 peers.send(link, &Message::Trunc { zxid: to });
-                leading.leader.on_caught_up(link, to, tail, config_text);
+                leading.leader.on_sent(link, to);
+                leading.transfers.insert(link, Transfer::Memory { sent: to });
+                self.continue_transfer(link);
             }
             Sync::Log { after } => self.begin_log_transfer(link, after),
             Sync::Snap => {
@@ -87,7 +97,7 @@ impl Server {
         match leading.transfers.remove(&link) {
             Some(Transfer::Snapshot { .. }) => self.tree.end_snapshot(),
             Some(Transfer::Log { reader, .. }) => stale.extend(reader.in_flight()),
-            Some(Transfer::Waiting) | None => {}
+            Some(Transfer::Memory { .. } | Transfer::Waiting) | None => {}
         }
     }
 
@@ -178,13 +188,31 @@ impl Server {
 
     fn continue_transfer(&mut self, link: LinkId) {
         let chunk_bytes = self.config.snapshot_chunk_bytes;
-        while let Some(Ensemble { role: Role::Leading(leading), peers, .. }) = self.ensemble.as_deref_mut() {
-            if peers.owed(link) > WINDOW_BYTES {
+        let limit = self.config.ensemble.as_ref().map_or(usize::MAX, |ensemble| ensemble.link_outbox_bytes);
+        let window = WINDOW_BYTES.min(limit / 4);
+        while let Some(Ensemble { role: Role::Leading(leading), peers, tail, config_text, .. }) =
+            self.ensemble.as_deref_mut()
+        {
+            if peers.owed(link) > window {
                 return;
             }
-            let Leading { leader, transfers, .. } = &mut **leading;
+            let Leading { leader, transfers, snapshot_next, .. } = &mut **leading;
             let over = match transfers.get_mut(&link) {
                 None | Some(Transfer::Waiting) => return,
+                Some(Transfer::Memory { sent }) if *sent < tail.base() => Over::Broken,
+                Some(Transfer::Memory { sent }) => match tail.behind(*sent).next() {
+                    Some((zxid, txn)) if *zxid <= tail.committed() => {
+                        send_committed(peers, link, *zxid, txn);
+                        *sent = *zxid;
+                        leader.on_sent(link, *zxid);
+                        Over::Not
+                    }
+                    Some(_) | None => {
+                        let sent = *sent;
+                        transfers.remove(&link);
+                        return leader.on_caught_up(link, sent, tail, config_text);
+                    }
+                },
                 Some(Transfer::Snapshot { zxid, encoder }) => {
                     let tree = &mut self.tree;
                     let mut more = true;
@@ -202,10 +230,7 @@ impl Server {
                     Ok(LogStep::Blocked) => return,
                     Ok(LogStep::End) => Over::Sent(*sent),
                     Ok(LogStep::Record { zxid, payload }) => {
-                        peers.write(link, |out| {
-                            quorum::proposal(out, zxid, &payload);
-                            quorum::encode(&Message::Commit { zxid }, out);
-                        });
+                        send_committed(peers, link, zxid, &payload);
                         *sent = zxid;
                         leader.on_sent(link, zxid);
                         Over::Not
@@ -223,28 +248,24 @@ impl Server {
             };
             match over {
                 Over::Not => {}
-                Over::Broken => return leader.hang_up(link, HangupReason::RoleOver),
+                // Not even memory reaches back to what it has now; trying the same again would not help.
+                Over::Broken => {
+                    snapshot_next.extend(leader.server_on(link));
+                    return leader.hang_up(link, HangupReason::SlowReader);
+                }
                 Over::Refused => {
                     transfers.insert(link, Transfer::Waiting);
                     return self.begin_snapshot_transfer(link);
                 }
-                Over::Sent(zxid) => return self.end_transfer(link, zxid),
+                // What comes behind that is in memory.
+                Over::Sent(zxid) => {
+                    self.forget_transfer(link);
+                    if let Some(Ensemble { role: Role::Leading(leading), .. }) = self.ensemble.as_deref_mut()
+                    {
+                        leading.transfers.insert(link, Transfer::Memory { sent: zxid });
+                    }
+                }
             }
-        }
-    }
-
-    /// Everything up to `zxid` was sent; the rest is in memory, or the learner was so slow that it is not any more.
-    fn end_transfer(&mut self, link: LinkId, zxid: Zxid) {
-        self.forget_transfer(link);
-        let Some(Ensemble { role: Role::Leading(leading), tail, config_text, .. }) =
-            self.ensemble.as_deref_mut()
-        else {
-            return;
-        };
-        if zxid < tail.base() {
-            leading.leader.hang_up(link, HangupReason::SlowReader);
-        } else {
-            leading.leader.on_caught_up(link, zxid, tail, config_text);
         }
     }
 
@@ -283,6 +304,14 @@ fn is_log_worth_it(config: &Config, inventory: &Inventory, after: Zxid) -> bool 
     log_bytes.saturating_mul(1000) <= snapshot_bytes.saturating_mul(u64::from(permille))
 }
 
+/// A transaction that is final goes with its commit, to observers, too, as ZooKeeper does.
+fn send_committed(peers: &mut PeerLinks, link: LinkId, zxid: Zxid, txn: &[u8]) {
+    peers.write(link, |out| {
+        quorum::proposal(out, zxid, txn);
+        quorum::encode(&Message::Commit { zxid }, out);
+    });
+}
+
 /// What came of a step.
 enum Over {
     Broken,
@@ -294,6 +323,6 @@ enum Over {
 fn readers(transfers: &mut BTreeMap<LinkId, Transfer>) -> impl Iterator<Item = (LinkId, &mut LogReader)> {
     transfers.iter_mut().filter_map(|(&link, transfer)| match transfer {
         Transfer::Log { reader, .. } => Some((link, &mut **reader)),
-        Transfer::Snapshot { .. } | Transfer::Waiting => None,
+        Transfer::Memory { .. } | Transfer::Snapshot { .. } | Transfer::Waiting => None,
     })
 }
