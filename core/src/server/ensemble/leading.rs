@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::promises::Promise;
 use super::report::ProposalSizes;
-use super::transfer::Transfer;
+use super::transfer::{SnapshotSend, Transfer};
 use super::{Ensemble, Role};
 use crate::conn::Waiting;
 use crate::pipeline::prep::{Origin, Prep};
@@ -36,6 +36,8 @@ pub(super) struct Leading {
     pub(super) leader: Leader,
     /// Learners that are being brought up to date by more than what is in memory.
     pub(super) transfers: BTreeMap<LinkId, Transfer>,
+    /// The snapshot that is on its way to those who wait for one.
+    pub(super) snapshot: Option<SnapshotSend>,
     /// Servers that were sent what memory no longer reaches back to: a snapshot is the way.
     pub(super) snapshot_next: BTreeSet<ServerId>,
     /// Syncs that were asked for, oldest first.
@@ -87,6 +89,7 @@ impl Server {
         let leading = Leading {
             leader,
             transfers: BTreeMap::new(),
+            snapshot: None,
             snapshot_next: BTreeSet::new(),
             syncs: VecDeque::new(),
             confirmed: 0,

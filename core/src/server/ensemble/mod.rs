@@ -233,7 +233,10 @@ impl Server {
             return;
         }
         match &mut ensemble.role {
-            Role::Leading(leading) => leading.leader.on_link_down(link),
+            Role::Leading(leading) => {
+                leading.leader.on_link_down(link);
+                self.forget_transfer(link);
+            }
             Role::Learning(learning) => learning.learner.on_link_down(link),
             Role::Looking | Role::Settling => {}
         }

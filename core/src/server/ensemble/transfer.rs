@@ -1,9 +1,9 @@
 //! A learner is brought up to date, as fast as it takes what it is sent.
 //!
 //! What is in memory, what has to be read from the log, and what is encoded from the tree goes in pieces, for as long as
-//! little enough waits on the link; so a slow learner costs neither memory nor time. Snapshots are made of the
-//! tree as it is when they begin, while writes go on, one at a time: the next learner waits for its turn. A snapshot for
-//! a learner and one for the disk do not run at the same time either.
+//! little enough waits on the link; so a slow learner costs neither memory nor time. A snapshot is made of the
+//! tree as it is when it begins, while writes go on, one at a time: all learners that wait for one get the same, in step,
+//! and who comes later waits for the next. A snapshot for learners and one for the disk do not run at the same time.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -39,10 +39,18 @@ pub(super) enum Transfer {
         /// The last transaction that was sent, or that the learner has.
         sent: Zxid,
     },
-    /// By a snapshot, whose turn has come.
-    Snapshot { zxid: Zxid, encoder: Encoder },
-    /// By a snapshot, whose turn has not come.
+    /// By the snapshot under way.
+    Snapshot,
+    /// By the next snapshot.
     Waiting,
+}
+
+/// A snapshot on its way to learners.
+#[derive(Debug)]
+pub(super) struct SnapshotSend {
+    /// Its last transaction.
+    zxid: Zxid,
+    encoder: Encoder,
 }
 
 impl Server {
@@ -94,10 +102,28 @@ impl Server {
         let Some(Ensemble { role: Role::Leading(leading), stale, .. }) = self.ensemble.as_deref_mut() else {
             return;
         };
-        match leading.transfers.remove(&link) {
-            Some(Transfer::Snapshot { .. }) => self.tree.end_snapshot(),
-            Some(Transfer::Log { reader, .. }) => stale.extend(reader.in_flight()),
-            Some(Transfer::Memory { .. } | Transfer::Waiting) | None => {}
+        if let Some(Transfer::Log { reader, .. }) = leading.transfers.remove(&link) {
+            stale.extend(reader.in_flight());
+        }
+        let wanted = leading.transfers.values().any(|transfer| matches!(transfer, Transfer::Snapshot));
+        if !wanted && leading.snapshot.take().is_some() {
+            self.tree.end_snapshot();
+        }
+    }
+
+    /// All transfers end with the leadership.
+    pub(super) fn forget_transfers(&mut self) {
+        for link in self.transferring() {
+            self.forget_transfer(link);
+        }
+    }
+
+    fn transferring(&self) -> Vec<LinkId> {
+        match self.ensemble.as_deref() {
+            Some(Ensemble { role: Role::Leading(leading), .. }) => {
+                leading.transfers.keys().copied().collect()
+            }
+            _ => Vec::new(),
         }
     }
 
@@ -114,82 +140,107 @@ impl Server {
         }
     }
 
-    /// All transfers end with the leadership.
-    pub(super) fn forget_transfers(&mut self) {
-        let links: Vec<LinkId> = match self.ensemble.as_deref() {
-            Some(Ensemble { role: Role::Leading(leading), .. }) => {
-                leading.transfers.keys().copied().collect()
-            }
-            _ => return,
-        };
-        for link in links {
-            self.forget_transfer(link);
-        }
-    }
-
-    /// Whether the tree is being walked for a learner.
+    /// Whether the tree is being walked for learners.
     pub(in crate::server) fn is_sending_snapshot(&self) -> bool {
         match self.ensemble.as_deref() {
-            Some(Ensemble { role: Role::Leading(leading), .. }) => {
-                leading.transfers.values().any(|transfer| matches!(transfer, Transfer::Snapshot { .. }))
-            }
+            Some(Ensemble { role: Role::Leading(leading), .. }) => leading.snapshot.is_some(),
             _ => false,
         }
     }
 
     /// Sends what learners have room for.
     pub(super) fn continue_transfers(&mut self) {
-        let links: Vec<LinkId> = match self.ensemble.as_deref() {
-            Some(Ensemble { role: Role::Leading(leading), .. }) => {
-                leading.transfers.keys().copied().collect()
-            }
-            _ => return,
-        };
-        for link in links {
-            self.begin_snapshot_transfer(link);
+        self.begin_snapshot_send();
+        self.continue_snapshot_send();
+        for link in self.transferring() {
             self.continue_transfer(link);
         }
     }
 
-    /// The learner's turn for a snapshot has come, if nobody else walks the tree.
-    fn begin_snapshot_transfer(&mut self, link: LinkId) {
+    /// A snapshot for all who wait for one, if nobody else walks the tree.
+    fn begin_snapshot_send(&mut self) {
         if self.snapshot.is_some() || self.is_sending_snapshot() {
             return;
         }
         let Some(Ensemble { role: Role::Leading(leading), peers, .. }) = self.ensemble.as_deref_mut() else {
             return;
         };
-        if !matches!(leading.transfers.get(&link), Some(Transfer::Waiting)) {
+        let waiting =
+            leading.transfers.iter_mut().filter(|(_, transfer)| matches!(transfer, Transfer::Waiting));
+        let mut links = Vec::new();
+        for (&link, transfer) in waiting {
+            *transfer = Transfer::Snapshot;
+            links.push(link);
+        }
+        if links.is_empty() {
             return;
         }
         let zxid = self.tree.begin_snapshot().zxid;
-        peers.send(link, &Message::Snap { zxid });
-        let (sessions, tree) = (&self.sessions, &self.tree);
-        let mut encoder = None;
-        peers.write(link, |out| {
-            let mut begun = Encoder::begin_stream(out, sessions.timeouts().count());
-            for (session, timeout_ms) in sessions.timeouts() {
-                begun.session(out, session, timeout_ms);
+        let mut head = Vec::new();
+        let mut encoder = Encoder::begin_stream(&mut head, self.sessions.timeouts().count());
+        for (session, timeout_ms) in self.sessions.timeouts() {
+            encoder.session(&mut head, session, timeout_ms);
+        }
+        encoder.begin_acls(&mut head, self.tree.acl_entries().count());
+        for (id, acl) in self.tree.acl_entries() {
+            encoder.acl(&mut head, id, acl.entries());
+        }
+        for link in links {
+            peers.send(link, &Message::Snap { zxid });
+            peers.write(link, |out| out.extend_from_slice(&head));
+            // What commits from here on is kept for the learner.
+            leading.leader.on_sent(link, zxid);
+        }
+        leading.snapshot = Some(SnapshotSend { zxid, encoder });
+    }
+
+    /// Encodes pieces of the snapshot for as long as every learner that gets it has room.
+    fn continue_snapshot_send(&mut self) {
+        let chunk_bytes = self.config.snapshot_chunk_bytes;
+        let window = self.link_window();
+        loop {
+            let Some(Ensemble { role: Role::Leading(leading), peers, .. }) = self.ensemble.as_deref_mut()
+            else {
+                return;
+            };
+            let Leading { transfers, snapshot, .. } = &mut **leading;
+            let Some(SnapshotSend { zxid, encoder }) = snapshot else { return };
+            let getting = transfers.iter_mut().filter(|(_, transfer)| matches!(transfer, Transfer::Snapshot));
+            let mut getting: Vec<(LinkId, &mut Transfer)> =
+                getting.map(|(&link, transfer)| (link, transfer)).collect();
+            if getting.iter().any(|(link, _)| peers.owed(*link) > window) {
+                return;
             }
-            begun.begin_acls(out, tree.acl_entries().count());
-            for (id, acl) in tree.acl_entries() {
-                begun.acl(out, id, acl.entries());
+            let mut chunk = Vec::with_capacity(chunk_bytes + chunk_bytes / 8);
+            let more = self.tree.snapshot_chunk(chunk_bytes, &mut |node| {
+                encoder.node(&mut chunk, node.path, node.data, node.acl_id, &node.stat);
+            });
+            if !more {
+                encoder.end_nodes(&mut chunk);
             }
-            encoder = Some(begun);
-        });
-        // What commits from here on is kept for the learner.
-        leading.leader.on_sent(link, zxid);
-        let transfer = encoder.map(|encoder| Transfer::Snapshot { zxid, encoder });
-        match transfer {
-            Some(transfer) => drop(leading.transfers.insert(link, transfer)),
-            None => self.tree.end_snapshot(),
+            for (link, transfer) in &mut getting {
+                peers.write(*link, |out| out.extend_from_slice(&chunk));
+                if !more {
+                    // What comes behind it is in memory.
+                    **transfer = Transfer::Memory { sent: *zxid };
+                }
+            }
+            if !more {
+                *snapshot = None;
+                self.tree.end_snapshot();
+                return;
+            }
         }
     }
 
-    fn continue_transfer(&mut self, link: LinkId) {
-        let chunk_bytes = self.config.snapshot_chunk_bytes;
+    /// Bytes that may wait on a link before more is read or encoded for it.
+    fn link_window(&self) -> usize {
         let limit = self.config.ensemble.as_ref().map_or(usize::MAX, |ensemble| ensemble.link_outbox_bytes);
-        let window = WINDOW_BYTES.min(limit / 4);
+        WINDOW_BYTES.min(limit / 4)
+    }
+
+    fn continue_transfer(&mut self, link: LinkId) {
+        let window = self.link_window();
         while let Some(Ensemble { role: Role::Leading(leading), peers, tail, config_text, .. }) =
             self.ensemble.as_deref_mut()
         {
@@ -198,7 +249,7 @@ impl Server {
             }
             let Leading { leader, transfers, snapshot_next, .. } = &mut **leading;
             let over = match transfers.get_mut(&link) {
-                None | Some(Transfer::Waiting) => return,
+                None | Some(Transfer::Snapshot | Transfer::Waiting) => return,
                 Some(Transfer::Memory { sent }) if *sent < tail.base() => Over::Broken,
                 Some(Transfer::Memory { sent }) => match tail.behind(*sent).next() {
                     Some((zxid, txn)) if *zxid <= tail.committed() => {
@@ -213,19 +264,6 @@ impl Server {
                         return leader.on_caught_up(link, sent, tail, config_text);
                     }
                 },
-                Some(Transfer::Snapshot { zxid, encoder }) => {
-                    let tree = &mut self.tree;
-                    let mut more = true;
-                    peers.write(link, |out| {
-                        more = tree.snapshot_chunk(chunk_bytes, &mut |node| {
-                            encoder.node(out, node.path, node.data, node.acl_id, &node.stat);
-                        });
-                        if !more {
-                            encoder.end_nodes(out);
-                        }
-                    });
-                    if more { Over::Not } else { Over::Sent(*zxid) }
-                }
                 Some(Transfer::Log { reader, sent, started }) => match reader.step() {
                     Ok(LogStep::Blocked) => return,
                     Ok(LogStep::End) => Over::Sent(*sent),
@@ -255,7 +293,7 @@ impl Server {
                 }
                 Over::Refused => {
                     transfers.insert(link, Transfer::Waiting);
-                    return self.begin_snapshot_transfer(link);
+                    return self.continue_transfers();
                 }
                 // What comes behind that is in memory.
                 Over::Sent(zxid) => {
@@ -323,6 +361,6 @@ enum Over {
 fn readers(transfers: &mut BTreeMap<LinkId, Transfer>) -> impl Iterator<Item = (LinkId, &mut LogReader)> {
     transfers.iter_mut().filter_map(|(&link, transfer)| match transfer {
         Transfer::Log { reader, .. } => Some((link, &mut **reader)),
-        Transfer::Memory { .. } | Transfer::Snapshot { .. } | Transfer::Waiting => None,
+        Transfer::Memory { .. } | Transfer::Snapshot | Transfer::Waiting => None,
     })
 }
