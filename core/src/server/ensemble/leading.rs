@@ -16,6 +16,7 @@ use crate::pipeline::prep::{Origin, Prep};
 use crate::server::requests::{Decided, is_write};
 use crate::server::{Action, Event, HangupReason, Role as RoleName, Server};
 use crate::session::Owner;
+use crate::time::Instant;
 use crate::tree::Hint;
 use crate::types::{
     ConnId, ErrorCode, Id, LinkId, Message, OpCode, ServerId, SessionId, Txn, TxnDigest, TxnHeader, Zxid,
@@ -36,6 +37,8 @@ pub(super) struct Leading {
     pub(super) leader: Leader,
     /// Learners that are being brought up to date by more than what is in memory.
     pub(super) transfers: BTreeMap<LinkId, Transfer>,
+    /// When the next snapshot is sent, to all who wait for one by then.
+    pub(super) snapshot_due: Option<Instant>,
     /// The snapshot that is on its way to those who wait for one.
     pub(super) snapshot: Option<SnapshotSend>,
     /// Servers that were sent what memory no longer reaches back to: a snapshot is the way.
@@ -89,6 +92,7 @@ impl Server {
         let leading = Leading {
             leader,
             transfers: BTreeMap::new(),
+            snapshot_due: None,
             snapshot: None,
             snapshot_next: BTreeSet::new(),
             syncs: VecDeque::new(),

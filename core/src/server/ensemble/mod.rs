@@ -260,7 +260,11 @@ impl Server {
     pub(super) fn ensemble_timeout(&self) -> Option<Instant> {
         let ensemble = self.ensemble.as_deref()?;
         let role = match &ensemble.role {
-            Role::Leading(leading) => leading.leader.poll_timeout(),
+            // A snapshot that is due and not begun waits for the tree, not for the time.
+            Role::Leading(leading) => {
+                let due = leading.snapshot_due.filter(|&due| due > self.now.mono);
+                [leading.leader.poll_timeout(), due].into_iter().flatten().min()
+            }
             Role::Learning(learning) => learning.learner.poll_timeout(),
             Role::Looking => ensemble.election.poll_timeout(),
             Role::Settling => None,

@@ -8,6 +8,7 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::leading::Leading;
 use super::peers::PeerLinks;
@@ -23,6 +24,9 @@ use crate::zab::sync::{Sync, choose};
 
 /// Bytes that wait on a link before more is read or encoded for it.
 const WINDOW_BYTES: usize = 1 << 20;
+
+/// How long the first learner that needs a snapshot waits for others: those of a new epoch come one after the other.
+const GATHERING: Duration = Duration::from_millis(100);
 
 /// How a learner is brought up to date.
 #[derive(Debug)]
@@ -82,10 +86,7 @@ impl Server {
                 self.continue_transfer(link);
             }
             Sync::Log { after } => self.begin_log_transfer(link, after),
-            Sync::Snap => {
-                leading.transfers.insert(link, Transfer::Waiting);
-                self.continue_transfers();
-            }
+            Sync::Snap => self.wait_for_snapshot(link),
         }
     }
 
@@ -129,13 +130,13 @@ impl Server {
 
     /// Somebody may have waited for the tree to be free.
     pub(super) fn continue_waiting_transfers(&mut self) {
-        let waiting = match self.ensemble.as_deref() {
+        let due = match self.ensemble.as_deref() {
             Some(Ensemble { role: Role::Leading(leading), .. }) => {
-                leading.transfers.values().any(|transfer| matches!(transfer, Transfer::Waiting))
+                leading.snapshot_due.is_some_and(|due| due <= self.now.mono)
             }
             _ => false,
         };
-        if waiting && self.snapshot.is_none() && !self.is_sending_snapshot() {
+        if due && self.snapshot.is_none() && !self.is_sending_snapshot() {
             self.continue_transfers();
         }
     }
@@ -157,7 +158,15 @@ impl Server {
         }
     }
 
-    /// A snapshot for all who wait for one, if nobody else walks the tree.
+    fn wait_for_snapshot(&mut self, link: LinkId) {
+        let due = self.now.mono + GATHERING.min(self.config.tick_time / 2);
+        if let Some(Ensemble { role: Role::Leading(leading), .. }) = self.ensemble.as_deref_mut() {
+            leading.transfers.insert(link, Transfer::Waiting);
+            leading.snapshot_due.get_or_insert(due);
+        }
+    }
+
+    /// A snapshot for all who wait for one, if it is time and nobody else walks the tree.
     fn begin_snapshot_send(&mut self) {
         if self.snapshot.is_some() || self.is_sending_snapshot() {
             return;
@@ -165,6 +174,9 @@ impl Server {
         let Some(Ensemble { role: Role::Leading(leading), peers, .. }) = self.ensemble.as_deref_mut() else {
             return;
         };
+        if leading.snapshot_due.take_if(|due| *due <= self.now.mono).is_none() {
+            return;
+        }
         let waiting =
             leading.transfers.iter_mut().filter(|(_, transfer)| matches!(transfer, Transfer::Waiting));
         let mut links = Vec::new();
@@ -292,8 +304,7 @@ impl Server {
                     return leader.hang_up(link, HangupReason::SlowReader);
                 }
                 Over::Refused => {
-                    transfers.insert(link, Transfer::Waiting);
-                    return self.continue_transfers();
+                    return self.wait_for_snapshot(link);
                 }
                 // What comes behind that is in memory.
                 Over::Sent(zxid) => {
