@@ -19,7 +19,7 @@ from .ports import free_port
 KINDS = ("zabra", "java38", "java39")
 # Password "test", the one kazoo's suite uses.
 SUPER_DIGEST = "super:D/InIHSb7yEEbrWz8b9l71RjZJU="
-START_SECONDS = 60
+START_SECONDS = 180
 STOP_SECONDS = 30
 
 
@@ -115,7 +115,7 @@ class Server:
                 pass
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{self.kind} does not serve after {START_SECONDS} s:\n{self._log_tail()}")
-            time.sleep(0.02)
+            time.sleep(0.05)
 
     def four_letter(self, word, timeout=10):
         """The answer to a four-letter word."""

@@ -1,0 +1,155 @@
+"""An ensemble of servers of any kinds on loopback, each with files and ports that stay its own."""
+
+import shutil
+import time
+
+from disk import dump
+from harness import places, wire
+from harness.ports import free_ports
+from harness.server import Server
+
+TICK_MS = 500
+INIT_LIMIT, SYNC_LIMIT = 40, 6
+# How long anything may take on a machine that has much else to do.
+PATIENCE_SECONDS = 180
+# What Java (and Zabra) say when a digest from another member is not the one of their own tree.
+_MISMATCH = ("digests are not matching", "digest mismatch")
+# A member writes this node by itself when it starts, so that it has the time of that start.
+_OWN_TIME = "/zookeeper/config"
+
+
+def wait_for(what, condition, seconds=PATIENCE_SECONDS):
+    """Returns the condition's first true value; an error of a connection counts as not yet."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if found := condition():
+                return found
+        except (OSError, wire.Refused) as error:
+            problem = f" (last: {error!r})"
+        else:
+            problem = ""
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {seconds} s{problem}")
+        time.sleep(0.05)
+
+
+class Ensemble:
+    """Members by number. `kinds` maps numbers to kinds; numbers in `observers` do not vote."""
+
+    def __init__(self, kinds, observers=(), config=()):
+        self.folder = places.scratch("ensemble")
+        self.observers = frozenset(observers)
+        ports = iter(free_ports(3 * len(kinds)))
+        addresses, self._client_ports = {}, {}
+        for number in kinds:
+            quorum, election, self._client_ports[number] = next(ports), next(ports), next(ports)
+            role = "observer" if number in self.observers else "participant"
+            addresses[f"server.{number}"] = f"127.0.0.1:{quorum}:{election}:{role}"
+        self._config = {"tickTime": TICK_MS, "initLimit": INIT_LIMIT, "syncLimit": SYNC_LIMIT, **addresses,
+                        **dict(config)}
+        self.members = {number: self._member(number, kind) for number, kind in kinds.items()}
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for member in self.members.values():
+            member.destroy()
+        if not any(member.folder.exists() for member in self.members.values()):
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _member(self, number, kind):
+        config = dict(self._config)
+        if number in self.observers:
+            config["peerType"] = "observer"
+        folder = self.folder / f"{number}"
+        server = Server(kind, config=config, folder=folder, port=self._client_ports[number],
+                        properties=["zookeeper.preAllocSize=64", "znode.container.checkIntervalMs=3600000"])
+        server.data.mkdir(parents=True, exist_ok=True)
+        (server.data / "myid").write_text(f"{number}\n")
+        return server
+
+    def start(self, leader):
+        """Starts everybody. Without histories the highest number leads of those that can elect: so the leader is
+        started with just as many lower ones as it takes, and the others find it there."""
+        voters = [number for number in self.members if number not in self.observers]
+        others = sorted(number for number in voters if number != leader)
+        first = others[:len(voters) // 2]
+        assert all(number < leader for number in first), "the leader-to-be has too low a number"
+        self._start([leader, *first])
+        self._start([number for number in self.members if number not in (leader, *first)])
+        assert self.leader() == leader, f"{self.leader()} leads, not {leader}"
+        return self
+
+    def _start(self, numbers):
+        for number in numbers:
+            self.members[number].launch()
+        for number in numbers:
+            self.members[number].wait_until_serving()
+
+    def replace(self, number, kind):
+        """Another kind of server, not started yet, with the files, ports and number of the one there was."""
+        self.members[number] = self._member(number, kind)
+        return self.members[number]
+
+    def mode(self, number):
+        """What a member says it does: `leader`, `follower`, `observer`, or None while it serves nobody."""
+        member = self.members[number]
+        if not member.alive():
+            return None
+        try:
+            text = member.four_letter("srvr", timeout=2)
+        except OSError:
+            return None
+        return next((line.split()[1] for line in text.splitlines() if line.startswith("Mode:")), None)
+
+    def leader(self, among=None):
+        """The number of the one that leads, once one does."""
+        numbers = list(among or self.members)
+        return wait_for(f"a leader among {numbers}",
+                        lambda: next((number for number in numbers if self.mode(number) == "leader"), None))
+
+    def serving(self, numbers=None):
+        """Waits until these members, or all, serve under one leader."""
+        numbers = list(numbers or self.members)
+        modes = lambda: [self.mode(number) for number in numbers]
+        wait_for(f"{numbers} serve", lambda: (now := modes()) and None not in now and now.count("leader") == 1)
+
+    def port(self, number):
+        """A member's client port."""
+        return self.members[number].port
+
+    def name(self, number):
+        """A member, for messages."""
+        return f"server {number} ({self.members[number].kind})"
+
+    def dump(self, number):
+        """All that a member's clients see, after a sync with the leader."""
+        def synced():
+            with wire.Client(self.port(number)).connect() as client:
+                client.call(wire.SYNC, wire.string("/"))
+                client.close_session()
+            return True
+        wait_for(f"a sync through {self.name(number)}", synced)
+        nodes = wait_for(f"a dump of {self.name(number)}", lambda: dump.dump(self.port(number)))
+        config = nodes[_OWN_TIME]
+        nodes[_OWN_TIME] = config._replace(stat=config.stat._replace(mtime=0))
+        if __import__("os").environ.get("SKIPCONFIG"): del nodes[_OWN_TIME]
+        return nodes
+
+    def same_tree(self, numbers=None):
+        """Everybody shows the same: paths, data, whole stats, ACLs. Returns it."""
+        numbers = list(numbers or self.members)
+        expected = self.dump(numbers[0])
+        for number in numbers[1:]:
+            difference = dump.difference(expected, self.dump(number))
+            assert not difference, f"{self.name(number)} is not as {self.name(numbers[0])}: {difference}"
+        return expected
+
+    def no_complaints(self):
+        """Nobody ever found a digest that was not its own."""
+        for number, member in self.members.items():
+            text = member.log_text().lower()
+            for words in _MISMATCH:
+                assert words not in text, f"{self.name(number)} says: {words}"

@@ -1,0 +1,55 @@
+#!/usr/bin/env python3
+"""Mixed ensembles: servers under test and Java ZooKeeper 3.8 and 3.9 elect, replicate and fail together.
+
+`run.py [--long] [word ...]`; words select scenarios by part of their name, `--long` adds those that take minutes.
+"""
+
+import argparse
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from ensemble import catch_up, faults, mixes, rolling  # noqa: E402
+from harness.report import Report  # noqa: E402
+
+
+MINE = "zabra"
+
+
+def scenarios():
+    """(name, whether it is among the quick ones, function, arguments) of every scenario."""
+    for mix in mixes.VOTERS:
+        yield f"mix: {mix[0]} leads {mix[1]} and {mix[2]}", mix in mixes.QUICK, mixes.voters, mix
+    for mix in mixes.OBSERVED:
+        yield f"mix: {mix[0]} leads {mix[1]}, {mix[2]} observes", mix in mixes.QUICK, mixes.observed, mix
+    for java in ("java39", "java38"):
+        quick = java == "java39"
+        for leader, learner in ((MINE, java), (java, MINE)):
+            yield f"away: {learner} comes back to {leader}", quick, catch_up.away, (leader, learner, MINE)
+            yield f"log: {learner} comes back to {leader}", False, catch_up.by_log, (leader, learner, MINE)
+            for writes_first in (False, True):
+                name = f"cut: {leader} comes back to {learner}, {'a branch' if writes_first else 'too long'}"
+                yield name, quick, catch_up.cut, (leader, learner, writes_first)
+        for mix in ((MINE, MINE, java), (MINE, java, java), (java, MINE, MINE), (java, MINE, java)):
+            name = f"faults: {mix[0]} leads {mix[1]} and {mix[2]}"
+            yield name, mix == (MINE, MINE, "java39"), faults.faults, mix
+        yield f"rolling: {java} to {MINE} and back", quick, rolling.replaced, (java, MINE, java)
+        yield f"rolling: {java} restarted", False, rolling.replaced, (java, java)
+
+
+def main():
+    """Runs the selected scenarios."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--long", action="store_true")
+    parser.add_argument("words", nargs="*")
+    options = parser.parse_args()
+    report = Report("ensemble")
+    for name, quick, function, arguments in scenarios():
+        if (quick or options.long) and all(word in name for word in options.words):
+            report.run(name, function, *arguments)
+    report.finish()
+
+
+if __name__ == "__main__":
+    main()
