@@ -194,6 +194,11 @@ impl Election {
         }
     }
 
+    /// Whether votes can be sent to a server, and come from it.
+    pub fn is_reachable(&self, server: ServerId) -> bool {
+        self.reachable.contains(&server)
+    }
+
     /// Whether the server can be heard: a link to it stands. Missing votes of those that cannot be are not waited
     /// for.
     pub fn set_reachable(&mut self, now: Instant, server: ServerId, reachable: bool) {

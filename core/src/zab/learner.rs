@@ -19,6 +19,10 @@ use crate::types::{HangupReason, LearnerInfo, LinkId, Message, ServerId, Session
 
 /// How often to connect before the leader is given up (PARITY `sync.connect`).
 const CONNECT_ATTEMPTS_MAX: u32 = 5;
+/// How often if the leader's process is there. ZooKeeper gives up as early as otherwise; but its servers also wait when a
+/// quorum agrees, each on its own, and who does not wait finds the port of one that does still closed. Who gives up
+/// then begins a round that the other does not take part in, until its `initLimit` is over.
+const CONNECT_ATTEMPTS_TO_THE_LIVING_MAX: u32 = 30;
 
 /// Where a learner is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -277,12 +281,13 @@ impl Learner {
         });
     }
 
-    /// The leader could not be connected to.
-    pub fn on_dial_failed(&mut self, now: Instant) {
+    /// The leader could not be connected to. `is_alive`: its election port can be talked to.
+    pub fn on_dial_failed(&mut self, now: Instant, is_alive: bool) {
         if self.phase != (Phase::Dialing { due: None }) {
             return;
         }
-        if self.attempts >= CONNECT_ATTEMPTS_MAX {
+        let attempts_max = if is_alive { CONNECT_ATTEMPTS_TO_THE_LIVING_MAX } else { CONNECT_ATTEMPTS_MAX };
+        if self.attempts >= attempts_max {
             return self.lose(LostReason::Unreachable);
         }
         self.attempts += 1;

@@ -234,8 +234,15 @@ fn zab_synclimit_a_silent_leader_is_left() {
     assert_eq!(learn.lost(), Some(LostReason::Timeout));
 }
 
+/// And longer where the leader's process is there, as its election port shows.
 #[test]
 fn sync_connect_is_tried_five_times() {
+    for (is_alive, tries) in [(false, 5), (true, 30)] {
+        assert_eq!(tries_to_connect(is_alive), tries);
+    }
+}
+
+fn tries_to_connect(is_alive: bool) -> u32 {
     let own = OwnHistory { accepted_epoch: 0, current_epoch: 0, last_zxid: Zxid::ZERO };
     let start = Start { me: ServerId(1), leader: ServerId(2), observer: false, config_version: 0, own };
     let mut now = Instant::from_millis(1000);
@@ -246,7 +253,7 @@ fn sync_connect_is_tried_five_times() {
         match output {
             LearnerOutput::Dial => {
                 dials += 1;
-                learner.on_dial_failed(now);
+                learner.on_dial_failed(now, is_alive);
                 if let Some(due) = learner.poll_timeout() {
                     now = due;
                     learner.on_tick(now);
@@ -255,8 +262,8 @@ fn sync_connect_is_tried_five_times() {
             other => outputs.push(other),
         }
     }
-    assert_eq!(dials, 5);
     assert_eq!(outputs, [LearnerOutput::Lost { why: LostReason::Unreachable }]);
+    dials
 }
 
 /// No message in any state may do more than end it.

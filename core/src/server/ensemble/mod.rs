@@ -195,7 +195,8 @@ impl Server {
         match &mut ensemble.role {
             Role::Learning(learning) if learning.dial == Some(dial) => {
                 learning.dial = None;
-                learning.learner.on_dial_failed(now);
+                let is_alive = ensemble.election.is_reachable(learning.learner.leader());
+                learning.learner.on_dial_failed(now, is_alive);
             }
             _ => ensemble.election_links.on_dial_failed(now, dial),
         }
