@@ -156,6 +156,8 @@ pub struct Leader {
     /// What this server's own log has durable.
     durable: Zxid,
     committed: Zxid,
+    /// The last commit that learners were told of.
+    announced: Zxid,
     /// Rounds of confirmation: the number given last, and the newest one a quorum answered.
     round: u64,
     confirmed: u64,
@@ -192,6 +194,7 @@ impl Leader {
             last_proposed: own.last_zxid,
             durable: own.last_zxid,
             committed: own.last_zxid,
+            announced: own.last_zxid,
             round: 0,
             confirmed: 0,
             ping_wanted: false,
@@ -471,6 +474,7 @@ impl Leader {
                 self.outputs.push_back(LeaderOutput::Send { link, message: Message::Commit { zxid } });
             }
         }
+        learner.committed = self.committed;
         learner.stage = Stage::Announced;
         let message = Message::NewLeader { zxid: beginning(self.epoch), config: Some(config.clone()) };
         self.outputs.push_back(LeaderOutput::Send { link, message });
@@ -478,30 +482,39 @@ impl Leader {
 
     fn on_ack(&mut self, link: LinkId, zxid: Zxid, now: Instant) {
         let learner = self.learners.get_mut(&link).expect("it has just spoken");
-        let begins = zxid == beginning(self.epoch);
-        if learner.stage == Stage::Announced {
-            if !begins {
-                return self.hang_up(link, HangupReason::BadMessage);
-            }
-            learner.stage = Stage::Acknowledged;
-            learner.acked = zxid;
-            if self.phase == Phase::Broadcast {
-                self.welcome(link, now);
-            } else {
-                self.count_histories(now);
-            }
-            return;
-        }
-        // Behind UPTODATE learners acknowledge the beginning of the epoch once more.
-        if begins {
-            return;
-        }
-        if i64::from(zxid.epoch()) != self.epoch || zxid > self.last_proposed {
+        if zxid > self.last_proposed {
             return self.hang_up(link, HangupReason::BadMessage);
+        }
+        if zxid == beginning(self.epoch) {
+            // Behind UPTODATE learners acknowledge the beginning of the epoch once more.
+            if learner.stage == Stage::Announced {
+                self.on_history_acked(link, now);
+            }
+            return;
+        }
+        // Learners of ZooKeeper 3.8 log what they were brought up to date with while they answer NEWLEADER, and
+        // acknowledge it like proposals, before or behind that answer. Of earlier epochs that says nothing: the answer
+        // covers it.
+        if i64::from(zxid.epoch()) != self.epoch {
+            return;
         }
         learner.acked(zxid);
         if learner.voter {
             self.commit_what_a_quorum_has();
+        }
+    }
+
+    /// The learner has all durable that came before NEWLEADER.
+    fn on_history_acked(&mut self, link: LinkId, now: Instant) {
+        let learner = self.learners.get_mut(&link).expect("it has just spoken");
+        learner.stage = Stage::Acknowledged;
+        learner.acked(beginning(self.epoch));
+        if self.phase == Phase::Broadcast {
+            self.welcome(link, now);
+            // It may have acknowledged proposals of this epoch already, as one that did not count yet.
+            self.commit_what_a_quorum_has();
+        } else {
+            self.count_histories(now);
         }
     }
 
@@ -522,11 +535,21 @@ impl Leader {
         }
     }
 
+    /// UPTODATE, and what was committed since NEWLEADER.
     fn welcome(&mut self, link: LinkId, now: Instant) {
         let Some(learner) = self.learners.get_mut(&link) else { return };
         learner.stage = Stage::Following;
         learner.heard(now, self.init_time, self.sync_time);
         self.outputs.push_back(LeaderOutput::Send { link, message: Message::UpToDate });
+        if learner.observer {
+            return;
+        }
+        let mut told = learner.committed.max(beginning(self.epoch));
+        while told < self.announced {
+            told = told.next();
+            self.outputs.push_back(LeaderOutput::Send { link, message: Message::Commit { zxid: told } });
+        }
+        learner.committed = told;
     }
 
     /// The zxid of the next transaction; `None` where the epoch has none left: it is over.
@@ -583,15 +606,23 @@ impl Leader {
     }
 
     /// The transaction is committed: tells the learners.
+    ///
+    /// A voter that has not answered NEWLEADER hears of it behind UPTODATE: ZooKeeper 3.8.0 leaves its leader when a
+    /// COMMIT between the two is for a proposal of before (ZOOKEEPER-4394), which under load is in every try.
     pub fn announce_commit(&mut self, zxid: Zxid, txn: Option<&Bytes>) {
-        for (&link, learner) in &self.learners {
+        self.announced = zxid;
+        for (&link, learner) in &mut self.learners {
             if !learner.is_told() {
                 continue;
             }
             let message = match (learner.observer, txn) {
                 (true, Some(txn)) => Message::Inform { zxid, txn: txn.clone() },
                 (true, None) => continue,
-                (false, _) => Message::Commit { zxid },
+                (false, _) if learner.stage != Stage::Following || zxid <= learner.committed => continue,
+                (false, _) => {
+                    learner.committed = zxid;
+                    Message::Commit { zxid }
+                }
             };
             self.outputs.push_back(LeaderOutput::Send { link, message });
         }

@@ -265,7 +265,7 @@ fn an_acknowledgement_belongs_to_its_link() {
     lead.leader.on_durable(zxid);
     lead.run();
     assert_eq!(lead.committed(), []);
-    for zxid in [Zxid::new(0, 1), Zxid::new(2, 1), zxid.next()] {
+    for zxid in [Zxid::new(2, 0), Zxid::new(2, 1), zxid.next()] {
         lead.follow(9, 3, false);
         lead.took();
         lead.say(9, Message::Ack { zxid });
@@ -391,4 +391,84 @@ fn sync_proposal_commit_pairs_come_before_newleader() {
     lead.took();
     lead.promise(4, 0, Zxid::ZERO);
     assert_eq!(sent(&mut lead, 4), [Message::Inform { zxid: first, txn }, new_leader]);
+}
+
+/// ZooKeeper 3.8 acknowledges what it was brought up to date with, before or behind its answer to NEWLEADER.
+#[test]
+fn quorum_ack_of_earlier_epochs_counts_for_nothing_and_harms_nobody() {
+    let history: Vec<Zxid> = (1..=5).map(|counter| Zxid::new(1, counter)).collect();
+    for before in 0..=history.len() {
+        let mut lead = Lead::new(3, 0, own(1, 1, Zxid::new(1, 5)));
+        lead.introduce(2, 2, 1, false);
+        lead.promise(2, 1, Zxid::new(1, 5));
+        lead.took();
+        let (early, late) = history.split_at(before);
+        for &zxid in early {
+            lead.say(2, Message::Ack { zxid });
+        }
+        assert_eq!(lead.took(), [], "{before} acknowledgements serve nobody");
+        lead.say(2, Message::Ack { zxid: beginning(2) });
+        let welcome = LeaderOutput::Send { link: LinkId(2), message: Message::UpToDate };
+        assert_eq!(lead.took(), [LeaderOutput::Serve, welcome]);
+        for &zxid in late {
+            lead.say(2, Message::Ack { zxid });
+        }
+        assert_eq!(lead.took(), []);
+    }
+}
+
+#[test]
+fn quorum_ack_before_the_one_of_newleader_counts_once_that_came() {
+    let mut lead = fresh(3, 0);
+    lead.follow(2, 2, false);
+    let zxid = lead.propose();
+    lead.leader.on_durable(zxid);
+    lead.leader.on_link_down(LinkId(2));
+    lead.introduce(3, 3, 0, false);
+    lead.promise(3, 0, Zxid::ZERO);
+    lead.took();
+    lead.say(3, Message::Ack { zxid });
+    assert_eq!(lead.took(), [], "who does not follow does not count");
+    lead.say(3, Message::Ack { zxid: beginning(1) });
+    assert_eq!(lead.committed(), [zxid], "nobody will acknowledge it again");
+}
+
+/// ZOOKEEPER-4394: a COMMIT between NEWLEADER and UPTODATE is the end of a follower of version 3.8.0.
+#[test]
+fn quorum_commit_waits_for_uptodate_and_comes_once() {
+    let mut lead = fresh(3, 0);
+    lead.follow(2, 2, false);
+    let commit = |lead: &mut Lead, zxid| {
+        lead.leader.on_durable(zxid);
+        lead.say(2, Message::Ack { zxid });
+        lead.leader.announce_commit(zxid, None);
+        lead.run();
+    };
+    let zxids: Vec<Zxid> = (0..4).map(|_| lead.propose()).collect();
+    commit(&mut lead, zxids[0]);
+    lead.introduce(3, 3, 0, false);
+    lead.promise(3, 0, Zxid::ZERO);
+    let to_three = |lead: &mut Lead| -> Vec<Message> {
+        let message = |output| match output {
+            LeaderOutput::Send { link: LinkId(3), message } => Some(message),
+            _ => None,
+        };
+        lead.took()
+            .into_iter()
+            .filter_map(message)
+            .filter(|it| !matches!(it, Message::Proposal { .. }))
+            .collect()
+    };
+    let new_leader = Message::NewLeader { zxid: beginning(1), config: Some(Bytes::new()) };
+    let commits =
+        |zxids: &[Zxid]| -> Vec<Message> { zxids.iter().map(|&zxid| Message::Commit { zxid }).collect() };
+    let told = to_three(&mut lead);
+    assert_eq!(told[told.len() - 2..], [Message::Commit { zxid: zxids[0] }, new_leader]);
+    commit(&mut lead, zxids[1]);
+    commit(&mut lead, zxids[2]);
+    assert_eq!(to_three(&mut lead), []);
+    lead.say(3, Message::Ack { zxid: beginning(1) });
+    assert_eq!(to_three(&mut lead), [vec![Message::UpToDate], commits(&zxids[1..3])].concat());
+    commit(&mut lead, zxids[3]);
+    assert_eq!(to_three(&mut lead), commits(&zxids[3..]));
 }

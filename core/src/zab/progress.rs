@@ -40,6 +40,8 @@ pub(super) struct Progress {
     pub(super) last_zxid: Zxid,
     /// While it is brought up to date: everything up to here is on its way.
     pub(super) sent: Zxid,
+    /// Everything up to here it knows to be committed. Of a voter; observers hear of nothing else.
+    pub(super) committed: Zxid,
     /// Everything of this epoch up to here is durable with it.
     pub(super) acked: Zxid,
     /// The round of confirmation that each unanswered ping belongs to.
@@ -61,6 +63,7 @@ impl Progress {
             observer: false,
             last_zxid: Zxid::ZERO,
             sent: Zxid::ZERO,
+            committed: Zxid::ZERO,
             acked: Zxid::ZERO,
             pings: VecDeque::new(),
             confirmed: 0,
