@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Runs the interop suites, all of them or those named: run.sh [kazoo zkcli clients disk durability bad_input]
+# Runs the interop suites, all of them or those named: run.sh [kazoo zkcli clients disk durability bad_input ensemble]
 # Ends with one line `N passed, N failed[, N skipped]` and fails if anything did. Settings are in README.md.
 set -uo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 suites=("$@")
-[ ${#suites[@]} -gt 0 ] || suites=(zkcli clients disk durability bad_input kazoo)
+[ ${#suites[@]} -gt 0 ] || suites=(zkcli clients disk durability bad_input ensemble kazoo)
 
 "$here/install.sh" || { echo "0 passed, 1 failed"; exit 1; }
 

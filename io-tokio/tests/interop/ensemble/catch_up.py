@@ -1,5 +1,6 @@
 """Members that were away come back: by the transactions they miss, by a snapshot, or by cutting what nobody else has."""
 
+import pathlib
 import signal
 
 from disk import dump, txn_log
@@ -11,10 +12,11 @@ from .cluster import Ensemble, wait_for
 # More than a leader remembers; a leader may take a snapshot to be cheaper, or must.
 _MANY = 900
 _NO_LOG = {"snapshotSizeFactor": "-1"}
-# What Java says, as a learner and as a leader.
+# What is said of it by Java as a learner and as a leader, and by Zabra as a learner.
 _JAVA_LEARNS = {"DIFF": "Getting a diff from the leader", "SNAP": "Getting a snapshot from leader",
                 "TRUNC": "Truncating log to get in sync with the leader"}
-_JAVA_SENDS = {"DIFF": "Sending DIFF", "SNAP": "Sending snapshot", "TRUNC": "Sending TRUNC"}
+_JAVA_SENDS = {"DIFF": "Sending DIFF", "SNAP": "Sending snapshot"}
+_ZABRA_LEARNS = {"SNAP": "snapshot received", "TRUNC": "log cut"}
 
 
 def away(leader, learner, other):
@@ -83,12 +85,21 @@ def _tail_of_its_own(ensemble):
         logged = len(txn_log.records(leader.data))
         for number in (1, 2):
             ensemble.members[number].signal(signal.SIGSTOP)
+        for number in (1, 2):
+            wait_for(f"{ensemble.name(number)} is held", lambda: _is_held(ensemble.members[number]))
         for number in range(10):
             client.send(*wire.create_request(f"/tail{number}", b""))
         wait_for("the tail is in the leader's log", lambda: len(txn_log.records(leader.data)) >= logged + 10)
         # Stopped before they read it, they are killed without having read it.
         for number in (1, 2, 3):
             ensemble.members[number].kill()
+
+
+def _is_held(member):
+    """Whether every thread has stopped, which takes a moment."""
+    states = [task.read_text().rpartition(")")[2].split()[0]
+              for task in pathlib.Path(f"/proc/{member.process.pid}/task").glob("*/stat")]
+    return all(state == "T" for state in states)
 
 
 def _comes_back(ensemble, number):
@@ -106,18 +117,18 @@ def _restart(ensemble, number, expected):
 
 
 class _Marks:
-    """What the Java side of a synchronisation says of it, from now on."""
+    """What the two sides of a synchronisation say of it, from now on."""
 
     def __init__(self, ensemble, learner, leader):
-        self._sources = []
-        for number, words in ((learner, _JAVA_LEARNS), (leader, _JAVA_SENDS)):
-            member = ensemble.members[number]
-            if member.kind != "zabra":
-                self._sources.append((member, len(member.log_text()), words, ensemble.name(number)))
-        assert self._sources, "there is nobody who would say"
+        learns = _ZABRA_LEARNS if ensemble.members[learner].kind == "zabra" else _JAVA_LEARNS
+        sends = {} if ensemble.members[leader].kind == "zabra" else _JAVA_SENDS
+        self._sources = [(member := ensemble.members[number], len(member.log_text()), words, ensemble.name(number))
+                         for number, words in ((learner, learns), (leader, sends))]
 
     def expect(self, way):
         """It went this way."""
-        for member, begin, words, name in self._sources:
+        sources = [source for source in self._sources if way in source[2]]
+        assert sources, f"there is nobody who would say {way}"
+        for member, begin, words, name in sources:
             said = [word for word, text in words.items() if text in member.log_text()[begin:]]
             assert way in said, f"{name} says {said or 'nothing'} where {way} was due"

@@ -14,8 +14,8 @@ INIT_LIMIT, SYNC_LIMIT = 40, 6
 PATIENCE_SECONDS = 180
 # What Java (and Zabra) say when a digest from another member is not the one of their own tree.
 _MISMATCH = ("digests are not matching", "digest mismatch")
-# A member writes this node by itself when it starts, so that it has the time of that start.
-_OWN_TIME = "/zookeeper/config"
+# Every member writes this node by itself when it starts.
+CONFIG = "/zookeeper/config"
 
 
 def wait_for(what, condition, seconds=PATIENCE_SECONDS):
@@ -113,8 +113,12 @@ class Ensemble:
     def serving(self, numbers=None):
         """Waits until these members, or all, serve under one leader."""
         numbers = list(numbers or self.members)
-        modes = lambda: [self.mode(number) for number in numbers]
-        wait_for(f"{numbers} serve", lambda: (now := modes()) and None not in now and now.count("leader") == 1)
+
+        def one_leads():
+            modes = [self.mode(number) for number in numbers]
+            return None not in modes and modes.count("leader") == 1
+
+        wait_for(f"{numbers} serve", one_leads)
 
     def port(self, number):
         """A member's client port."""
@@ -133,10 +137,16 @@ class Ensemble:
             return True
         wait_for(f"a sync through {self.name(number)}", synced)
         nodes = wait_for(f"a dump of {self.name(number)}", lambda: dump.dump(self.port(number)))
-        config = nodes[_OWN_TIME]
-        nodes[_OWN_TIME] = config._replace(stat=config.stat._replace(mtime=0))
-        if __import__("os").environ.get("SKIPCONFIG"): del nodes[_OWN_TIME]
+        # Compared by `configuration`.
+        del nodes[CONFIG]
         return nodes
+
+    def configuration(self, number):
+        """What a member shows in `/zookeeper/config`, but for the time, which is that of its own start."""
+        with wire.Client(self.port(number)).connect() as client:
+            data, stat = client.get(CONFIG)
+            client.close_session()
+        return data, stat._replace(mtime=0)
 
     def same_tree(self, numbers=None):
         """Everybody shows the same: paths, data, whole stats, ACLs. Returns it."""

@@ -32,13 +32,14 @@ class Writer:
         self.created, self.deleted, self.unknown = {}, set(), set()
         # Versions of the counter that this writer was told it made.
         self.versions = []
-        self.gaps = []
         self.lost = []
         self.refused = []
         self._timeout_ms = timeout_ms
         self._ports = itertools.cycle(load.ports[number % len(load.ports):] + load.ports[:number % len(load.ports)])
         self._client = None
         self._session = None
+        # Whether the session has what it begins with.
+        self.begun = False
         self._zxid = 0
         self._heard = time.monotonic()
         self._number = 0
@@ -73,16 +74,15 @@ class Writer:
         except wire.Refused:
             silent = time.monotonic() - self._heard
             self.lost.append(Lost(self.folder, silent, self._timeout_ms / 1000))
-            self._session = None
+            self._session, self.begun = None, False
             client.sock.close()
             raise
         except OSError:
             client.sock.close()
             raise
-        begins = self._session is None
         self._client, self._session = client, client.session
         self._heard = time.monotonic()
-        if begins:
+        if not self.begun:
             self._begin()
 
     def _begin(self):
@@ -93,6 +93,7 @@ class Writer:
         self._write(wire.delete_request(f"{self.folder}/ephemeral"), may_fail=wire.NO_NODE)
         self._write(wire.create_request(f"{self.folder}/ephemeral", b"", kind=wire.EPHEMERAL),
                     may_fail=wire.NODE_EXISTS)
+        self.begun = True
 
     def _step(self):
         number = self._number
@@ -130,15 +131,13 @@ class Writer:
             raise ConnectionError(f"error {reply.error}")
         self._zxid = max(self._zxid, reply.zxid)
         now = time.monotonic()
-        self.gaps.append((now - self._heard, now))
-        self.gaps = sorted(self.gaps, reverse=True)[:5]
         self._heard = now
         self.load.acknowledgement(now)
         return reply
 
     @property
     def session(self):
-        """The session it has now."""
+        """The session it has now, if any."""
         return self._session
 
 
@@ -189,8 +188,10 @@ class Load:
             self._check_nodes(writer, nodes, found[writer.folder])
             early = [lost for lost in writer.lost if lost.silent_seconds < lost.timeout_seconds]
             assert not early, f"a session was lost before its time: {early}"
-            assert nodes[f"{writer.folder}/ephemeral"].stat.owner == writer.session.id, (
-                f"{writer.folder}/ephemeral is another session's")
+            if writer.begun:
+                ephemeral = nodes.get(f"{writer.folder}/ephemeral")
+                assert ephemeral, f"{writer.folder}/ephemeral is gone, but its session is not"
+                assert ephemeral.stat.owner == writer.session.id, f"{writer.folder}/ephemeral is another session's"
         versions = [version for writer in self._writers for version in writer.versions]
         twice = [version for version, count in collections.Counter(versions).items() if count > 1]
         assert not twice, f"versions of the counter that two writers made: {twice}"

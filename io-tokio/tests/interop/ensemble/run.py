@@ -23,6 +23,7 @@ def scenarios():
         yield f"mix: {mix[0]} leads {mix[1]} and {mix[2]}", mix in mixes.QUICK, mixes.voters, mix
     for mix in mixes.OBSERVED:
         yield f"mix: {mix[0]} leads {mix[1]}, {mix[2]} observes", mix in mixes.QUICK, mixes.observed, mix
+    yield "configuration: the same everywhere", False, mixes.configuration, ()
     for java in ("java39", "java38"):
         quick = java == "java39"
         for leader, learner in ((MINE, java), (java, MINE)):
