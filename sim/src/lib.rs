@@ -10,7 +10,7 @@
 //! | [`model`], [`check`] | the reference, and what must hold |
 //! | [`node`], [`world`], [`trace`] | processes that start, serve and end; everything on one heap of events |
 //! | [`rt`], [`report`] | a seed becomes a run, and a run a report |
-//! | [`scenario`] | named situations in a few lines |
+//! | [`scenario`], [`cluster`] | named situations in a few lines |
 
 #[cfg(not(madsim))]
 compile_error!(
@@ -21,6 +21,7 @@ compile_error!(
 pub mod check;
 pub mod client;
 pub mod clock;
+pub mod cluster;
 pub mod disk;
 pub mod history;
 pub mod link;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use zabra_core::server::{Input, LinkOrigin, PeerPort};
+use zabra_core::server::{HangupReason, Input, LinkOrigin, PeerPort};
 use zabra_core::types::{Address, DialId, LinkId as PeerLink};
 
 use super::World;
@@ -198,7 +198,7 @@ fn a_link_that_was_hung_up_ends_at_the_other_side_and_loses_at_most_its_tail() {
         for _ in 0..60 {
             let (a, _) = connected(world);
             world.send_peer(A, a, Bytes::from(vec![1; 100])).unwrap();
-            world.hang_up_peer(A, a);
+            world.hang_up_peer(A, a, HangupReason::RoleOver).unwrap();
             pass(world, SECOND);
             assert!(told(world, A).iter().all(|input| !matches!(input, Input::LinkDown { .. })));
             let told = told(world, B);

@@ -99,6 +99,8 @@ pub struct World {
     dialings: BTreeMap<u64, Dialing>,
     next_attempt: u64,
     cuts: Cuts,
+    /// The servers that a client may connect to, where it may not connect to all.
+    homes: BTreeMap<ClientId, Vec<NodeId>>,
     judge: Judge,
     history: History,
     trace: Trace,
@@ -160,6 +162,7 @@ impl World {
             dialings: BTreeMap::new(),
             next_attempt: 1,
             cuts: Cuts::new(options.nodes()),
+            homes: BTreeMap::new(),
             judge: Judge::new(
                 options.config.tick_time,
                 options.config.ensemble.as_ref().map(|ensemble| ensemble.membership.clone()),
@@ -381,10 +384,7 @@ impl World {
             Event::Client { client } => self.on_client(client),
             Event::Close { link, to } => self.on_close(link, to),
             Event::Dial { attempt } => self.on_dial(attempt),
-            Event::Dialed { link } => {
-                self.on_dialed(link);
-                Ok(())
-            }
+            Event::Dialed { link } => self.on_dialed(link),
             Event::Disk { node, generation, stream } => self.on_disk(node, generation, stream),
             Event::Fault { kind } => self.on_fault(kind),
             Event::GiveUp { link, to } => self.lose(link, to),

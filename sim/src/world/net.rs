@@ -152,7 +152,10 @@ impl World {
         if self.links.values().any(under_way) {
             return;
         }
-        let node = NodeId(self.net_rng.index(self.nodes.len()));
+        let node = match self.homes.get(&client) {
+            Some(homes) => *self.net_rng.pick(homes),
+            None => NodeId(self.net_rng.index(self.nodes.len())),
+        };
         let id = LinkId(self.next_link);
         self.next_link += 1;
         let link = Link::new(party, Party::Node(node));
@@ -382,6 +385,11 @@ impl World {
         self.observe(Observed::Fault(format!("c{} loses its connection", client.0)))?;
         let wants = self.clients[client.0].leave();
         self.carry_out(client, wants)
+    }
+
+    /// Lets a client connect to these servers only, from its next connection on.
+    pub fn set_homes(&mut self, client: ClientId, homes: Vec<NodeId>) {
+        self.homes.insert(client, homes);
     }
 
     /// Takes a client away for good: it says nothing any more, and nobody tells its server.

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use zabra_core::server::{Input, LinkOrigin, PeerPort};
+use zabra_core::server::{HangupReason, Input, LinkOrigin, PeerPort};
 use zabra_core::types::{
     Address, DialId, LinkId as PeerLink, Member, MemberRole, Membership, Message, ServerId, SessionId,
 };
@@ -112,7 +112,7 @@ impl World {
         let Some(host) = dialing.addresses.first().map(|address| address.host.clone()) else {
             self.dialings.remove(&attempt);
             self.tell_node(node, Input::DialFailed { dial });
-            return Ok(());
+            return self.remark(node, format!("{dial:?} failed"));
         };
         let retry = (now + RETRANSMISSION).min(dialing.first_until);
         let Some(target) = self.node_named(&host) else {
@@ -165,15 +165,15 @@ impl World {
     }
 
     /// A dialer learns that it was accepted.
-    pub(super) fn on_dialed(&mut self, id: LinkId) {
-        let Some(state) = self.links.get(&id) else { return };
+    pub(super) fn on_dialed(&mut self, id: LinkId) -> Result<(), Violation> {
+        let Some(state) = self.links.get(&id) else { return Ok(()) };
         let (Use::Peers { port, dial, acceptor, .. }, Party::Node(node), Party::Node(target)) =
             (&state.purpose, state.link.dialer, state.link.acceptor)
         else {
-            return;
+            return Ok(());
         };
         if state.is_done(End::Dialer) {
-            return;
+            return Ok(());
         }
         let (port, dial, acceptor) = (*port, *dial, *acceptor);
         let link = self.number_peer(node, id, target, port, false);
@@ -181,6 +181,11 @@ impl World {
             Use::Peers { port, dial, acceptor, dialer: Some(link) };
         self.counts.links += 1;
         self.tell_node(node, Input::LinkUp { link, origin: LinkOrigin::Dialed { dial } });
+        self.remark(node, format!("{dial:?} reached n{} on the {port:?} port", target.0))
+    }
+
+    fn remark(&mut self, node: NodeId, words: String) -> Result<(), Violation> {
+        self.observe(Observed::Remark { node, words })
     }
 
     fn number_peer(
@@ -272,9 +277,14 @@ impl World {
 
     /// A server closes a link: what its operating system has taken still arrives, unless something lies there that the
     /// server has not read, which makes it a reset; and now and then it is one anyway.
-    pub(super) fn hang_up_peer(&mut self, node: NodeId, link: PeerLink) {
-        let Some((id, end)) = self.peer_end(node, link) else { return };
-        self.nodes[node.0].peers.remove(&link);
+    pub(super) fn hang_up_peer(
+        &mut self,
+        node: NodeId,
+        link: PeerLink,
+        why: HangupReason,
+    ) -> Result<(), Violation> {
+        let Some((id, end)) = self.peer_end(node, link) else { return Ok(()) };
+        let other = self.nodes[node.0].peers.remove(&link).map(|peer| peer.node.0).unwrap_or_default();
         let unlucky = self.net_rng.chance(50_000);
         let soon = self.now + self.latency();
         let state = self.links.get_mut(&id).expect("just found");
@@ -287,6 +297,7 @@ impl World {
         state.close_due = Some(to);
         self.forget_if_done(id);
         self.schedule(at, Event::Close { link: id, to });
+        self.remark(node, format!("hangs up on n{other}: {why:?}"))
     }
 
     /// The links of a process that ended: the others learn it soon, or only when they send something.

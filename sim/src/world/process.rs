@@ -221,10 +221,7 @@ impl World {
             Action::Dial { dial, port, addresses, timeout, .. } => {
                 self.dial_peer(id, dial, port, addresses, timeout)
             }
-            Action::Hangup { link, .. } => {
-                self.hang_up_peer(id, link);
-                Ok(())
-            }
+            Action::Hangup { link, why } => self.hang_up_peer(id, link, why),
             Action::PauseLink { link } => self.set_peer_reads(id, link, false),
             Action::ResumeLink { link } => self.set_peer_reads(id, link, true),
             Action::SendLink { link, bytes } => self.send_peer(id, link, bytes),

@@ -1,0 +1,259 @@
+//! Named situations of an ensemble: words for what happens to its servers, each called by its number, from 1 on.
+//!
+//! ```
+//! use sim::cluster::Cluster;
+//!
+//! Cluster::run(3, |it| {
+//!     let leader = it.leader();
+//!     it.write("/a");
+//!     it.power_failure(leader);
+//!     let next = it.leader();
+//!     assert_ne!(next, leader);
+//!     it.start(leader);
+//!     it.write("/b");
+//! });
+//! ```
+//!
+//! Every client talks to the server that it is told to, or to whichever it finds. What must hold is checked all the
+//! time; at the end everything is mended, and the world must come to rest.
+
+use std::fmt;
+use std::time::Duration;
+
+use zabra_core::server::Role;
+
+use crate::check::Violation;
+use crate::clock::SimTime;
+use crate::link::{ClientId, NodeId};
+use crate::op::Op;
+use crate::options::Options;
+use crate::rt;
+use crate::scenario::create;
+use crate::seed::Seed;
+use crate::world::World;
+use crate::world::peers::{node_of, server_of};
+
+/// How long a scenario waits for something that must come.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// An ensemble, and clients that do as they are told.
+#[derive(Debug)]
+pub struct Cluster {
+    world: World,
+}
+
+fn node(server: usize) -> NodeId {
+    NodeId(server - 1)
+}
+
+impl Cluster {
+    /// Plays a scenario with so many voters and one client, and ends it by bringing the world to rest.
+    ///
+    /// # Panics
+    /// If anything goes wrong that the scenario does not expect.
+    pub fn run(voters: usize, play: impl FnOnce(&mut Self) + Send) {
+        Self::with(Options::calm_cluster(voters, 0), play);
+    }
+
+    /// Likewise with a profile of its own.
+    ///
+    /// # Panics
+    /// If anything goes wrong that the scenario does not expect.
+    pub fn with(options: Options, play: impl FnOnce(&mut Self) + Send) {
+        rt::enter(Seed(1), || {
+            let mut it = Self { world: World::with_options(Seed(1), options) };
+            for index in 0..it.world.options().clients {
+                it.world.client_mut(ClientId(index)).follow_script();
+            }
+            it.leader();
+            play(&mut it);
+            let end = it.world.heal().and_then(|()| it.world.rest());
+            it.fine(end);
+        });
+    }
+
+    /// Whatever has no word here.
+    pub fn world(&mut self) -> &mut World {
+        &mut self.world
+    }
+
+    /// Waits until some server that runs leads, and is followed by a quorum that runs. Answers its number.
+    pub fn leader(&mut self) -> usize {
+        self.wait("a leader", |world| leader_of(world).is_some());
+        leader_of(&self.world).map(|id| id.0 + 1).expect("just waited for it")
+    }
+
+    /// Servers that run and do not lead, by number.
+    pub fn followers(&mut self) -> Vec<usize> {
+        let leader = self.leader();
+        (1..=self.world.options().nodes())
+            .filter(|&server| server != leader && self.world.node(node(server)).is_up())
+            .collect()
+    }
+
+    /// The server leads, sooner or later.
+    pub fn expect_leader(&mut self, server: usize) {
+        self.wait(&format!("n{} to lead", node(server).0), |world| leader_of(world) == Some(node(server)));
+    }
+
+    /// The server follows or observes, sooner or later.
+    pub fn expect_learner(&mut self, server: usize) {
+        self.wait(&format!("n{} to learn", node(server).0), |world| {
+            let role = world.node(node(server)).standing.map(|standing| standing.role);
+            matches!(role, Some(Role::Following | Role::Observing))
+        });
+    }
+
+    /// The server kills itself or is killed; what its disk was given stays.
+    pub fn kill(&mut self, server: usize) {
+        let verdict = self.world.crash(node(server), false);
+        self.fine(verdict);
+    }
+
+    /// The power of a server fails; what was not synced is lost.
+    pub fn power_failure(&mut self, server: usize) {
+        let verdict = self.world.crash(node(server), true);
+        self.fine(verdict);
+    }
+
+    /// Starts a server again.
+    pub fn start(&mut self, server: usize) {
+        let verdict = self.world.start(node(server));
+        self.fine(verdict);
+    }
+
+    /// Freezes a server for a while.
+    pub fn pause(&mut self, server: usize, time: Duration) {
+        let until = self.world.now() + time;
+        self.world.node_mut(node(server)).paused_until = until;
+    }
+
+    /// The disk of a server does nothing for a while.
+    pub fn stall(&mut self, server: usize, time: Duration) {
+        let until = self.world.now() + time;
+        self.world.node_mut(node(server)).stalled_until = until;
+    }
+
+    /// Nothing gets from one server to another.
+    pub fn cut_way(&mut self, from: usize, to: usize) {
+        self.world.cut(node(from), node(to), SimTime::FOREVER);
+    }
+
+    /// Nothing gets from one server to another, nor back.
+    pub fn cut(&mut self, one: usize, other: usize) {
+        self.cut_way(one, other);
+        self.cut_way(other, one);
+    }
+
+    /// Servers do not hear of those in other groups.
+    pub fn partition(&mut self, groups: &[&[usize]]) {
+        let groups: Vec<Vec<NodeId>> =
+            groups.iter().map(|group| group.iter().map(|&server| node(server)).collect()).collect();
+        self.world.partition(&groups, SimTime::FOREVER);
+    }
+
+    /// Everything gets everywhere again.
+    pub fn mend(&mut self) {
+        self.world.mend_all();
+    }
+
+    /// Lets a client connect to one server only, and moves it there.
+    pub fn connect(&mut self, client: usize, server: usize) {
+        self.world.set_homes(ClientId(client), vec![node(server)]);
+        let verdict = self.world.disconnect(ClientId(client));
+        self.fine(verdict);
+        self.wait("the client to connect", |world| world.client(ClientId(client)).is_up());
+    }
+
+    /// A client is to make a request, after those it was told of before.
+    pub fn ask(&mut self, client: usize, op: Op) {
+        self.world.client_mut(ClientId(client)).ask(op);
+    }
+
+    /// Waits until every request is answered.
+    pub fn answered(&mut self) {
+        self.wait("answers", |world| {
+            world.clients().all(|client| client.is_up() && client.outstanding() == 0)
+        });
+    }
+
+    /// The first client creates a znode and is answered.
+    pub fn write(&mut self, path: &str) {
+        self.ask(0, create(path));
+        self.answered();
+        self.expect_node(path);
+    }
+
+    /// Lets time pass.
+    pub fn pass(&mut self, time: Duration) {
+        let verdict = self.world.run_for(time);
+        self.fine(verdict);
+    }
+
+    /// Waits until something is so.
+    ///
+    /// # Panics
+    /// If it is not so after a minute.
+    pub fn wait(&mut self, what: &str, mut is_so: impl FnMut(&World) -> bool) {
+        let came = self.world.run_while(PATIENCE, |world| !is_so(world));
+        let came = self.fine(came);
+        assert!(came, "{PATIENCE:?} passed, waiting for {what}; {}", Tail(&self.world));
+    }
+
+    /// Waits until every server that runs has on its disk all that is committed.
+    pub fn caught_up(&mut self) {
+        self.wait("servers to catch up", |world| {
+            let last = world.model().last();
+            (0..world.options().nodes())
+                .map(|index| world.node(NodeId(index)))
+                .all(|node| !node.is_up() || node.tap.durable() >= last)
+        });
+    }
+
+    /// A znode is there. (That servers agree is checked all the time.)
+    ///
+    /// # Panics
+    /// If it is not.
+    pub fn expect_node(&self, path: &str) {
+        assert!(self.world.model().node(path).is_some(), "{path} is not there; {}", Tail(&self.world));
+    }
+
+    /// A znode is not there.
+    ///
+    /// # Panics
+    /// If it is.
+    pub fn expect_no_node(&self, path: &str) {
+        assert!(self.world.model().node(path).is_none(), "{path} is there; {}", Tail(&self.world));
+    }
+
+    fn fine<T>(&self, verdict: Result<T, Violation>) -> T {
+        match verdict {
+            Ok(value) => value,
+            Err(violation) => panic!("{violation}; {}", Tail(&self.world)),
+        }
+    }
+}
+
+/// The server that leads, as far as it and a quorum say so.
+fn leader_of(world: &World) -> Option<NodeId> {
+    let ensemble = &world.options().config.ensemble.as_ref()?.membership;
+    let standing = |id: NodeId| world.node(id).standing.filter(|_| world.node(id).is_up());
+    let leads = |id: &NodeId| standing(*id).is_some_and(|standing| standing.role == Role::Leading);
+    let supports = |id: NodeId, leader: NodeId| {
+        standing(id).is_some_and(|standing| standing.leader.is_some_and(|named| node_of(named) == leader))
+    };
+    let all = || (0..world.options().nodes()).map(NodeId);
+    all().filter(leads).find(|&leader| {
+        ensemble.has_quorum(&all().filter(|&id| supports(id, leader)).map(server_of).collect())
+    })
+}
+
+/// The last records of a world, for a panic's message.
+struct Tail<'a>(&'a World);
+
+impl fmt::Display for Tail<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "the last records:")?;
+        self.0.history().last().try_for_each(|record| writeln!(f, "  {record}"))
+    }
+}

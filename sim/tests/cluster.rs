@@ -1,0 +1,122 @@
+//! Named situations of an ensemble, each in a world where nothing else goes wrong. That there is one history, that
+//! promises are durable and that nobody reads what is undone later is checked all along.
+
+use std::time::Duration;
+
+use sim::cluster::Cluster;
+use sim::options::Options;
+use sim::scenario::{create, set};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn an_ensemble_of_any_size_serves() {
+    for voters in 2..=7 {
+        Cluster::run(voters, |it| {
+            it.write("/a");
+            it.caught_up();
+        });
+    }
+}
+
+#[test]
+fn observers_learn() {
+    Cluster::with(Options::calm_cluster(3, 2), |it| {
+        it.expect_learner(5);
+        it.connect(0, 5);
+        it.write("/a");
+        it.caught_up();
+    });
+}
+
+#[test]
+fn a_leader_without_power_is_replaced_and_comes_back_as_a_follower() {
+    Cluster::run(3, |it| {
+        it.write("/before");
+        let old = it.leader();
+        it.power_failure(old);
+        let new = it.leader();
+        assert_ne!(old, new);
+        it.write("/between");
+        it.start(old);
+        it.expect_learner(old);
+        it.write("/after");
+        it.caught_up();
+    });
+}
+
+#[test]
+fn what_a_lonely_leader_logged_is_forgotten() {
+    Cluster::run(3, |it| {
+        it.write("/kept");
+        let old = it.leader();
+        let others = it.followers();
+        it.connect(0, old);
+        it.partition(&[&[old], &others]);
+        it.ask(0, create("/lost"));
+        it.wait("the old leader to step down", move |world| {
+            world.node(sim::link::NodeId(old - 1)).standing.is_some_and(|standing| standing.leader.is_none())
+        });
+        it.leader();
+        it.connect(0, others[0]);
+        it.write("/other");
+        it.mend();
+        it.expect_learner(old);
+        it.connect(0, old);
+        it.caught_up();
+        it.write("/after");
+        it.expect_no_node("/lost");
+    });
+}
+
+#[test]
+fn a_follower_that_missed_more_than_a_leader_remembers_catches_up() {
+    let mut options = Options::calm_cluster(3, 0);
+    options.config.ensemble.as_mut().unwrap().commit_log_count = 5;
+    options.workload.pipeline_max = 20;
+    Cluster::with(options, |it| {
+        it.write("/a");
+        let away = it.followers()[0];
+        it.kill(away);
+        for index in 0..200 {
+            it.ask(0, set("/a", format!("{index}").as_bytes()));
+        }
+        it.answered();
+        it.start(away);
+        it.expect_learner(away);
+        it.caught_up();
+    });
+}
+
+#[test]
+fn a_frozen_leader_finds_another_in_its_place() {
+    Cluster::run(5, |it| {
+        it.write("/a");
+        let old = it.leader();
+        it.pause(old, 20 * SECOND);
+        it.wait("another leader", move |world| {
+            (0..5).any(|index| {
+                let standing = world.node(sim::link::NodeId(index)).standing;
+                index != old - 1 && standing.is_some_and(|s| s.role == zabra_core::server::Role::Leading)
+            })
+        });
+        it.pass(20 * SECOND);
+        it.expect_learner(old);
+        it.write("/b");
+    });
+}
+
+#[test]
+fn everybody_loses_power_at_once() {
+    Cluster::run(3, |it| {
+        it.write("/kept");
+        for _ in 0..3 {
+            (1..=3).for_each(|server| it.power_failure(server));
+            (1..=3).for_each(|server| it.start(server));
+            it.leader();
+        }
+        it.expect_node("/kept");
+        it.answered();
+        it.write("/after");
+    });
+}
