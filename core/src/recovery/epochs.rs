@@ -168,7 +168,7 @@ mod tests {
         let behind_current = EpochError::AcceptedBehindCurrent { accepted: 2, current: 3 };
         let garbled = |name| RecoveryError::GarbledEpoch { file: epoch_file(name) };
         let table: [(Files, RecoveryError); 6] = [
-            (&[(ACCEPTED_EPOCH, b"3"), (CURRENT_EPOCH, b"1")], RecoveryError::Epochs(behind_data)),
+            (&[(ACCEPTED_EPOCH, b"1"), (CURRENT_EPOCH, b"1")], RecoveryError::Epochs(behind_data)),
             (&[(ACCEPTED_EPOCH, b"2"), (CURRENT_EPOCH, b"3")], RecoveryError::Epochs(behind_current)),
             (&[(ACCEPTED_EPOCH, b"two"), (CURRENT_EPOCH, b"2")], garbled(ACCEPTED_EPOCH)),
             (&[(ACCEPTED_EPOCH, b"2"), (CURRENT_EPOCH, b"")], garbled(CURRENT_EPOCH)),

@@ -246,7 +246,7 @@ fn tries_to_connect(is_alive: bool) -> u32 {
     let own = OwnHistory { accepted_epoch: 0, current_epoch: 0, last_zxid: Zxid::ZERO };
     let start = Start { me: ServerId(1), leader: ServerId(2), observer: false, config_version: 0, own };
     let mut now = Instant::from_millis(1000);
-    let mut learner = Learner::new(start, TICK, &EnsembleConfig::new(members(3, 0)), now);
+    let mut learner = Learner::new(start, TICK * 10, &EnsembleConfig::new(members(3, 0)), now);
     let mut dials = 0;
     let mut outputs = vec![];
     while let Some(output) = learner.poll_output() {
