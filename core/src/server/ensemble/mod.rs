@@ -268,7 +268,8 @@ impl Server {
             }
             Role::Learning(learning) => learning.learner.poll_timeout(),
             Role::Looking => ensemble.election.poll_timeout(),
-            Role::Settling => None,
+            // What is under way ends with an input. Where nothing is, as at the start, there is none to wait for.
+            Role::Settling => self.is_at_rest(ensemble).then_some(self.now.mono),
         };
         let timers = [role, ensemble.election_links.poll_timeout(), ensemble.peers.deadline()];
         timers.into_iter().flatten().min()
@@ -381,13 +382,18 @@ impl Server {
         }
     }
 
+    /// Whether nothing of the role before is under way on the disk.
+    fn is_at_rest(&self, ensemble: &Ensemble) -> bool {
+        let log_is_idle = self.log.is_idle() && !self.snapshotter.is_running();
+        log_is_idle && ensemble.promises.is_idle() && ensemble.work.is_none()
+    }
+
     /// Goes from settling to looking, once the disk is at rest. Whether it did.
     fn settle(&mut self) -> bool {
-        let at_rest = self.log.is_idle() && !self.snapshotter.is_running();
+        let done = self.ensemble.as_deref().is_some_and(|ensemble| self.is_at_rest(ensemble));
         let now = self.now.mono;
         let last_zxid = self.log.appended();
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return false };
-        let done = at_rest && ensemble.promises.is_idle() && ensemble.work.is_none();
         if !matches!(ensemble.role, Role::Settling) || !done || self.phase != super::Phase::Running {
             return false;
         }
