@@ -28,8 +28,11 @@ impl Server {
 
     /// Asks the disk for what is due: the next batch of the log first, for clients wait for it.
     pub(super) fn gather_disk_ops(&mut self) {
-        while let Some(op) = self.log.poll_op(&mut self.tickets) {
+        loop {
+            let size = self.log.file_size();
+            let Some(op) = self.log.poll_op(&mut self.tickets) else { break };
             if let DiskOp::LogCreate { file, .. } = &op {
+                self.inventory.end_log(size);
                 let entry = DirEntry { file: file.clone(), size: 0 };
                 self.inventory.add(entry);
             }

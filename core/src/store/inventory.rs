@@ -113,6 +113,13 @@ impl Inventory {
         }
     }
 
+    /// The newest log file is complete, and has this size. One that was found at start-up has its size already.
+    pub fn end_log(&mut self, size: u64) {
+        if let Some(log) = self.logs.last_mut().filter(|log| log.size == 0) {
+            log.size = size;
+        }
+    }
+
     /// Forgets a file.
     pub fn remove(&mut self, file: &FileName) {
         self.logs.retain(|log| log.file != *file);
