@@ -31,6 +31,8 @@ def pytest_collection_modifyitems(items):
     if os.environ.get("KAZOO_ALL"):
         return
     reasons = not_yet()
+    if os.environ["ZOOKEEPER_CLUSTER_SIZE"] != "1":
+        reasons = {name: reason for name, reason in reasons.items() if reason != "needs three servers"}
     found = set()
     for item in items:
         name = item.nodeid.rpartition("/")[2]

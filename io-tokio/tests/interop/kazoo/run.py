@@ -2,7 +2,7 @@
 """Runs kazoo's own test suite, from its source package, against one server of the kind under test.
 
 Arguments go to pytest: `kazoo/run.py -k test_lock -x`. KAZOO_WORKERS sets the number of processes (default 6: nearly
-all of the time is spent in sleeps of the tests and of kazoo's harness).
+all of the time is spent in sleeps of the tests and of kazoo's harness). KAZOO_CLUSTER_SIZE=3 runs it against an ensemble.
 """
 
 import os
@@ -30,7 +30,7 @@ def environment():
         # Zabra speaks 3.9; the class path is only there because kazoo insists on one.
         ZOOKEEPER_VERSION="3.9.3",
         ZOOKEEPER_CLASSPATH="unused",
-        ZOOKEEPER_CLUSTER_SIZE="1",
+        ZOOKEEPER_CLUSTER_SIZE=os.environ.get("KAZOO_CLUSTER_SIZE", "1"),
         INTEROP_CACHE=str(places.CACHE),
     )
     # kazoo's test of its own build settings runs only where this is set.
