@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use zabra_core::server::Role;
+use zabra_core::server::{HaltReason, Role};
 use zabra_core::testing::cluster::{Cluster, members};
 use zabra_core::types::{AclList, ConnId, OpCode};
 use zabra_core::wire::Request;
@@ -174,4 +174,18 @@ fn op_sync_is_answered_on_every_role() {
         let seen: Vec<(i32, i32)> = replies.iter().map(|reply| (reply.xid, reply.err.0)).collect();
         assert_eq!(seen, [(1, 0), (2, 0), (3, 0)], "server {id}");
     }
+}
+
+/// A member stops when it is told to, whether or not the others will ever commit what it logged.
+#[test]
+fn a_leader_without_followers_stops_in_order() {
+    let mut cluster = three();
+    let (conn, _) = cluster.client(3).expect("a session");
+    cluster.cut(3, 1);
+    cluster.cut(3, 2);
+    cluster.send(3, conn, 9, OpCode::CREATE, &create("/never"));
+    cluster.run();
+    cluster.stop(3);
+    cluster.pass(Duration::from_millis(10));
+    assert_eq!(cluster.halted(3), Some(&HaltReason::Shutdown));
 }

@@ -266,9 +266,11 @@ impl Server {
         }
     }
 
-    /// A stopping server halts once all it proposed is durable and answered.
+    /// A stopping server halts once all it proposed is durable and answered. Among others it is enough that its log is
+    /// durable: what is not committed yet the others may decide without it, or never.
     fn halt_if_done(&mut self) {
-        let done = self.proposals.is_empty() && self.log.is_idle() && !self.snapshotter.is_running();
+        let answered = self.proposals.is_empty() || self.ensemble.is_some();
+        let done = answered && self.log.is_idle() && !self.snapshotter.is_running();
         if self.phase == Phase::Stopping && done {
             self.halt(HaltReason::Shutdown);
         }

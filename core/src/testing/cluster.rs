@@ -148,6 +148,11 @@ impl Cluster {
         }
     }
 
+    /// Asks a member to stop in order.
+    pub fn stop(&mut self, id: i64) {
+        self.pending.push_back((ServerId(id), Input::Shutdown));
+    }
+
     /// No message passes between two members any more, and their links break.
     pub fn cut(&mut self, one: i64, other: i64) {
         self.cut.insert((ServerId(one), ServerId(other)));
