@@ -177,10 +177,15 @@ impl Cluster {
         });
     }
 
-    /// The first client creates a znode and is answered.
+    /// The first client creates a znode, again and again as long as its connection is lost before it is answered.
     pub fn write(&mut self, path: &str) {
-        self.ask(0, create(path));
-        self.answered();
+        for _ in 0..10 {
+            self.ask(0, create(path));
+            self.answered();
+            if self.world.model().node(path).is_some() {
+                return;
+            }
+        }
         self.expect_node(path);
     }
 

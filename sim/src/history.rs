@@ -163,6 +163,13 @@ pub enum Observed {
         /// What.
         words: String,
     },
+    /// A server leads or follows no longer; it looks for a leader once its disk is at rest.
+    RoleLost {
+        /// Which.
+        node: NodeId,
+        /// Why.
+        words: String,
+    },
     /// A server took a role in its ensemble.
     RoleTaken {
         /// Which.
@@ -313,7 +320,9 @@ impl fmt::Display for Record {
                 write!(f, "c{} > {session} #{xid} {op}", client.0)
             }
             Observed::Logged { node, record } => write!(f, "n{} logs {record}", node.0),
-            Observed::Remark { node, words } => write!(f, "n{}: {words}", node.0),
+            Observed::Remark { node, words } | Observed::RoleLost { node, words } => {
+                write!(f, "n{}: {words}", node.0)
+            }
             Observed::RoleTaken { node, standing: Standing { role, epoch, leader }, .. } => {
                 write!(f, "n{} is {role:?} in epoch {epoch}", node.0)?;
                 leader.map_or(Ok(()), |leader| write!(f, " with leader n{}", node_of(leader).0))

@@ -1,15 +1,31 @@
 //! Random worlds: the same hundred seeds each time, and as many that nobody has run before.
 //!
 //! A fixed seed that fails was broken by the change at hand. A fresh one may have been broken for long; its number is
-//! printed, and `cargo run -p sim -- replay SEED` shows what happened. See `sim::rt` for the environment variables.
+//! printed, and `cargo run -p sim -- replay SEED` (for an ensemble `-- --cluster replay SEED`) shows what happened. See `sim::rt` for the environment variables.
 
 use sim::report::{Report, commit};
 use sim::rt::Plan;
+use sim::seed::Seed;
 use sim::world::Counts;
 
 #[test]
 fn no_seed_finds_a_violation() {
-    let plan = Plan::from_env();
+    let total = run(Plan::from_env(), Report::of);
+    if let Some(total) = total {
+        total.expect_all_reached();
+    }
+}
+
+#[test]
+fn no_seed_of_an_ensemble_finds_a_violation() {
+    let total = run(Plan::from_env(), Report::of_cluster);
+    if let Some(total) = total {
+        total.expect_all_reached_by_ensembles();
+    }
+}
+
+/// Runs a plan. Answers what happened in all runs, if they are enough to judge them by.
+fn run(plan: Plan, of: fn(Seed) -> Report) -> Option<Counts> {
     let first = plan.seeds.first().expect("a plan has seeds");
     let last = plan.seeds.last().expect("a plan has seeds");
     println!("{} seeds from {first} to {last}, commit {}", plan.seeds.len(), commit());
@@ -18,8 +34,8 @@ fn no_seed_finds_a_violation() {
     let mut simulated = 0;
     plan.run(
         |seed| {
-            let report = Report::of(seed);
-            let again = plan.twice.then(|| Report::of(seed).trace);
+            let report = of(seed);
+            let again = plan.twice.then(|| of(seed).trace);
             (report, again)
         },
         |seed, (report, again)| {
@@ -35,15 +51,15 @@ fn no_seed_finds_a_violation() {
     );
     println!("{simulated} simulated seconds: {total:#?}");
     assert!(failures.is_empty(), "failing seeds: {failures:?}");
-    if plan.seeds.len() >= 100 {
-        total.expect_all_reached();
-    }
+    (plan.seeds.len() >= 100).then_some(total)
 }
 
 #[test]
 fn a_seed_goes_the_same_way_twice() {
-    for seed in 0..10 {
-        let (one, other) = (Report::of(sim::seed::Seed(seed)), Report::of(sim::seed::Seed(seed)));
-        assert_eq!((one.trace, one.counts), (other.trace, other.counts), "seed {seed}");
+    for seed in (0..10).map(Seed) {
+        for of in [Report::of, Report::of_cluster] {
+            let (one, other) = (of(seed), of(seed));
+            assert_eq!((one.trace, one.counts), (other.trace, other.counts), "seed {seed}");
+        }
     }
 }

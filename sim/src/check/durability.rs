@@ -33,6 +33,10 @@ pub struct Durability {
 impl Durability {
     /// A server relies on `claim` being there for good.
     fn hold(&mut self, node: NodeId, claim: Zxid, facts: &Facts) -> Result<(), Violation> {
+        // What a claim means is never later than the claim, and may take a long way to find.
+        if claim <= self.held {
+            return Ok(());
+        }
         let zxid = facts.chain().meant_by(node, claim);
         if zxid <= self.held {
             return Ok(());
@@ -77,8 +81,9 @@ impl Durability {
                 self.hold(*node, *zxid, facts)
             }
             Observed::Sent { node, zxid, .. } => self.hold(*node, *zxid, facts),
-            Observed::Found { node, durable, .. } => {
-                self.found.insert(*node, *durable);
+            Observed::Found { node, last, durable } => {
+                // What was removed may be back after a power failure, and is not for a process that begins without.
+                self.found.insert(*node, *durable.min(last));
                 if facts.is_held(self.held) || self.held == Zxid::ZERO {
                     return Ok(());
                 }

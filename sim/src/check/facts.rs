@@ -168,7 +168,9 @@ impl Facts {
             Observed::Synced { node, durable } => {
                 self.durable.insert(*node, *durable);
             }
-            Observed::Crashed { node, .. } | Observed::Stopped { node, .. } => {
+            Observed::Crashed { node, .. }
+            | Observed::RoleLost { node, .. }
+            | Observed::Stopped { node, .. } => {
                 self.serving.remove(node);
             }
             Observed::RoleTaken { node, standing, .. } => {
@@ -205,6 +207,9 @@ impl Facts {
 
     /// A server says, or shows, that its history is committed up to `claim`.
     fn commit(&mut self, node: NodeId, claim: Zxid) -> Result<(), Violation> {
+        if claim.counter() == 0 && claim <= self.begun {
+            return Ok(());
+        }
         let last = self.model.last();
         let target = self.chain.meant_by(node, claim);
         if target > last {

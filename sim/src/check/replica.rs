@@ -38,6 +38,9 @@ impl Check for Replicas {
                 let cursor = Cursor { applied: None, serves: standing.role != Role::Looking };
                 self.cursors.insert(*node, cursor);
             }
+            Observed::RoleLost { node, .. } => {
+                self.cursors.insert(*node, Cursor::default());
+            }
             Observed::Applied { node, zxid, .. } => {
                 let cursor = self.cursors.entry(*node).or_default();
                 let before = cursor.applied.replace(*zxid);

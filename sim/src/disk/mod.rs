@@ -320,7 +320,7 @@ impl Disk {
             Step::SetLen { file, len, only_grow } => {
                 let len = usize::try_from(len).expect("simulated files fit the memory");
                 let size = self.file_mut(&file)?.image().len();
-                if len > size && self.used() + (len - size) as u64 > self.capacity {
+                if self.is_limited() && len > size && self.used() + (len - size) as u64 > self.capacity {
                     return Err(DiskError::Full);
                 }
                 if len > size || !only_grow {
@@ -374,6 +374,10 @@ impl Disk {
 
     fn write(&mut self, file: &FileName, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
         let offset = usize::try_from(offset).expect("simulated files fit the memory");
+        if !self.is_limited() {
+            self.file_mut(file)?.write(offset, bytes);
+            return Ok(());
+        }
         let used = self.used();
         let capacity = self.capacity;
         let content = self.file_mut(file)?;

@@ -298,10 +298,11 @@ impl World {
                 self.nodes[id.0].standing = Some(standing);
                 self.observe(Observed::RoleTaken { node: id, standing, mono })
             }
-            Told::LeaderLost { .. }
-            | Told::Rewound { .. }
-            | Told::SnapshotInstalled { .. }
-            | Told::SteppedDown { .. } => {
+            Told::LeaderLost { .. } | Told::SteppedDown { .. } => {
+                self.nodes[id.0].standing = None;
+                self.observe(Observed::RoleLost { node: id, words: format!("{told:?}") })
+            }
+            Told::Rewound { .. } | Told::SnapshotInstalled { .. } => {
                 self.observe(Observed::Remark { node: id, words: format!("{told:?}") })
             }
             Told::SessionClosed { .. } | Told::SnapshotStarted { .. } | Told::SnapshotFailed { .. } => Ok(()),
