@@ -72,6 +72,8 @@ pub struct Disk {
     log: Option<(FileName, u64)>,
     /// The snapshot that is being written: its final name and bytes so far; lost with the process.
     snapshot: Option<(FileName, u64)>,
+    /// What went wrong with it.
+    snapshot_failed: Option<DiskError>,
     /// Bytes that fit.
     capacity: u64,
     sync_mode: SyncMode,
@@ -89,6 +91,7 @@ impl Default for Disk {
             pending_names: Vec::new(),
             log: None,
             snapshot: None,
+            snapshot_failed: None,
             capacity: u64::MAX,
             sync_mode: SyncMode::Honest,
             sync_count: 0,
@@ -178,14 +181,31 @@ impl Disk {
                 let to = from.saturating_add(*len).min(image.len());
                 Ok(DiskAnswer::Data(Bytes::copy_from_slice(&image[from..to])))
             }
-            _ => {
-                for step in self.steps(op)? {
-                    self.step(step)?;
-                }
-                self.after(op);
-                Ok(DiskAnswer::Done)
+            // A snapshot with a hole in it must not get its name.
+            DiskOp::SnapshotAppend { .. } | DiskOp::SnapshotFinish { .. }
+                if self.snapshot_failed.is_some() =>
+            {
+                Err(self.snapshot_failed.expect("it was there a line above"))
             }
+            DiskOp::SnapshotAppend { .. } => {
+                let result = self.run_steps(op);
+                self.snapshot_failed = result.as_ref().err().copied();
+                result
+            }
+            DiskOp::SnapshotCreate { .. } => {
+                self.snapshot_failed = None;
+                self.run_steps(op)
+            }
+            _ => self.run_steps(op),
         }
+    }
+
+    fn run_steps(&mut self, op: &DiskOp) -> Result<DiskAnswer, DiskError> {
+        for step in self.steps(op)? {
+            self.step(step)?;
+        }
+        self.after(op);
+        Ok(DiskAnswer::Done)
     }
 
     /// Carries out some beginning of a request, because the process ended in the middle of it.
