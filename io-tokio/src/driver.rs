@@ -337,6 +337,8 @@ impl<M: Machine> Driver<M> {
                 tracing::debug!(conn = conn.0, ?why, "connection closed");
                 self.close(conn, Farewell::of(why));
             }
+            // Nobody keeps it: the next start learns of the change from the log, or from the other servers.
+            Action::KeepConfig { .. } => {}
             Action::Dial { dial, port, server, addresses, timeout } => {
                 self.links.dial(Dial { dial, port, server, addresses, timeout });
                 self.schedule();

@@ -38,6 +38,10 @@ pub(crate) fn log(event: &Event) {
         Event::EpochAccepted { epoch } => tracing::info!(epoch, "epoch accepted"),
         Event::EpochCurrent { epoch } => tracing::info!(epoch, "epoch begun"),
         Event::LeaderLost { why } => tracing::warn!(?why, "leader lost"),
+        Event::Reconfigured { version, members } => {
+            let members: Vec<i64> = members.iter().map(|member| member.0).collect();
+            tracing::info!(version = format_args!("{version:x}"), ?members, "members changed");
+        }
         Event::Rewound { asked, last_zxid } => tracing::warn!(%asked, %last_zxid, "log cut"),
         Event::RoleTaken { role, epoch, leader } => {
             tracing::info!(?role, epoch, leader = leader.map(|leader| leader.0), "role taken");

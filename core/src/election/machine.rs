@@ -177,6 +177,14 @@ impl Election {
         self.try_finish(now);
     }
 
+    /// The leader is known without an election. Outputs that were not taken yet are void.
+    pub fn follow(&mut self, view: View, vote: Vote, state: PeerState) {
+        self.outputs.clear();
+        let supporters = view.voters();
+        let (round, doubted, epoch_begun) = (self.round, false, false);
+        self.phase = Phase::Settled(Settled { view, state, vote, round, supporters, doubted, epoch_begun });
+    }
+
     /// The epoch that the leader begins is known: who asks from now on is told of it, and who asked before is told
     /// again. Servers of one ensemble must name the same epoch, or nobody could join them (ZOOKEEPER-1732).
     pub fn on_epoch(&mut self, epoch: i64) {

@@ -4,6 +4,7 @@
 //! first. Nothing here changes the tree; what a transaction will change is written to [`Pending`].
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::vec::Vec;
 
@@ -14,7 +15,8 @@ use crate::time::WallTime;
 use crate::tree::{Hint, QuotaVerdict, Tree, is_expired};
 use crate::types::path;
 use crate::types::{
-    AclList, CreateTxn, ErrorCode, Id, NodeKind, OpCode, Perms, SessionId, StatPersisted, SubTxn, Txn, Zxid,
+    AclList, CreateTxn, ErrorCode, Id, Membership, NodeKind, OpCode, Perms, ServerId, SessionId,
+    StatPersisted, SubTxn, Txn, Zxid,
 };
 use crate::wire::request::{MultiOp, Request};
 use crate::wire::txn::{BATCH_MARK_LEN, DIGEST_LEN, HEADER_LEN};
@@ -43,8 +45,23 @@ pub struct Prep<'a> {
     pub config: &'a Config,
     /// Who asks.
     pub origin: Origin<'a>,
+    /// What a change of members is judged by; none where there is no ensemble, or nobody asks for that.
+    pub members: Option<Members>,
     /// What was found out that helps to apply the transaction.
     pub hint: Hint,
+}
+
+/// An ensemble, as its leader sees it.
+#[derive(Debug)]
+pub struct Members {
+    /// The version of the configuration in force.
+    pub version: i64,
+    /// The newest configuration.
+    pub newest: Membership,
+    /// Who follows and may have a vote, the leader included.
+    pub following: BTreeSet<ServerId>,
+    /// `standaloneEnabled`.
+    pub standalone_enabled: bool,
 }
 
 /// A znode to create, as the request has it.
@@ -80,9 +97,10 @@ impl Prep<'_> {
             Request::SetAcl { path, acl, version } => self.set_acl(path, acl.as_ref(), *version),
             Request::Check { path, version } => self.check(path, *version),
             Request::Multi(ops) => Ok(self.multi(ops)),
-            // A standalone server has no membership to change; ZooKeeper's own answers are these two.
-            Request::Reconfig { .. } if self.config.reconfig_enabled => Err(ErrorCode::UNIMPLEMENTED),
-            Request::Reconfig { .. } => Err(ErrorCode::RECONFIGDISABLED),
+            Request::Reconfig { .. } if !self.config.reconfig_enabled => Err(ErrorCode::RECONFIGDISABLED),
+            Request::Reconfig { joining, leaving, new_members, config_id } => {
+                self.reconfigure(*joining, *leaving, *new_members, *config_id)
+            }
             Request::AddWatch { .. }
             | Request::Auth { .. }
             | Request::CheckWatches { .. }
@@ -235,6 +253,40 @@ impl Prep<'_> {
         let prefix = self.pending.set_data(self.origin.zxid, path, data, node);
         self.hint = hint.with_data(prefix);
         Ok(Txn::SetData { path: path.into(), data: data.map(Box::from), version })
+    }
+
+    /// PARITY `reconf.checks`, `reconf.txn`: permission comes last, and the version is always -1.
+    fn reconfigure(
+        &mut self,
+        joining: Option<&str>,
+        leaving: Option<&str>,
+        new_members: Option<&str>,
+        config_id: i64,
+    ) -> Result<Txn, ErrorCode> {
+        // A standalone server has no membership to change.
+        let Some(members) = self.members.take() else { return Err(ErrorCode::UNIMPLEMENTED) };
+        let Members { version, newest, following, standalone_enabled } = members;
+        if newest.version() != version {
+            return Err(ErrorCode::RECONFIGINPROGRESS);
+        }
+        if config_id != -1 && config_id != version {
+            return Err(ErrorCode::BADVERSION);
+        }
+        let zxid = self.origin.zxid;
+        let next = newest
+            .reconfigured(zxid.0, joining, leaving, new_members, standalone_enabled)
+            .map_err(|error| error.code())?;
+        if !next.has_quorum(&following) {
+            return Err(ErrorCode::NEWCONFIGNOQUORUM);
+        }
+        let mut node = self.record(path::CONFIG)?;
+        self.allow(&node, Perms::WRITE)?;
+        let data = next.text().into_bytes();
+        node.stat.version = -1;
+        node.stat.mtime = self.origin.time;
+        node.stat.mzxid = zxid;
+        self.pending.set_data(zxid, path::CONFIG, Some(&data), node);
+        Ok(Txn::SetData { path: path::CONFIG.into(), data: Some(data.into()), version: -1 })
     }
 
     fn set_acl(&mut self, path: &str, acl: Option<&AclList>, version: i32) -> Result<Txn, ErrorCode> {

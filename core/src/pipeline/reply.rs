@@ -6,8 +6,16 @@ use crate::tree::Applied;
 use crate::types::{ErrorCode, OpCode, Stat, Zxid};
 use crate::wire::reply::{self, MultiResult};
 
-/// Appends the whole reply to a write. `op` is the request's, `applied` what became of it.
-pub fn write_reply(xid: i32, op: OpCode, zxid: Zxid, applied: &Applied, out: &mut Vec<u8>) {
+/// Appends the whole reply to a write. `op` is the request's, `applied` what became of it; a change of members is answered
+/// with the data of the znode.
+pub fn write_reply(
+    xid: i32,
+    op: OpCode,
+    zxid: Zxid,
+    applied: &Applied,
+    data: Option<&[u8]>,
+    out: &mut Vec<u8>,
+) {
     let failed = applied.error != ErrorCode::OK;
     // A multi that failed is answered OK, with the failure among its results (PARITY `multi.fail`).
     if failed && (op != OpCode::MULTI || applied.op != OpCode::MULTI) {
@@ -21,6 +29,7 @@ pub fn write_reply(xid: i32, op: OpCode, zxid: Zxid, applied: &Applied, out: &mu
         OpCode::CREATE2 | OpCode::CREATE_CONTAINER | OpCode::CREATE_TTL => {
             reply::path_stat(out, &applied.path, &stat(applied));
         }
+        OpCode::RECONFIG => reply::data_stat(out, data, &stat(applied)),
         OpCode::SET_DATA | OpCode::SET_ACL => reply::stat(out, &stat(applied)),
         OpCode::MULTI => {
             for result in &applied.multi {

@@ -12,11 +12,17 @@ use super::input::PeerPort;
 use crate::recovery::RecoveryError;
 use crate::store::{DiskError, DiskOp};
 pub use crate::types::HangupReason;
-use crate::types::{Address, ConnId, DialId, LinkId, ServerId, Zxid};
+use crate::types::{Address, ConnId, DialId, LinkId, Membership, ServerId, Zxid};
 
 /// Something to be done, in the order in which it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
+    /// Another configuration of the ensemble is in force: start with it the next time, and listen where it says that this
+    /// server does. Nothing waits for that.
+    KeepConfig {
+        /// The configuration.
+        membership: Membership,
+    },
     /// Send bytes to a client.
     Send {
         /// On which connection.

@@ -118,7 +118,9 @@ impl Server {
             return;
         }
         conn.request_answered(cxid);
-        write_reply(cxid, op, self.tree.last_zxid(), applied, &mut conn.outbox);
+        let data =
+            self.tree.node(&applied.path).filter(|_| op == OpCode::RECONFIG).and_then(|node| node.data());
+        write_reply(cxid, op, self.tree.last_zxid(), applied, data, &mut conn.outbox);
         self.answered(conn, op, cxid, received);
         if op == OpCode::CLOSE_SESSION {
             self.close(conn, CloseReason::SessionClosed);

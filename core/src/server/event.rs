@@ -73,6 +73,13 @@ pub enum Event {
         /// The last one in it now.
         last_zxid: Zxid,
     },
+    /// Another configuration of the ensemble is in force.
+    Reconfigured {
+        /// Its version.
+        version: i64,
+        /// Its members, those without a vote included.
+        members: alloc::vec::Vec<ServerId>,
+    },
     /// A snapshot that the leader sent is the database now.
     SnapshotInstalled {
         /// Its last transaction.

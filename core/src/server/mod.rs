@@ -159,7 +159,7 @@ impl Server {
         let last_zxid = tree.last_zxid();
         let draw = snapshot_rng.next_u64();
         let session_draw = rng::stream(seed, rng::Stream::Session).next_u64();
-        Self {
+        let mut server = Self {
             now,
             phase: Phase::Running,
             actions: VecDeque::new(),
@@ -191,7 +191,9 @@ impl Server {
             hash_rng,
             tree,
             config,
-        }
+        };
+        server.write_config();
+        server
     }
 
     /// Something happened. Cannot fail: bad bytes close a connection, a failing disk halts the server.

@@ -172,8 +172,9 @@ impl Server {
         let Some(zxid) = self.next_zxid() else { return };
         let identities = conn.as_deref().map_or(&[][..], |conn| &conn.identities);
         let origin = Origin { session, identities, zxid, time: self.now.wall };
+        let members = self.members_asked_about(op);
         let (tree, pending, config) = (&self.tree, &mut self.pending, &self.config);
-        let mut prep = Prep { tree, pending, config, origin, hint: Hint::NONE };
+        let mut prep = Prep { tree, pending, config, origin, members, hint: Hint::NONE };
         let txn = decide(&mut prep);
         let hint = prep.hint;
         if let Some(conn) = conn.as_deref_mut() {

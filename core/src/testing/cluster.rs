@@ -43,6 +43,32 @@ struct Node {
     next_conn: u64,
 }
 
+impl Node {
+    fn new(id: ServerId, membership: &Membership, change: impl Fn(&mut Config)) -> Self {
+        let mut config = Config {
+            server_id: id.0,
+            tick_time: Duration::from_millis(100),
+            min_session_timeout: Duration::from_millis(200),
+            max_session_timeout: Duration::from_millis(20_000),
+            pre_alloc_size: 4096,
+            report_applied: true,
+            ensemble: Some(EnsembleConfig::new(membership.clone())),
+            ..Config::default()
+        };
+        change(&mut config);
+        Self {
+            config,
+            disk: Disk::default(),
+            server: None,
+            events: Vec::new(),
+            sent: BTreeMap::new(),
+            closed: BTreeSet::new(),
+            halted: None,
+            next_conn: 1,
+        }
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Cluster {
@@ -56,6 +82,8 @@ pub struct Cluster {
     /// Servers that cannot reach each other.
     cut: BTreeSet<(ServerId, ServerId)>,
     starts: u64,
+    /// Servers whose disk does nothing of what it is asked for.
+    held: BTreeSet<ServerId>,
 }
 
 /// The members of an ensemble of `voters` participants, and `observers` behind them.
@@ -72,30 +100,7 @@ pub fn members(voters: i64, observers: i64) -> Membership {
 impl Cluster {
     /// An ensemble that has not been started. `change` may change the configuration of every member.
     pub fn new(membership: &Membership, change: impl Fn(&mut Config)) -> Self {
-        let node = |&id: &ServerId| {
-            let mut config = Config {
-                server_id: id.0,
-                tick_time: Duration::from_millis(100),
-                min_session_timeout: Duration::from_millis(200),
-                max_session_timeout: Duration::from_millis(20_000),
-                pre_alloc_size: 4096,
-                report_applied: true,
-                ensemble: Some(EnsembleConfig::new(membership.clone())),
-                ..Config::default()
-            };
-            change(&mut config);
-            let node = Node {
-                config,
-                disk: Disk::default(),
-                server: None,
-                events: Vec::new(),
-                sent: BTreeMap::new(),
-                closed: BTreeSet::new(),
-                halted: None,
-                next_conn: 1,
-            };
-            (id, node)
-        };
+        let node = |&id: &ServerId| (id, Node::new(id, membership, &change));
         Self {
             now: Now { mono: Instant::from_millis(1000), wall: WallTime(1_700_000_000_000) },
             nodes: membership.members().keys().map(node).collect(),
@@ -104,7 +109,20 @@ impl Cluster {
             pending: VecDeque::new(),
             cut: BTreeSet::new(),
             starts: 0,
+            held: BTreeSet::new(),
         }
+    }
+
+    /// Another server, which has not been started: it is to join, and knows `membership`.
+    pub fn add(&mut self, id: i64, membership: &Membership, change: impl Fn(&mut Config)) {
+        let known = self.nodes.insert(ServerId(id), Node::new(ServerId(id), membership, change));
+        assert!(known.is_none(), "server {id} is there already");
+    }
+
+    /// The configuration that a member would start with now.
+    pub fn kept_config(&self, id: i64) -> &Membership {
+        let config = self.nodes[&ServerId(id)].config.ensemble.as_ref();
+        &config.expect("it is a member").membership
     }
 
     /// Starts every member and lets them agree on a leader.
@@ -169,6 +187,15 @@ impl Cluster {
         }
     }
 
+    /// Whether the disk of a member does nothing from here on.
+    pub fn hold_disk(&mut self, id: i64, held: bool) {
+        if held {
+            self.held.insert(ServerId(id));
+        } else {
+            self.held.remove(&ServerId(id));
+        }
+    }
+
     /// Messages pass again.
     pub fn heal(&mut self) {
         self.cut.clear();
@@ -223,7 +250,8 @@ impl Cluster {
                 }
                 self.drain(id);
             }
-            let ids: Vec<ServerId> = self.nodes.keys().copied().collect();
+            let ids: Vec<ServerId> =
+                self.nodes.keys().filter(|id| !self.held.contains(id)).copied().collect();
             for id in ids {
                 for stream in [Stream::Log, Stream::Bulk] {
                     if let Some(done) = self.node(id.0).disk.end_next(stream, None) {
@@ -247,6 +275,10 @@ impl Cluster {
                 Action::PauseReads { .. } | Action::ResumeReads { .. } => {}
                 Action::PauseLink { .. } | Action::ResumeLink { .. } => {}
                 Action::Close { conn, .. } => drop(self.node(id.0).closed.insert(conn)),
+                Action::KeepConfig { membership } => {
+                    let config = self.node(id.0).config.ensemble.as_mut().expect("it is a member");
+                    config.membership = membership;
+                }
                 Action::Dial { dial, port, addresses, .. } => self.dial(id, dial, port, &addresses),
                 Action::SendLink { link, bytes } => {
                     self.pending.push_back((id, Input::LinkDrained { link, bytes: bytes.len() }));

@@ -118,6 +118,7 @@ impl LoneServer {
                 Action::Close { conn, why } => drop(self.closed.insert(conn, why)),
                 Action::Dial { .. }
                 | Action::Hangup { .. }
+                | Action::KeepConfig { .. }
                 | Action::PauseLink { .. }
                 | Action::ResumeLink { .. }
                 | Action::SendLink { .. } => unreachable!("a standalone server has no links"),

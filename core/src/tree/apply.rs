@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 
 use super::node::Node;
 use super::{Hint, ROOT_SLOT, Tree};
+use crate::time::WallTime;
 use crate::types::{
     AclList, CreateTxn, ErrorCode, OpCode, SessionId, Stat, StatPersisted, SubTxn, Txn, TxnHeader, Zxid, path,
 };
@@ -316,6 +317,21 @@ impl Tree {
         let acl = self.acls.list(self.nodes.get(slot).acl);
         on_change(Change::DataChanged { path: &path, zxid: header.zxid, acl });
         Applied::new(op, ErrorCode::OK, path, Some(stat))
+    }
+
+    /// Writes the configuration that a server acts by, of which there is no transaction. It is no change of the database:
+    /// nobody is told, and the digest leaves this znode out.
+    pub fn write_config(&mut self, text: &[u8], version: Zxid, time: WallTime) {
+        let Some(slot) = self.find(path::CONFIG) else { return };
+        let old_len = self.nodes.get(slot).data_len() as u64;
+        self.before_set_data(slot);
+        let node = self.nodes.get_mut(slot);
+        node.data = Some(text.into());
+        node.mzxid = version;
+        node.mtime = time;
+        node.version = -1;
+        self.data_size = self.data_size + text.len() as u64 - old_len;
+        self.refresh_digest(slot, None);
     }
 
     /// Sets a znode's ACL and its version. Nothing else of the znode changes.

@@ -19,11 +19,15 @@
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 use core::time::Duration;
 
 use bytes::Bytes;
 
+pub use super::leader_output::{LeaderOutput, StepDownReason};
+use super::leader_output::{commit, inform};
 use super::progress::{Progress, Stage};
+use super::quorums::Quorums;
 use super::tail::Tail;
 use crate::config::EnsembleConfig;
 use crate::time::Instant;
@@ -33,7 +37,7 @@ use crate::types::{HangupReason, LearnerInfo, LinkId, Membership, Message, Serve
 pub const PROTOCOL_VERSION: i32 = 0x10000;
 
 /// Where a leadership is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
     Epoch,
     SavingAccepted,
@@ -41,86 +45,9 @@ enum Phase {
     SavingCurrent,
     History,
     Broadcast,
+    /// A change of members made another server the leader: those who followed go to it, then this one does.
+    HandingOver,
     Over,
-}
-
-/// Why a leader gave up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StepDownReason {
-    /// Those who voted for it look for another one.
-    Doubted,
-    /// A voter has promised itself to a later epoch than this one.
-    EpochOvertaken,
-    /// The epoch has no zxids left; the next one begins with an election (PARITY `zab.rollover`).
-    EpochUsedUp,
-    /// A voter has a history that this server has not.
-    FollowerAhead,
-    /// No quorum came, or caught up, within `initLimit`.
-    NoQuorumInTime,
-    /// Too few voters were heard from within `syncLimit`.
-    QuorumLost,
-}
-
-/// What a leader wants done, in this order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LeaderOutput {
-    /// Bring the learner up to date from its last transaction, then say so by [`Leader::on_caught_up`].
-    BeginSync {
-        /// Which.
-        link: LinkId,
-        /// The last transaction in its log.
-        last_zxid: Zxid,
-    },
-    /// A quorum has everything up to here.
-    Commit {
-        /// The last one.
-        zxid: Zxid,
-    },
-    /// A quorum still followed when [`Leader::confirm`] gave this number, or later.
-    Confirmed {
-        /// The number.
-        round: u64,
-    },
-    /// Close a link.
-    Hangup {
-        /// Which.
-        link: LinkId,
-        /// Why.
-        why: HangupReason,
-    },
-    /// A learner asks for something that is not the protocol's own business: a request, a session.
-    Learner {
-        /// On which link.
-        link: LinkId,
-        /// Which server it is.
-        server: ServerId,
-        /// What it says.
-        message: Message,
-    },
-    /// Make `acceptedEpoch` durable, then call [`Leader::on_accepted_saved`].
-    SaveAccepted {
-        /// The epoch.
-        epoch: i64,
-    },
-    /// Make `currentEpoch` durable, then call [`Leader::on_current_saved`].
-    SaveCurrent {
-        /// The epoch.
-        epoch: i64,
-    },
-    /// Say something to a learner.
-    Send {
-        /// On which link.
-        link: LinkId,
-        /// What.
-        message: Message,
-    },
-    /// A quorum has the history that this epoch begins with: serve clients.
-    Serve,
-    /// It is over. Nothing follows.
-    StepDown {
-        /// Why.
-        why: StepDownReason,
-    },
 }
 
 /// What a server brings into an epoch.
@@ -142,7 +69,7 @@ pub struct Leader {
     tick: Duration,
     init_time: Duration,
     sync_time: Duration,
-    membership: Membership,
+    quorums: Quorums,
     phase: Phase,
     /// The epoch proposed; before that is decided, one more than everything promised so far.
     epoch: i64,
@@ -158,11 +85,15 @@ pub struct Leader {
     committed: Zxid,
     /// The last commit that learners were told of.
     announced: Zxid,
+    /// Changes of members that were committed, and whom each made the leader: the last one, and those that a learner may
+    /// have to be told of yet.
+    activated: BTreeMap<Zxid, ServerId>,
     /// Rounds of confirmation: the number given last, and the newest one a quorum answered.
     round: u64,
     confirmed: u64,
     /// A ping is to go out now, because somebody waits for a confirmation.
     ping_wanted: bool,
+    /// When a quorum must have come and caught up; while it hands over, when everybody must have gone.
     init_deadline: Instant,
     next_ping: Instant,
     next_check: Instant,
@@ -175,7 +106,7 @@ impl Leader {
         me: ServerId,
         tick: Duration,
         config: &EnsembleConfig,
-        membership: Membership,
+        quorums: Quorums,
         own: OwnHistory,
         now: Instant,
     ) -> Self {
@@ -185,7 +116,7 @@ impl Leader {
             tick,
             init_time: tick * config.init_limit,
             sync_time: tick * config.sync_limit,
-            membership,
+            quorums,
             phase: Phase::Epoch,
             epoch: own.accepted_epoch + 1,
             introduced: BTreeSet::from([me]),
@@ -195,6 +126,7 @@ impl Leader {
             durable: own.last_zxid,
             committed: own.last_zxid,
             announced: own.last_zxid,
+            activated: BTreeMap::new(),
             round: 0,
             confirmed: 0,
             ping_wanted: false,
@@ -256,12 +188,13 @@ impl Leader {
     /// A learner is gone.
     pub fn on_link_down(&mut self, link: LinkId) {
         self.learners.remove(&link);
+        self.end_handing_over();
     }
 
     /// A learner said something.
     pub fn on_message(&mut self, link: LinkId, message: Message, now: Instant) {
         let Some(learner) = self.learners.get_mut(&link) else { return };
-        if self.phase == Phase::Over {
+        if matches!(self.phase, Phase::HandingOver | Phase::Over) {
             return;
         }
         learner.heard(now, self.init_time, self.sync_time);
@@ -298,12 +231,13 @@ impl Leader {
 
     /// FOLLOWERINFO or OBSERVERINFO (PARITY `sync.newepoch`, `sync.configversion`).
     fn on_introduction(&mut self, link: LinkId, accepted_epoch: i64, info: LearnerInfo, observer: bool) {
-        let voter = !observer && info.server.is_some_and(|server| self.membership.is_voter(server));
+        let voter = !observer && info.server.is_some_and(|server| self.quorums.is_voter(server));
         let Some(server) = info.server.filter(|&server| server != self.me) else {
             return self.hang_up(link, HangupReason::Unwanted);
         };
         // Learners of before Zab 1.0 know neither LEADERINFO nor NEWLEADER's acknowledgement.
-        if info.protocol_version < PROTOCOL_VERSION || info.config_version > self.membership.version() {
+        if info.protocol_version < PROTOCOL_VERSION || info.config_version > self.quorums.current().version()
+        {
             return self.hang_up(link, HangupReason::Unwanted);
         }
         let older = self.learners.iter().find(|(id, other)| **id != link && other.server == Some(server));
@@ -312,7 +246,6 @@ impl Leader {
         }
         let learner = self.learners.get_mut(&link).expect("it has just spoken");
         learner.server = Some(server);
-        learner.voter = voter;
         learner.observer = observer;
         learner.stage = Stage::Waiting;
         match self.phase {
@@ -336,7 +269,7 @@ impl Leader {
     }
 
     fn decide_epoch(&mut self) {
-        if self.phase == Phase::Epoch && self.membership.has_quorum(&self.introduced) {
+        if self.phase == Phase::Epoch && self.quorums.has_all(&self.introduced) {
             self.phase = Phase::SavingAccepted;
             self.outputs.push_back(LeaderOutput::SaveAccepted { epoch: self.epoch });
         }
@@ -377,7 +310,7 @@ impl Leader {
         let learner = self.learners.get_mut(&link).expect("it has just spoken");
         learner.last_zxid = last_zxid;
         learner.stage = Stage::Promised;
-        let (voter, server) = (learner.voter, learner.server);
+        let (observer, server) = (learner.observer, learner.server);
         if self.phase != Phase::Promises {
             // What a latecomer has more than a quorum was never committed.
             if matches!(self.phase, Phase::History | Phase::Broadcast) {
@@ -394,7 +327,7 @@ impl Leader {
             return self.step_down(StepDownReason::FollowerAhead);
         }
         if let Some(server) = server
-            && voter
+            && !observer
         {
             self.promised.insert(server);
             self.count_promises();
@@ -402,7 +335,7 @@ impl Leader {
     }
 
     fn count_promises(&mut self) {
-        if self.phase == Phase::Promises && self.membership.has_quorum(&self.promised) {
+        if self.phase == Phase::Promises && self.quorums.has_all(&self.promised) {
             self.phase = Phase::SavingCurrent;
             self.outputs.push_back(LeaderOutput::SaveCurrent { epoch: self.epoch });
         }
@@ -438,7 +371,8 @@ impl Leader {
         {
             learner.heard(now, self.init_time, self.sync_time);
             // As long as somebody who counts comes closer, a quorum may still be on its way.
-            if learner.voter && self.phase == Phase::History {
+            let counts = !learner.observer && learner.server.is_some_and(|it| self.quorums.is_voter(it));
+            if counts && self.phase == Phase::History {
                 self.init_deadline = now + self.init_time;
             }
         }
@@ -451,33 +385,33 @@ impl Leader {
         }
     }
 
-    /// The learner has been sent everything up to `sent`, all of which `tail` reaches back to: the rest comes from
-    /// there, then NEWLEADER, and from now on it hears of everything at once (Java's `startForwarding`).
+    /// The learner has been sent everything up to `sent`, all of which `tail` reaches back to: what is committed comes
+    /// from there, then NEWLEADER, then what is not, and from now on it hears of everything at once (Java's
+    /// `startForwarding`, which has NEWLEADER come last: with a change of members among what is not committed, learners
+    /// would forget of that, or take it for committed). `config` is the configuration that the learner is to act by.
     pub fn on_caught_up(&mut self, link: LinkId, sent: Zxid, tail: &Tail, config: &Bytes) {
         let Some(learner) = self.learners.get_mut(&link) else { return };
         if learner.stage != Stage::Synchronizing {
             return;
         }
         assert!(sent >= tail.base(), "{sent} is behind what is in memory");
-        for (zxid, txn) in tail.behind(sent) {
+        learner.stage = Stage::Announced;
+        learner.committed = self.announced;
+        let observer = learner.observer;
+        let mut send = |message| self.outputs.push_back(LeaderOutput::Send { link, message });
+        for (zxid, txn) in tail.behind(sent).take_while(|&&(zxid, _)| zxid <= self.announced) {
             let (zxid, txn) = (*zxid, txn.clone());
-            let committed = zxid <= self.committed;
-            if learner.observer {
-                if committed {
-                    let message = Message::Inform { zxid, txn };
-                    self.outputs.push_back(LeaderOutput::Send { link, message });
-                }
-                continue;
-            }
-            self.outputs.push_back(LeaderOutput::Send { link, message: Message::Proposal { zxid, txn } });
-            if committed {
-                self.outputs.push_back(LeaderOutput::Send { link, message: Message::Commit { zxid } });
+            if observer {
+                send(Message::Inform { zxid, txn });
+            } else {
+                send(Message::Proposal { zxid, txn });
+                send(Message::Commit { zxid });
             }
         }
-        learner.committed = self.committed;
-        learner.stage = Stage::Announced;
-        let message = Message::NewLeader { zxid: beginning(self.epoch), config: Some(config.clone()) };
-        self.outputs.push_back(LeaderOutput::Send { link, message });
+        send(Message::NewLeader { zxid: beginning(self.epoch), config: Some(config.clone()) });
+        for (zxid, txn) in tail.behind(sent.max(self.announced)).filter(|_| !observer) {
+            send(Message::Proposal { zxid: *zxid, txn: txn.clone() });
+        }
     }
 
     fn on_ack(&mut self, link: LinkId, zxid: Zxid, now: Instant) {
@@ -499,7 +433,7 @@ impl Leader {
             return;
         }
         learner.acked(zxid);
-        if learner.voter {
+        if !learner.observer {
             self.commit_what_a_quorum_has();
         }
     }
@@ -522,17 +456,37 @@ impl Leader {
         if self.phase != Phase::History {
             return;
         }
-        let acknowledged = |learner: &&Progress| learner.stage == Stage::Acknowledged && learner.voter;
-        let voters = self.learners.values().filter(acknowledged).filter_map(|learner| learner.server);
-        let have: BTreeSet<ServerId> = voters.chain([self.me]).collect();
-        if !self.membership.has_quorum(&have) {
+        let have = self.voices(|stage| stage == Stage::Acknowledged);
+        if !self.quorums.has_all(&have) {
             return;
         }
         self.phase = Phase::Broadcast;
-        self.outputs.push_back(LeaderOutput::Serve);
+        let leads = self.stays_leader();
+        if self.quorums.next().is_some() {
+            self.quorums.activate();
+            self.outputs.push_back(LeaderOutput::Activate { designated: leads.then_some(self.me) });
+        }
+        if leads {
+            self.outputs.push_back(LeaderOutput::Serve);
+        }
         for link in self.in_stage(Stage::Acknowledged) {
             self.welcome(link, now);
         }
+        if !leads {
+            self.hand_over();
+        }
+    }
+
+    /// The servers that are in such a stage and may have a vote, and this one.
+    fn voices(&self, is_there: impl Fn(Stage) -> bool) -> BTreeSet<ServerId> {
+        let there = self.learners.values().filter(|learner| !learner.observer && is_there(learner.stage));
+        there.filter_map(|learner| learner.server).chain([self.me]).collect()
+    }
+
+    /// The servers that follow and may have a vote, and this one: what a new configuration needs a quorum of (PARITY
+    /// `reconf.checks`).
+    pub fn following(&self) -> BTreeSet<ServerId> {
+        self.voices(|stage| stage == Stage::Following)
     }
 
     /// UPTODATE, and what was committed since NEWLEADER.
@@ -547,19 +501,37 @@ impl Leader {
         let mut told = learner.committed.max(beginning(self.epoch));
         while told < self.announced {
             told = told.next();
-            self.outputs.push_back(LeaderOutput::Send { link, message: Message::Commit { zxid: told } });
+            let message = commit(told, self.activated.get(&told).copied());
+            self.outputs.push_back(LeaderOutput::Send { link, message });
         }
         learner.committed = told;
     }
 
-    /// The zxid of the next transaction; `None` where the epoch has none left: it is over.
+    /// The zxid of the next transaction; `None` where the epoch has none left, or another server leads from here on: it
+    /// is over.
     pub fn next_zxid(&mut self) -> Option<Zxid> {
+        if self.phase == Phase::HandingOver {
+            return None;
+        }
         assert_eq!(self.phase, Phase::Broadcast, "only who leads proposes");
         if self.last_proposed.counter() == u32::MAX {
             self.step_down(StepDownReason::EpochUsedUp);
             return None;
         }
         Some(self.last_proposed.next())
+    }
+
+    /// The transaction that is proposed next changes the members.
+    pub fn propose_members(&mut self, membership: Membership) {
+        self.quorums.propose(membership, self.last_proposed.next());
+    }
+
+    /// There is another configuration than the one in force, of which no transaction of this epoch says so; learners
+    /// hear of it by NEWLEADER.
+    pub fn bring_members(&mut self, membership: Membership) {
+        assert!(self.phase < Phase::History, "too late for NEWLEADER");
+        let from = Zxid(membership.version());
+        self.quorums.propose(membership, from);
     }
 
     /// The transaction is in this server's log, on its way to the disk: everybody who votes is to log it.
@@ -581,27 +553,68 @@ impl Leader {
     }
 
     fn commit_what_a_quorum_has(&mut self) {
-        if self.phase != Phase::Broadcast {
-            return;
-        }
-        let following = |learner: &&Progress| learner.stage == Stage::Following && learner.voter;
-        let followers = self.learners.values().filter(following);
-        let acked = followers.filter_map(|learner| Some((learner.acked, learner.server?)));
-        let mut acked: Vec<(Zxid, ServerId)> = acked.chain([(self.durable, self.me)]).collect();
-        acked.sort_unstable_by(|one, other| other.cmp(one));
-        let mut have = BTreeSet::new();
-        let reached = acked.into_iter().find_map(|(zxid, server)| {
-            have.insert(server);
-            self.membership.has_quorum(&have).then_some(zxid)
-        });
-        // The beginning of the epoch, which learners acknowledge first, is no transaction.
-        if let Some(zxid) = reached
-            && zxid > self.committed
-            && zxid > beginning(self.epoch)
-        {
+        while self.phase == Phase::Broadcast {
+            let following = |learner: &&Progress| learner.stage == Stage::Following && !learner.observer;
+            let followers = self.learners.values().filter(following);
+            let acked = followers.filter_map(|learner| Some((learner.acked, learner.server?)));
+            let acked = self.quorums.committed(acked.chain([(self.durable, self.me)]).collect());
+            let Some(reached) = acked else { return };
+            if reached <= self.committed || i64::from(reached.epoch()) != self.epoch || reached.counter() == 0
+            {
+                return;
+            }
+            let changes = self.quorums.next_from().filter(|&from| from <= reached);
+            let zxid = changes.unwrap_or(reached);
+            assert!(zxid > self.committed, "a change of members is committed once");
             assert!(zxid <= self.last_proposed, "committed before it was proposed");
             self.committed = zxid;
             self.outputs.push_back(LeaderOutput::Commit { zxid });
+            if changes.is_none() {
+                return;
+            }
+            self.activate(zxid);
+        }
+    }
+
+    /// The change of members is committed (PARITY `reconf.leader-handoff`).
+    fn activate(&mut self, zxid: Zxid) {
+        let designated = if self.stays_leader() { self.me } else { self.successor(zxid) };
+        self.quorums.activate();
+        let untold = self.learners.values().filter(|l| !l.observer && l.is_told()).map(|l| l.committed).min();
+        self.activated.retain(|&change, _| untold.is_some_and(|untold| change > untold));
+        self.activated.insert(zxid, designated);
+        self.outputs.push_back(LeaderOutput::Activate { designated: Some(designated) });
+        if designated != self.me {
+            self.hand_over();
+        }
+    }
+
+    /// Whether this server leads the next configuration, too: it votes there, and is where it was.
+    fn stays_leader(&self) -> bool {
+        let Some(next) = self.quorums.next() else { return true };
+        let place = |membership: &Membership| membership.member(self.me).map(|member| member.quorum.clone());
+        next.is_voter(self.me) && place(next) == place(self.quorums.current())
+    }
+
+    /// Of the voters to be, one that has the change, and the most of what follows.
+    fn successor(&self, zxid: Zxid) -> ServerId {
+        let voter = |server| self.quorums.next().is_some_and(|next| next.is_voter(server));
+        let may = |learner: &&Progress| learner.stage == Stage::Following && learner.acked >= zxid;
+        let others = self.learners.values().filter(may).filter_map(|l| Some((l.acked, Reverse(l.server?))));
+        let best = others.filter(|&(_, Reverse(server))| server != self.me && voter(server)).max();
+        best.map_or(self.me, |(_, Reverse(server))| server)
+    }
+
+    /// Whoever follows hears who leads from here on, and goes there; then this server does.
+    fn hand_over(&mut self) {
+        self.phase = Phase::HandingOver;
+        self.init_deadline = self.next_ping + self.sync_time;
+    }
+
+    /// Once those who go have all that was said to them, they hang up.
+    fn end_handing_over(&mut self) {
+        if self.phase == Phase::HandingOver && !self.is_followed() {
+            self.step_down(StepDownReason::HandedOver);
         }
     }
 
@@ -615,13 +628,14 @@ impl Leader {
             if !learner.is_told() {
                 continue;
             }
+            let designated = self.activated.get(&zxid).copied();
             let message = match (learner.observer, txn) {
-                (true, Some(txn)) => Message::Inform { zxid, txn: txn.clone() },
+                (true, Some(txn)) => inform(zxid, designated, txn.clone()),
                 (true, None) => continue,
                 (false, _) if learner.stage != Stage::Following || zxid <= learner.committed => continue,
                 (false, _) => {
                     learner.committed = zxid;
-                    Message::Commit { zxid }
+                    commit(zxid, designated)
                 }
             };
             self.outputs.push_back(LeaderOutput::Send { link, message });
@@ -656,21 +670,12 @@ impl Leader {
         if self.confirmed == self.round || self.phase != Phase::Broadcast {
             return;
         }
-        let following = |learner: &&Progress| learner.stage == Stage::Following && learner.voter;
-        let mut rounds: Vec<(u64, ServerId)> = self
-            .learners
-            .values()
-            .filter(following)
-            .filter_map(|learner| Some((learner.confirmed, learner.server?)))
-            .collect();
+        let following = |learner: &&Progress| learner.stage == Stage::Following && !learner.observer;
+        let followers = self.learners.values().filter(following);
+        let rounds = followers.filter_map(|learner| Some((learner.confirmed, learner.server?)));
         // Of itself it knows that it leads.
-        rounds.push((self.round - u64::from(self.ping_wanted), self.me));
-        rounds.sort_unstable_by(|one, other| other.cmp(one));
-        let mut have = BTreeSet::new();
-        let reached = rounds.into_iter().find_map(|(round, server)| {
-            have.insert(server);
-            self.membership.has_quorum(&have).then_some(round)
-        });
+        let own = (self.round - u64::from(self.ping_wanted), self.me);
+        let reached = self.quorums.reached(rounds.chain([own]).collect());
         if let Some(round) = reached
             && round > self.confirmed
         {
@@ -707,6 +712,7 @@ impl Leader {
         match self.phase {
             Phase::Over => None,
             Phase::Broadcast => Some(self.next_ping.min(self.next_check)),
+            Phase::HandingOver => Some(self.init_deadline),
             _ => Some(self.next_ping.min(self.init_deadline)),
         }
     }
@@ -714,6 +720,13 @@ impl Leader {
     /// Time passed.
     pub fn on_tick(&mut self, now: Instant) {
         if self.phase == Phase::Over {
+            return;
+        }
+        if self.phase == Phase::HandingOver {
+            self.end_handing_over();
+            if now >= self.init_deadline {
+                self.step_down(StepDownReason::HandedOver);
+            }
             return;
         }
         if self.phase != Phase::Broadcast && now >= self.init_deadline {
@@ -744,9 +757,7 @@ impl Leader {
     }
 
     fn is_followed(&self) -> bool {
-        let following = |learner: &&Progress| learner.stage == Stage::Following && learner.voter;
-        let voters = self.learners.values().filter(following).filter_map(|learner| learner.server);
-        self.membership.has_quorum(&voters.chain([self.me]).collect())
+        self.quorums.has_all(&self.following())
     }
 
     /// Closes the link to a learner. It may come back.

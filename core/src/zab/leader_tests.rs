@@ -23,7 +23,8 @@ impl Lead {
         let now = Instant::from_millis(1000);
         let membership = members(voters, observers);
         let config = EnsembleConfig::new(membership.clone());
-        let leader = Leader::new(ServerId(1), TICK, &config, membership, own, now);
+        let quorums = Quorums::new(membership, None);
+        let leader = Leader::new(ServerId(1), TICK, &config, quorums, own, now);
         let tail = Tail::new(own.last_zxid, 500, 1 << 20);
         let mut lead = Self { leader, now, outputs: Vec::new(), tail, durable_at_once: true };
         lead.run();
@@ -356,7 +357,7 @@ fn zab_initlimit_a_leader_without_a_quorum_steps_down() {
     assert_eq!(lead.stepped_down(), Some(StepDownReason::NoQuorumInTime));
 }
 
-/// What is in memory goes out with its commits, what is not committed without; NEWLEADER is behind all of it.
+/// What is in memory goes out with its commits; behind NEWLEADER comes what is not committed.
 #[test]
 fn sync_proposal_commit_pairs_come_before_newleader() {
     let mut lead = fresh(3, 1);
@@ -364,6 +365,7 @@ fn sync_proposal_commit_pairs_come_before_newleader() {
     let first = lead.propose();
     lead.leader.on_durable(first);
     lead.say(2, Message::Ack { zxid: first });
+    lead.leader.announce_commit(first, None);
     let second = lead.propose();
     lead.took();
     let sent = |lead: &mut Lead, link| -> Vec<Message> {
@@ -383,8 +385,8 @@ fn sync_proposal_commit_pairs_come_before_newleader() {
         [
             Message::Proposal { zxid: first, txn: txn.clone() },
             Message::Commit { zxid: first },
-            Message::Proposal { zxid: second, txn: txn.clone() },
             new_leader.clone(),
+            Message::Proposal { zxid: second, txn: txn.clone() },
         ]
     );
     lead.introduce(4, 4, 0, true);
@@ -471,4 +473,93 @@ fn quorum_commit_waits_for_uptodate_and_comes_once() {
     assert_eq!(to_three(&mut lead), [vec![Message::UpToDate], commits(&zxids[1..3])].concat());
     commit(&mut lead, zxids[3]);
     assert_eq!(to_three(&mut lead), commits(&zxids[3..]));
+}
+
+/// The change and what is proposed behind it reach a learner behind NEWLEADER, their commits behind UPTODATE, however
+/// many changes there were in between.
+#[test]
+fn reconf_activate_waits_for_uptodate_like_any_commit() {
+    for before in [true, false] {
+        let mut lead = fresh(3, 1);
+        lead.follow(2, 2, false);
+        lead.follow(9, 4, true);
+        let change = |lead: &mut Lead| {
+            let version = lead.leader.last_proposed().next().0;
+            lead.leader.propose_members(members(3, 1).with_version(version));
+            lead.propose()
+        };
+        let commit = |lead: &mut Lead, zxid| {
+            lead.leader.on_durable(zxid);
+            lead.say(2, Message::Ack { zxid });
+            lead.leader.announce_commit(zxid, Some(&Bytes::new()));
+            lead.run();
+        };
+        let join = |lead: &mut Lead| {
+            lead.introduce(3, 3, 0, false);
+            lead.promise(3, 0, Zxid::ZERO);
+        };
+        let to = |outputs: &[LeaderOutput], to: u64| -> Vec<Message> {
+            let sent = outputs.iter().filter_map(|output| match output {
+                LeaderOutput::Send { link, message } if *link == LinkId(to) => Some(message.clone()),
+                _ => None,
+            });
+            sent.filter(|message| !matches!(message, Message::LeaderInfo { .. })).collect()
+        };
+        lead.took();
+        if !before {
+            join(&mut lead);
+        }
+        let first = change(&mut lead);
+        if before {
+            join(&mut lead);
+        }
+        let outputs = lead.took();
+        let new_leader = Message::NewLeader { zxid: beginning(1), config: Some(Bytes::new()) };
+        assert_eq!(to(&outputs, 3), [new_leader, Message::Proposal { zxid: first, txn: Bytes::new() }]);
+        commit(&mut lead, first);
+        let second = change(&mut lead);
+        commit(&mut lead, second);
+        let third = lead.propose();
+        commit(&mut lead, third);
+        let outputs = lead.took();
+        assert!(!to(&outputs, 3).iter().any(|message| !matches!(message, Message::Proposal { .. })));
+        let designated = ServerId(1);
+        let activate = |zxid| Message::CommitAndActivate { zxid, designated };
+        let expected = [activate(first), activate(second), Message::Commit { zxid: third }];
+        let commits = to(&outputs, 2).into_iter().filter(|it| !matches!(it, Message::Proposal { .. }));
+        assert_eq!(commits.collect::<Vec<_>>(), expected);
+        let inform = |zxid| Message::InformAndActivate { zxid, designated, txn: Bytes::new() };
+        let last = Message::Inform { zxid: third, txn: Bytes::new() };
+        assert_eq!(to(&outputs, 9), [inform(first), inform(second), last]);
+        lead.say(3, Message::Ack { zxid: beginning(1) });
+        assert_eq!(to(&lead.took(), 3), [&[Message::UpToDate], &expected[..]].concat());
+        assert!(lead.leader.activated.len() <= 2);
+        let fourth = change(&mut lead);
+        commit(&mut lead, fourth);
+        assert_eq!(lead.leader.activated.len(), 1, "everybody was told of those before");
+        assert!(to(&lead.took(), 3).contains(&activate(fourth)));
+    }
+}
+
+/// What a quorum has and nobody was told of yet is told by the announcement, once.
+#[test]
+fn sync_what_is_not_announced_comes_behind_newleader() {
+    let mut lead = fresh(3, 1);
+    lead.follow(2, 2, false);
+    let zxid = lead.propose();
+    lead.leader.on_durable(zxid);
+    lead.say(2, Message::Ack { zxid });
+    lead.introduce(4, 4, 0, true);
+    lead.promise(4, 0, Zxid::ZERO);
+    lead.introduce(3, 3, 0, false);
+    lead.promise(3, 0, Zxid::ZERO);
+    lead.leader.announce_commit(zxid, Some(&Bytes::new()));
+    lead.say(3, Message::Ack { zxid: beginning(1) });
+    let outputs = lead.took();
+    let count = |wanted: &Message, to| {
+        let wanted = LeaderOutput::Send { link: LinkId(to), message: wanted.clone() };
+        outputs.iter().filter(|output| **output == wanted).count()
+    };
+    assert_eq!(count(&Message::Inform { zxid, txn: Bytes::new() }, 4), 1);
+    assert_eq!(count(&Message::Commit { zxid }, 3), 1);
 }

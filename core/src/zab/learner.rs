@@ -69,6 +69,8 @@ pub enum LostReason {
     LinkDown,
     /// A proposal is missing, or came twice.
     NotContiguous,
+    /// The members changed, and with them the leader, or what this server is.
+    Reconfigured,
     /// Nothing was heard of the leader in time.
     Timeout,
     /// The leader could not be connected to.
@@ -78,10 +80,22 @@ pub enum LostReason {
 /// What a learner wants done, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LearnerOutput {
+    /// The configuration that the transaction proposes, which is committed, is in force.
+    Activate {
+        /// The transaction.
+        zxid: Zxid,
+        /// Who leads from here on.
+        designated: ServerId,
+    },
     /// Everything in the log up to here is committed.
     Commit {
         /// The last one.
         zxid: Zxid,
+    },
+    /// The configuration that the leader's epoch begins with, which is in force once this server serves.
+    Configuration {
+        /// As text.
+        text: Bytes,
     },
     /// Connect to the leader's quorum port, then call [`Learner::on_link_up`] or [`Learner::on_dial_failed`].
     Dial,
@@ -326,7 +340,7 @@ impl Learner {
                 self.phase = Phase::Snapshot;
                 self.outputs.push_back(LearnerOutput::ReceiveSnapshot { zxid });
             }
-            (Phase::Synchronizing, Message::NewLeader { zxid, .. }) => self.on_new_leader(zxid),
+            (Phase::Synchronizing, Message::NewLeader { zxid, config }) => self.on_new_leader(zxid, config),
             (Phase::Acknowledged, Message::UpToDate) => self.on_up_to_date(now),
             (
                 Phase::Synchronizing | Phase::Acknowledged | Phase::Following,
@@ -427,10 +441,19 @@ impl Learner {
     fn on_history(&mut self, message: Message) {
         match message {
             Message::Proposal { zxid, txn } if !self.observer => self.on_proposal(zxid, txn),
-            Message::Commit { zxid } | Message::CommitAndActivate { zxid, .. } => self.on_commit(zxid),
-            Message::Inform { zxid, txn } | Message::InformAndActivate { zxid, txn, .. } if self.observer => {
+            Message::Commit { zxid } => self.on_commit(zxid),
+            Message::CommitAndActivate { zxid, designated } => {
+                self.on_commit(zxid);
+                self.activate(zxid, designated);
+            }
+            Message::Inform { zxid, txn } if self.observer => {
                 self.on_proposal(zxid, txn);
                 self.on_commit(zxid);
+            }
+            Message::InformAndActivate { zxid, designated, txn } if self.observer => {
+                self.on_proposal(zxid, txn);
+                self.on_commit(zxid);
+                self.activate(zxid, designated);
             }
             // Java's leader brings observers up to date with proposals and commits, too.
             Message::Proposal { zxid, txn } if self.phase == Phase::Synchronizing => {
@@ -466,10 +489,20 @@ impl Learner {
         self.commit(zxid);
     }
 
+    /// The change may have come by other ways before, so this is for who carries it out to judge.
+    fn activate(&mut self, zxid: Zxid, designated: ServerId) {
+        if self.phase != Phase::Over {
+            self.outputs.push_back(LearnerOutput::Activate { zxid, designated });
+        }
+    }
+
     /// PARITY `sync.newleader.learner`.
-    fn on_new_leader(&mut self, zxid: Zxid) {
+    fn on_new_leader(&mut self, zxid: Zxid, config: Option<Bytes>) {
         if zxid != beginning(self.epoch) {
             return self.fail(LostReason::BadMessage);
+        }
+        if let Some(text) = config {
+            self.outputs.push_back(LearnerOutput::Configuration { text });
         }
         self.phase = Phase::SavingHistory { last: self.logged };
         self.save_epoch_behind_history();
@@ -571,6 +604,7 @@ impl Learner {
                 LostReason::Doubted
                 | LostReason::EpochTooOld
                 | LostReason::LinkDown
+                | LostReason::Reconfigured
                 | LostReason::Unreachable => HangupReason::RoleOver,
             };
             self.outputs.push_back(LearnerOutput::Hangup { link, why });

@@ -31,18 +31,22 @@
 //!
 //! | file | what it knows |
 //! |---|---|
-//! | `leader` | epochs, learners, acknowledgements, commits |
+//! | `leader`, `leader_output` | epochs, learners, acknowledgements, commits; what is to be done |
 //! | `learner` | the other side |
 //! | `progress` | what a leader knows of one learner |
+//! | `quorums` | who must have said something before it counts |
 //! | `sync` | DIFF, TRUNC or SNAP |
 //! | `tail` | the newest transactions, in memory |
 
 pub mod leader;
+mod leader_output;
 pub mod learner;
 mod progress;
+mod quorums;
 pub mod sync;
 pub mod tail;
 
 pub use leader::{Leader, LeaderOutput};
 pub use learner::{Learner, LearnerOutput};
+pub use quorums::Quorums;
 pub use tail::Tail;

@@ -33,8 +33,7 @@ pub(super) struct Progress {
     pub(super) stage: Stage,
     /// Who it says it is.
     pub(super) server: Option<ServerId>,
-    /// Whether its word counts.
-    pub(super) voter: bool,
+    /// Whether its word counts nowhere, whoever it is.
     pub(super) observer: bool,
     /// The last transaction in its log when it came.
     pub(super) last_zxid: Zxid,
@@ -59,7 +58,6 @@ impl Progress {
         Self {
             stage: Stage::Greeting,
             server: None,
-            voter: false,
             observer: false,
             last_zxid: Zxid::ZERO,
             sent: Zxid::ZERO,
@@ -104,7 +102,7 @@ impl Progress {
 
     /// Remembers what was proposed by now, unless it still owes something older.
     pub(super) fn watch_acks(&mut self, last_proposed: Zxid, deadline: Instant) {
-        let owes = self.stage == Stage::Following && self.voter && self.acked < last_proposed;
+        let owes = self.stage == Stage::Following && !self.observer && self.acked < last_proposed;
         if owes && self.ack_deadline.is_none() {
             self.ack_deadline = Some((last_proposed, deadline));
         }

@@ -218,6 +218,7 @@ impl World {
                 self.close_by_server(id, conn);
                 Ok(())
             }
+            Action::KeepConfig { .. } => Ok(()),
             Action::Dial { dial, port, addresses, timeout, .. } => {
                 self.dial_peer(id, dial, port, addresses, timeout)
             }

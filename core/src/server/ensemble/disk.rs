@@ -52,6 +52,10 @@ impl Server {
         let now = self.now.mono;
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
         let promise = ensemble.promises.on_done();
+        if let Promise::Accepted(_) = promise {
+            self.number_first_config();
+        }
+        let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
         match (&mut ensemble.role, promise) {
             (Role::Leading(leading), Promise::Accepted(_)) => leading.leader.on_accepted_saved(),
             (Role::Leading(leading), Promise::Current(_)) => leading.leader.on_current_saved(now),

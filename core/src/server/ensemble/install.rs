@@ -236,7 +236,10 @@ impl Server {
         if let Some(ensemble) = self.ensemble.as_deref_mut() {
             ensemble.tail.reset(last_zxid);
             ensemble.history_base = history_base;
+            ensemble.configs.reload(&self.tree);
+            ensemble.show_configs();
         }
+        self.write_config();
     }
 
     /// Bytes of the snapshot, as far as there is room for them on the way to the disk. Whether there were any.

@@ -23,7 +23,7 @@ use crate::types::{
 };
 use crate::wire::{self, Request, record};
 use crate::zab::leader::{OwnHistory, StepDownReason};
-use crate::zab::{Leader, LeaderOutput};
+use crate::zab::{Leader, LeaderOutput, Quorums};
 
 /// How long a server that expects this one to lead is kept waiting: as long as a vote takes to be decided here, too.
 const PARKED_TIME: Duration = Duration::from_secs(2);
@@ -88,7 +88,8 @@ impl Server {
             current_epoch: ensemble.promises.current(),
             last_zxid,
         };
-        let leader = Leader::new(ensemble.me, tick, config, ensemble.membership.clone(), own, now);
+        let quorums = Quorums::new(ensemble.configs.current().clone(), ensemble.configs.next().cloned());
+        let leader = Leader::new(ensemble.me, tick, config, quorums, own, now);
         let leading = Leading {
             leader,
             transfers: BTreeMap::new(),
@@ -197,6 +198,7 @@ impl Server {
     pub(super) fn on_leader_output(&mut self, output: LeaderOutput) {
         let ensemble = self.ensemble.as_deref_mut().expect("only a member leads");
         match output {
+            LeaderOutput::Activate { designated } => self.activate_as_leader(designated),
             LeaderOutput::BeginSync { link, last_zxid } => self.begin_transfer(link, last_zxid),
             LeaderOutput::Commit { zxid } => self.commit_as_leader(zxid),
             LeaderOutput::Confirmed { round } => {
@@ -308,8 +310,9 @@ impl Server {
             return Txn::Error { code: ErrorCode::UNIMPLEMENTED };
         }
         let origin = Origin { session, identities, zxid, time: self.now.wall };
+        let members = self.members_asked_about(op);
         let (tree, pending, config) = (&self.tree, &mut self.pending, &self.config);
-        let mut prep = Prep { tree, pending, config, origin, hint: Hint::NONE };
+        let mut prep = Prep { tree, pending, config, origin, members, hint: Hint::NONE };
         match op {
             OpCode::CLOSE_SESSION => prep.close_session(),
             _ => prep.transaction(op, &request),
@@ -380,6 +383,7 @@ impl Server {
         txn: &Txn,
         digest: Option<&TxnDigest>,
     ) -> usize {
+        self.see_config(header, txn);
         let mut payload = Vec::new();
         wire::txn::encode(header, txn, digest, &mut payload);
         let payload = Bytes::from(payload);

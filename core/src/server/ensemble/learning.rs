@@ -51,7 +51,7 @@ impl Server {
             me: ensemble.me,
             leader,
             observer: ensemble.is_observer(),
-            config_version: ensemble.membership.version(),
+            config_version: ensemble.configs.current().version(),
             own,
         };
         let learner = Learner::new(start, self.config.tick_time, config, now);
@@ -106,7 +106,9 @@ impl Server {
     pub(super) fn on_learner_output(&mut self, output: LearnerOutput) {
         let ensemble = self.ensemble.as_deref_mut().expect("only a member learns");
         match output {
+            LearnerOutput::Activate { zxid, designated } => self.activate_as_learner(zxid, designated),
             LearnerOutput::Commit { zxid } => self.commit_as_learner(zxid),
+            LearnerOutput::Configuration { text } => self.on_configuration(&text),
             LearnerOutput::Dial => self.dial_leader(),
             LearnerOutput::Hangup { link, why } => self.hang_up(link, why),
             LearnerOutput::Log { zxid, txn } => self.log_proposal(zxid, txn),
@@ -141,19 +143,23 @@ impl Server {
             config.init_limit
         };
         let timeout = self.config.tick_time * ticks;
-        let Some(Ensemble { role: Role::Learning(learning), dials, membership, .. }) =
+        let Some(Ensemble { role: Role::Learning(learning), dials, configs, .. }) =
             self.ensemble.as_deref_mut()
         else {
             return;
         };
         let server = learning.learner.leader();
-        let addresses = membership.member(server).map(|member| member.quorum.clone()).unwrap_or_default();
+        let addresses =
+            configs.current().member(server).map(|member| member.quorum.clone()).unwrap_or_default();
         let dial = dials.issue();
         learning.dial = Some(dial);
         self.actions.push_back(Action::Dial { dial, port: PeerPort::Quorum, server, addresses, timeout });
     }
 
     fn serve_as_learner(&mut self) {
+        if !self.activate_offered() {
+            return;
+        }
         let now = self.now.mono;
         self.sessions.restart(now);
         self.sessions.report_touched();
@@ -176,6 +182,7 @@ impl Server {
         if header.zxid != zxid {
             return self.refuse_leader();
         }
+        self.see_config(&header, &txn);
         let bytes = self.log.append(zxid, |out, batch| {
             record::append(out, |out| wire::txn::copy_logged(&payload, &txn, digest.as_ref(), batch, out));
         });

@@ -18,17 +18,21 @@
 //! | `leading` | what a leader wants done; requests of its learners |
 //! | `learning` | what a learner wants done; requests to its leader |
 //! | `transfer` | a learner is brought up to date, as fast as it takes it |
+//! | `configs` | the configurations that are known |
+//! | `reconfig` | members change |
 //! | `install` | a snapshot that comes becomes the database; a log is cut |
 //! | `promises` | the epoch files |
 //! | `report` | what operators are told |
 //! | `disk` | what all of these ask of the disk |
 
+mod configs;
 mod disk;
 mod install;
 mod leading;
 mod learning;
 mod peers;
 mod promises;
+mod reconfig;
 mod report;
 mod transfer;
 
@@ -37,6 +41,7 @@ use alloc::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
 
+use self::configs::Configs;
 use self::install::Work;
 use self::leading::Leading;
 use self::learning::Learning;
@@ -44,11 +49,11 @@ use self::peers::PeerLinks;
 use self::promises::Promises;
 use super::{Action, CloseReason, Event, HangupReason, LinkOrigin, PeerPort, Role as RoleName, Server};
 use crate::config::Config;
-use crate::election::{Election, ElectionOutput, Links, LinksOutput, OwnHistory, View, links};
+use crate::election::{Election, ElectionOutput, Links, LinksOutput, OwnHistory, links};
 use crate::pipeline::pending::Pending;
 use crate::recovery::Recovered;
 use crate::time::Instant;
-use crate::types::{DialId, DialIds, LinkId, Membership, PeerState, ServerId, Ticket, Zxid};
+use crate::types::{DialId, DialIds, LinkId, PeerState, ServerId, Ticket, Vote, Zxid};
 use crate::zab::learner::LostReason;
 use crate::zab::{Leader, Tail};
 
@@ -56,9 +61,9 @@ use crate::zab::{Leader, Tail};
 #[derive(Debug)]
 pub(super) struct Ensemble {
     me: ServerId,
-    membership: Membership,
-    /// `membership` as text.
-    config_text: Bytes,
+    configs: Configs,
+    /// Who leads from here on, as the leader before said.
+    designated: Option<ServerId>,
     election: Election,
     election_links: Links,
     dials: DialIds,
@@ -96,9 +101,10 @@ impl Ensemble {
         let last_zxid = recovered.tree.last_zxid();
         let membership = ensemble.membership.clone();
         let addresses = membership.member(me).map(|member| member.election.clone()).unwrap_or_default();
-        Some(Box::new(Self {
+        let mut ensemble = Box::new(Self {
             me,
-            config_text: Bytes::from(membership.text()),
+            configs: Configs::new(config.reconfig_enabled, membership, &recovered.tree),
+            designated: None,
             election: Election::new(me, ensemble),
             election_links: Links::new(me, &addresses, ensemble, config.tick_time * ensemble.sync_limit),
             dials: DialIds::default(),
@@ -111,16 +117,14 @@ impl Ensemble {
             stale: BTreeSet::new(),
             room: false,
             has_data: !recovered.unsynced,
-            membership,
-        }))
-    }
-
-    fn view(&self) -> View {
-        View::new(self.membership.clone(), None, self.config_text.clone())
+        });
+        // A change of members may have been under way.
+        ensemble.show_configs();
+        Some(ensemble)
     }
 
     fn is_observer(&self) -> bool {
-        !self.membership.is_voter(self.me)
+        self.configs.is_observer(self.me)
     }
 }
 
@@ -374,8 +378,11 @@ impl Server {
             }
             // It is still looking.
             ElectionOutput::Doubted => {}
-            // Whoever knows a newer configuration will tell it when it leads, or when this server does.
-            ElectionOutput::NewerConfig { .. } => {}
+            ElectionOutput::NewerConfig { config } => {
+                if self.adopt_config(&config) {
+                    self.look();
+                }
+            }
             ElectionOutput::Send { to, notification } => {
                 ensemble.election_links.send(now, to, &notification);
             }
@@ -391,21 +398,51 @@ impl Server {
     /// Goes from settling to looking, once the disk is at rest. Whether it did.
     fn settle(&mut self) -> bool {
         let done = self.ensemble.as_deref().is_some_and(|ensemble| self.is_at_rest(ensemble));
-        let now = self.now.mono;
-        let last_zxid = self.log.appended();
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return false };
         if !matches!(ensemble.role, Role::Settling) || !done || self.phase != super::Phase::Running {
             return false;
         }
         ensemble.role = Role::Looking;
+        match ensemble.designated.take() {
+            Some(leader) => self.go_to(leader),
+            None => self.look(),
+        }
+        true
+    }
+
+    /// Follows, or leads, without an election: the leader before said who leads from here on, and a quorum knows (PARITY
+    /// `reconf.leader-handoff`). That takes a quorum's promises like any other epoch.
+    fn go_to(&mut self, leader: ServerId) {
+        let last_zxid = self.log.appended();
+        let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
+        let peer_epoch = ensemble.promises.current();
+        let state = match leader == ensemble.me {
+            true => PeerState::Leading,
+            false if ensemble.is_observer() => PeerState::Observing,
+            false => PeerState::Following,
+        };
+        ensemble.election.follow(
+            ensemble.configs.view(),
+            Vote { leader, zxid: last_zxid, peer_epoch },
+            state,
+        );
+        if leader == ensemble.me {
+            self.begin_leading();
+        } else {
+            self.begin_learning(leader);
+        }
+    }
+
+    fn look(&mut self) {
+        let now = self.now.mono;
+        let last_zxid = self.log.appended();
+        let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
         let current_epoch = ensemble.promises.current();
         let last_zxid = if ensemble.has_data { last_zxid } else { Zxid::UNKNOWN };
         let own = OwnHistory { last_zxid, current_epoch };
-        let view = ensemble.view();
         ensemble.election_links.set_looking(now, true);
-        ensemble.election.look(now, own, view);
+        ensemble.election.look(now, own, ensemble.configs.view());
         self.tell(Event::RoleTaken { role: RoleName::Looking, epoch: current_epoch, leader: None });
-        true
     }
 
     /// The role is over: clients go, links of the quorum port are closed, and nothing new is begun.
@@ -413,6 +450,7 @@ impl Server {
         self.forget_transfers();
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
         ensemble.role = Role::Settling;
+        ensemble.configs.forget_offer();
         for link in ensemble.peers.clear() {
             self.actions.push_back(Action::Hangup { link, why: HangupReason::RoleOver });
         }

@@ -60,7 +60,7 @@ impl Server {
             // A standalone server has no number, whatever `myid` says.
             return writeln!(out, "serverId=0");
         };
-        let member = ensemble.membership.member(ensemble.me);
+        let member = ensemble.configs.current().member(ensemble.me);
         let port = |election: bool| {
             let addresses = member.map(|member| if election { &member.election } else { &member.quorum });
             addresses.and_then(|addresses| addresses.first()).map_or(0, |address| address.port)
@@ -74,7 +74,7 @@ impl Server {
         let observes = member.is_some_and(|member| member.role == MemberRole::Observer);
         writeln!(out, "peerType={}", i32::from(observes))?;
         writeln!(out, "membership: ")?;
-        out.push_str(&ensemble.membership.text());
+        out.push_str(&ensemble.configs.current().text());
         // The text ends without a line's end.
         writeln!(out)
     }
@@ -90,11 +90,11 @@ impl Server {
             Role::Looking | Role::Settling => "looking - election",
         };
         writeln!(out, "zk_peer_state\t{state}")?;
-        writeln!(out, "zk_quorum_size\t{}", ensemble.membership.voters().count())?;
+        writeln!(out, "zk_quorum_size\t{}", ensemble.configs.current().voters().count())?;
         let Role::Leading(leading) = &ensemble.role else { return Ok(()) };
         let (mut synced, mut observers, mut without_vote) = (0, 0, 0);
         for (_, server) in leading.leader.followers() {
-            match ensemble.membership.member(server).map(|member| member.role) {
+            match ensemble.configs.current().member(server).map(|member| member.role) {
                 Some(MemberRole::Participant) => synced += 1,
                 Some(MemberRole::Observer) => observers += 1,
                 None => without_vote += 1,

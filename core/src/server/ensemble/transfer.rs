@@ -10,6 +10,9 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use bytes::Bytes;
+
+use super::configs::Configs;
 use super::leading::Leading;
 use super::peers::PeerLinks;
 use super::{Ensemble, Role};
@@ -20,6 +23,7 @@ use crate::store::{DiskDone, DiskOp, Inventory};
 use crate::types::{LinkId, Message, Ticket, Zxid};
 use crate::wire::quorum;
 use crate::wire::snapshot::Encoder;
+use crate::zab::Leader;
 use crate::zab::sync::{Sync, choose};
 
 /// Bytes that wait on a link before more is read or encoded for it.
@@ -253,7 +257,7 @@ impl Server {
 
     fn continue_transfer(&mut self, link: LinkId) {
         let window = self.link_window();
-        while let Some(Ensemble { role: Role::Leading(leading), peers, tail, config_text, .. }) =
+        while let Some(Ensemble { role: Role::Leading(leading), peers, tail, configs, .. }) =
             self.ensemble.as_deref_mut()
         {
             if peers.owed(link) > window {
@@ -273,7 +277,8 @@ impl Server {
                     Some(_) | None => {
                         let sent = *sent;
                         transfers.remove(&link);
-                        return leader.on_caught_up(link, sent, tail, config_text);
+                        let config = config_for_learners(configs, leader);
+                        return leader.on_caught_up(link, sent, tail, &config);
                     }
                 },
                 Some(Transfer::Log { reader, sent, started }) => match reader.step() {
@@ -359,6 +364,12 @@ fn send_committed(peers: &mut PeerLinks, link: LinkId, zxid: Zxid, txn: &[u8]) {
         quorum::proposal(out, zxid, txn);
         quorum::encode(&Message::Commit { zxid }, out);
     });
+}
+
+/// What learners are to act by once they serve: the newest configuration, as long as all that this server has in its log
+/// is the history that its epoch begins with; later, the one in force.
+fn config_for_learners(configs: &Configs, leader: &Leader) -> Bytes {
+    if leader.is_serving() { configs.text().clone() } else { configs.newest_text() }
 }
 
 /// What came of a step.

@@ -180,6 +180,7 @@ impl<'a> World<'a> {
                 }
                 Action::Dial { .. }
                 | Action::Hangup { .. }
+                | Action::KeepConfig { .. }
                 | Action::PauseLink { .. }
                 | Action::ResumeLink { .. }
                 | Action::SendLink { .. } => unreachable!("a standalone server has no links"),
@@ -225,6 +226,7 @@ impl<'a> World<'a> {
             | Event::EpochAccepted { .. }
             | Event::EpochCurrent { .. }
             | Event::LeaderLost { .. }
+            | Event::Reconfigured { .. }
             | Event::Rewound { .. }
             | Event::RoleTaken { .. }
             | Event::SessionAttached { .. }

@@ -1,0 +1,376 @@
+//! Members of an ensemble change while it serves: scenarios in lock-step (PARITY section 3.7).
+
+use core::time::Duration;
+
+use zabra_core::config::Config;
+use zabra_core::server::{Event, Role};
+use zabra_core::testing::cluster::{Cluster, members};
+use zabra_core::types::{AclList, ConnId, MemberRole, Membership, OpCode};
+use zabra_core::wire::Request;
+
+const CONFIG: &str = "/zookeeper/config";
+
+fn dynamic(config: &mut Config) {
+    config.reconfig_enabled = true;
+    config.skip_acl = true;
+}
+
+fn ensemble(voters: i64, observers: i64) -> Cluster {
+    let mut cluster = Cluster::new(&members(voters, observers), dynamic);
+    cluster.start_all();
+    cluster
+}
+
+fn create(path: &str) -> Request<'_> {
+    Request::Create { path, data: Some(b"x"), acl: Some(AclList::OpenUnsafe), flags: 0, ttl: None }
+}
+
+fn write(cluster: &mut Cluster, id: i64, path: &str) {
+    let (conn, _) = cluster.client(id).unwrap_or_else(|| panic!("{id} serves: {}", cluster.roles()));
+    let reply = cluster.call(id, conn, OpCode::CREATE, &create(path)).expect("an answer");
+    assert_eq!(reply.err.0, 0, "{path} by {id}");
+}
+
+fn exists(cluster: &mut Cluster, id: i64, path: &str) -> bool {
+    let (conn, _) = cluster.client(id).expect("it serves");
+    cluster.call(id, conn, OpCode::EXISTS, &Request::Exists { path, watch: false }).expect("an answer").err.0
+        == 0
+}
+
+fn join(id: i64) -> String {
+    format!("server.{id}=node{id}:2888:3888;{}", 2180 + id)
+}
+
+fn change<'a>(joining: Option<&'a str>, leaving: Option<&'a str>) -> Request<'a> {
+    Request::Reconfig { joining, leaving, new_members: None, config_id: -1 }
+}
+
+/// What a reconfiguration is answered.
+fn reconfig(cluster: &mut Cluster, id: i64, request: &Request<'_>) -> i32 {
+    let (conn, _) = cluster.client(id).unwrap_or_else(|| panic!("{id} serves: {}", cluster.roles()));
+    let reply = cluster.call(id, conn, OpCode::RECONFIG, request).expect("an answer");
+    cluster.settle();
+    reply.err.0
+}
+
+/// What `/zookeeper/config` says on a server, and where.
+fn config(cluster: &mut Cluster, id: i64) -> Membership {
+    let (conn, _) = cluster.client(id).unwrap_or_else(|| panic!("{id} serves: {}", cluster.roles()));
+    let request = Request::GetData { path: CONFIG, watch: false };
+    let reply = cluster.call(id, conn, OpCode::GET_DATA, &request).expect("an answer");
+    let (data, stat) = data_and_stat(&reply.body);
+    let membership = Membership::parse(data).expect("a configuration");
+    assert_eq!((stat.0, stat.1), (membership.version(), -1), "config.node.stat: mzxid and version");
+    membership
+}
+
+/// The text, and mzxid and version of the stat behind it.
+fn data_and_stat(body: &[u8]) -> (&str, (i64, i32)) {
+    let len = u32::from_be_bytes(body[..4].try_into().expect("four bytes")) as usize;
+    let (data, stat) = body[4..].split_at(len);
+    let mzxid = i64::from_be_bytes(stat[8..16].try_into().expect("eight bytes"));
+    let version = i32::from_be_bytes(stat[32..36].try_into().expect("four bytes"));
+    (core::str::from_utf8(data).expect("text"), (mzxid, version))
+}
+
+fn voters(membership: &Membership) -> Vec<i64> {
+    membership.voters().map(|id| id.0).collect()
+}
+
+/// Everybody has the same configuration with these voters, serves, and has the same data.
+fn agree(cluster: &mut Cluster, ids: &[i64], expected: &[i64]) {
+    cluster.pass(Duration::from_millis(300));
+    let (first, applied) = (config(cluster, ids[0]), cluster.applied(ids[0]));
+    assert_eq!(voters(&first), expected);
+    for &id in ids {
+        assert_eq!(config(cluster, id), first, "server {id}");
+        assert_eq!(cluster.kept_config(id), &first, "server {id}");
+    }
+    cluster.pass(Duration::from_millis(300));
+    let applied_now = cluster.applied(ids[0]);
+    assert!(applied_now >= applied);
+    for &id in ids {
+        assert_eq!(cluster.applied(id), applied_now, "server {id}");
+        let mismatch = |event: &Event| matches!(event, Event::DigestMismatch { .. });
+        assert!(!cluster.events(id).iter().any(mismatch), "server {id}");
+    }
+}
+
+/// A server that knows of the others, and of itself, as operators write it before it joins.
+fn add(cluster: &mut Cluster, id: i64) {
+    let last = id.max(3);
+    cluster.add(id, &members(last, 0), dynamic);
+    cluster.start(id);
+    cluster.settle();
+}
+
+#[test]
+fn config_node_has_the_members_everywhere_and_the_first_version_is_the_epochs() {
+    let mut cluster = ensemble(3, 1);
+    agree(&mut cluster, &[1, 2, 3, 4], &[1, 2, 3]);
+    assert_eq!(config(&mut cluster, 1).version(), 1 << 32);
+    assert_eq!(config(&mut cluster, 1), members(3, 1).with_version(1 << 32));
+    cluster.kill(3, 1);
+    cluster.settle();
+    assert_eq!(config(&mut cluster, 1).version(), 1 << 32, "only the first leader gives a version");
+}
+
+#[test]
+fn reconf_enable_without_it_the_node_has_the_file_and_the_op_is_refused() {
+    let mut cluster = Cluster::new(&members(3, 0), |config| config.skip_acl = true);
+    cluster.start_all();
+    for id in [1, 2, 3] {
+        assert_eq!(config(&mut cluster, id), members(3, 0));
+        assert_eq!(reconfig(&mut cluster, id, &change(None, Some("1"))), -123);
+    }
+}
+
+#[test]
+fn reconf_incremental_servers_join_and_leave() {
+    let mut cluster = ensemble(2, 0);
+    add(&mut cluster, 3);
+    assert_eq!(cluster.role(3), Some(Role::Following), "{}", cluster.roles());
+    let leader = cluster.leader().expect("a leader");
+    assert_eq!(reconfig(&mut cluster, 1, &change(Some(&join(3)), None)), 0);
+    assert_eq!(cluster.leader(), Some(leader), "nobody has to look for a leader");
+    agree(&mut cluster, &[1, 2, 3], &[1, 2, 3]);
+    add(&mut cluster, 4);
+    assert_eq!(reconfig(&mut cluster, 3, &change(Some(&join(4)), Some("1"))), 0);
+    agree(&mut cluster, &[2, 3, 4], &[2, 3, 4]);
+    // reconf.learneraction: who was removed follows on, without a vote.
+    assert_eq!(cluster.role(1), Some(Role::Following));
+    write(&mut cluster, 1, "/by-one-without-a-vote");
+    cluster.kill(4, 1);
+    cluster.kill(2, 1);
+    cluster.pass(Duration::from_secs(3));
+    assert_eq!(cluster.leader(), None, "3 and 1 are no quorum of 2, 3 and 4: {}", cluster.roles());
+    cluster.start(4);
+    cluster.settle();
+    write(&mut cluster, 4, "/by-a-quorum");
+    agree(&mut cluster, &[3, 4], &[2, 3, 4]);
+}
+
+#[test]
+fn reconf_leader_handoff_the_designated_leader_takes_over() {
+    for removed in [true, false] {
+        let mut cluster = ensemble(4, 0);
+        assert_eq!(cluster.leader(), Some(4));
+        write(&mut cluster, 1, "/before");
+        let observer = "server.4=node4:2888:3888:observer;2184";
+        let request = if removed { change(None, Some("4")) } else { change(Some(observer), None) };
+        assert_eq!(reconfig(&mut cluster, 4, &request), 0);
+        assert_eq!(cluster.leader(), Some(1), "{}", cluster.roles());
+        let looked = |event: &Event| matches!(event, Event::RoleTaken { role: Role::Looking, .. });
+        for id in [1, 2, 3, 4] {
+            assert_eq!(cluster.events(id).iter().filter(|event| looked(event)).count(), 1, "server {id}");
+        }
+        let expected = if removed { Role::Following } else { Role::Observing };
+        assert_eq!(cluster.role(4), Some(expected), "{}", cluster.roles());
+        write(&mut cluster, 4, "/after");
+        agree(&mut cluster, &[1, 2, 3, 4], &[1, 2, 3]);
+        assert!(exists(&mut cluster, 2, "/before") && exists(&mut cluster, 2, "/after"));
+    }
+}
+
+#[test]
+fn members_are_replaced_one_by_one_until_nobody_is_left_of_the_first() {
+    let mut cluster = ensemble(3, 0);
+    for step in 1..=3 {
+        let id = step + 3;
+        cluster.add(id, &members(id, 0), dynamic);
+        cluster.start(id);
+        cluster.settle();
+        let at = cluster.leader().expect("a leader");
+        assert_eq!(reconfig(&mut cluster, at, &change(Some(&join(id)), Some(&step.to_string()))), 0);
+        write(&mut cluster, id, &format!("/step-{step}"));
+        cluster.kill(step, 1);
+        cluster.settle();
+    }
+    agree(&mut cluster, &[4, 5, 6], &[4, 5, 6]);
+    for id in [4, 5, 6] {
+        cluster.kill(id, 1);
+    }
+    for id in [4, 5, 6] {
+        cluster.start(id);
+    }
+    cluster.settle();
+    for step in 1..=3 {
+        assert!(exists(&mut cluster, 5, &format!("/step-{step}")));
+    }
+    agree(&mut cluster, &[4, 5, 6], &[4, 5, 6]);
+}
+
+#[test]
+fn observers_become_participants_and_participants_observers() {
+    let mut cluster = ensemble(3, 1);
+    assert_eq!(cluster.role(4), Some(Role::Observing));
+    assert_eq!(reconfig(&mut cluster, 4, &change(Some(&join(4)), None)), 0);
+    assert_eq!(cluster.role(4), Some(Role::Following), "{}", cluster.roles());
+    agree(&mut cluster, &[1, 2, 3, 4], &[1, 2, 3, 4]);
+    assert_eq!(reconfig(&mut cluster, 1, &change(Some("server.1=node1:2888:3888:observer;2181"), None)), 0);
+    assert_eq!(cluster.role(1), Some(Role::Observing), "{}", cluster.roles());
+    agree(&mut cluster, &[1, 2, 3, 4], &[2, 3, 4]);
+    assert_eq!(
+        config(&mut cluster, 1).member(zabra_core::types::ServerId(1)).map(|m| m.role),
+        Some(MemberRole::Observer)
+    );
+}
+
+#[test]
+fn reconf_checks_in_their_order() {
+    let mut cluster = Cluster::new(&members(3, 0), |config| config.reconfig_enabled = true);
+    cluster.start_all();
+    let with_id =
+        |config_id| Request::Reconfig { joining: None, leaving: Some("3"), new_members: None, config_id };
+    let bulk = |new_members| Request::Reconfig {
+        joining: None,
+        leaving: None,
+        new_members: Some(new_members),
+        config_id: -1,
+    };
+    let two_of_five = "server.1=node1:1:2,server.2=node2:1:2,server.7=h:1:2,server.8=i:1:2";
+    let version = config(&mut cluster, 1).version();
+    for id in [1, 3] {
+        assert_eq!(reconfig(&mut cluster, id, &with_id(7)), -103);
+        assert_eq!(reconfig(&mut cluster, id, &bulk("server.1=node1")), -8);
+        assert_eq!(reconfig(&mut cluster, id, &bulk("server.1=node1:1:2")), -8);
+        assert_eq!(reconfig(&mut cluster, id, &bulk(two_of_five)), -13);
+        assert_eq!(reconfig(&mut cluster, id, &change(Some(&join(9)), Some("1,2"))), -13);
+        assert_eq!(reconfig(&mut cluster, id, &with_id(version)), -102, "permission comes last");
+    }
+    assert_eq!(config(&mut cluster, 2).version(), version, "nothing has changed");
+}
+
+/// A change that waits for its quorum: nothing else changes meanwhile, and what follows it waits with it.
+fn under_way(cluster: &mut Cluster) -> ConnId {
+    // Of the new configuration, 1, 4 and 5 acknowledge nothing.
+    for id in [4, 5] {
+        cluster.add(id, &members(5, 0), dynamic);
+        cluster.start(id);
+        cluster.settle();
+    }
+    let (conn, _) = cluster.client(3).expect("it serves");
+    for id in [1, 4, 5] {
+        cluster.hold_disk(id, true);
+    }
+    let joining = format!("{},{}", join(4), join(5));
+    cluster.send(3, conn, 1, OpCode::RECONFIG, &change(Some(&joining), None));
+    cluster.run();
+    conn
+}
+
+#[test]
+fn reconf_quorum_of_the_new_members_is_needed_too() {
+    let mut cluster = ensemble(3, 0);
+    let conn = under_way(&mut cluster);
+    cluster.send(3, conn, 2, OpCode::RECONFIG, &change(None, Some("2")));
+    cluster.send(3, conn, 3, OpCode::CREATE, &create("/behind"));
+    cluster.run();
+    assert!(cluster.replies(3, conn).is_empty(), "2 and 3 are a quorum of the old members alone");
+    cluster.hold_disk(4, false);
+    cluster.run();
+    let codes: Vec<i32> = cluster.replies(3, conn).iter().map(|reply| reply.err.0).collect();
+    assert_eq!(codes, [0, -14, 0]);
+    for id in [1, 5] {
+        cluster.hold_disk(id, false);
+    }
+    cluster.settle();
+    agree(&mut cluster, &[1, 2, 3, 4, 5], &[1, 2, 3, 4, 5]);
+}
+
+/// The leader dies at every step: with the change in its own log alone, with it in that of some, with it committed and
+/// nobody told. What becomes of it is the same everywhere, and who was answered is not deceived.
+#[test]
+fn a_leader_that_dies_over_a_change_leaves_one_configuration() {
+    for (held, answered, kept) in [
+        (&[1, 2, 4][..], false, false),
+        (&[1, 4][..], false, true),
+        (&[1][..], true, true),
+        (&[][..], true, true),
+    ] {
+        let mut cluster = ensemble(3, 0);
+        cluster.add(4, &members(4, 0), dynamic);
+        cluster.start(4);
+        cluster.settle();
+        let (conn, _) = cluster.client(3).expect("it serves");
+        for &id in held {
+            cluster.hold_disk(id, true);
+        }
+        cluster.send(3, conn, 1, OpCode::RECONFIG, &change(Some(&join(4)), None));
+        cluster.run();
+        assert_eq!(!cluster.replies(3, conn).is_empty(), answered, "{held:?}");
+        cluster.kill(3, 1);
+        for &id in held {
+            cluster.kill(id, 3);
+            cluster.hold_disk(id, false);
+            cluster.start(id);
+        }
+        cluster.settle();
+        assert!(cluster.leader().is_some(), "{held:?}: {}", cluster.roles());
+        write(&mut cluster, 1, "/after");
+        let expected: &[i64] = if kept { &[1, 2, 3, 4] } else { &[1, 2, 3] };
+        agree(&mut cluster, &[1, 2, 4], expected);
+        cluster.start(3);
+        cluster.settle();
+        agree(&mut cluster, &[1, 2, 3, 4], expected);
+    }
+}
+
+/// ZOOKEEPER-2172, 2865: the change is proposed after the snapshot for a server that joins was begun, and committed
+/// before that server serves.
+#[test]
+fn a_server_that_joins_while_members_change_hears_of_it() {
+    let mut cluster = ensemble(3, 0);
+    cluster.add(4, &members(4, 0), dynamic);
+    cluster.start(4);
+    // Its disk takes the snapshot, and then no more for a while: it does not get to NEWLEADER's acknowledgement.
+    cluster.pass(Duration::from_millis(20));
+    cluster.hold_disk(4, true);
+    assert_eq!(reconfig_only(&mut cluster, &change(None, Some("1"))), 0);
+    cluster.hold_disk(4, false);
+    cluster.settle();
+    agree(&mut cluster, &[1, 2, 3, 4], &[2, 3]);
+}
+
+fn reconfig_only(cluster: &mut Cluster, request: &Request<'_>) -> i32 {
+    let (conn, _) = cluster.client(3).expect("it serves");
+    cluster.call(3, conn, OpCode::RECONFIG, request).expect("an answer").err.0
+}
+
+/// PARITY `sync.configversion`, `fle.config`: who was away learns of the change before it may disturb anybody.
+#[test]
+fn who_was_away_comes_back_into_the_new_configuration() {
+    let mut cluster = ensemble(5, 0);
+    cluster.kill(1, 1);
+    cluster.kill(2, 1);
+    cluster.settle();
+    assert_eq!(reconfig(&mut cluster, 3, &change(None, Some("1"))), 0);
+    for id in [3, 4, 5] {
+        cluster.kill(id, 1);
+    }
+    cluster.start(1);
+    cluster.start(2);
+    cluster.start(5);
+    cluster.pass(Duration::from_secs(5));
+    assert_eq!(
+        cluster.leader(),
+        None,
+        "1, 2 and 5 are a quorum of the first five, not of the four: {}",
+        cluster.roles()
+    );
+    cluster.start(4);
+    cluster.settle();
+    agree(&mut cluster, &[1, 2, 4, 5], &[2, 3, 4, 5]);
+}
+
+#[test]
+fn config_watch_fires_once_for_a_change() {
+    let mut cluster = ensemble(3, 0);
+    let (conn, _) = cluster.client(1).expect("it serves");
+    cluster
+        .call(1, conn, OpCode::GET_DATA, &Request::GetData { path: CONFIG, watch: true })
+        .expect("an answer");
+    assert_eq!(reconfig(&mut cluster, 2, &change(None, Some("2"))), 0);
+    let events: Vec<i32> = cluster.replies(1, conn).iter().map(|reply| reply.xid).collect();
+    assert_eq!(events, [-1]);
+}
