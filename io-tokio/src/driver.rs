@@ -28,7 +28,7 @@ use tokio::task::AbortHandle;
 use zabra_core::server::{Action, HaltReason, Input};
 use zabra_core::store::{DiskDone, DiskOp};
 use zabra_core::time::{Instant, Now};
-use zabra_core::types::ConnId;
+use zabra_core::types::{ConnId, Membership};
 
 use self::inbox::Inbox;
 use self::links::Links;
@@ -56,6 +56,9 @@ pub(crate) type Shared<M> = Rc<RefCell<Driver<M>>>;
 /// once: nothing is under way on the disk, and no client but one is waiting for this thread.
 pub(crate) type DiskPort = Box<dyn FnMut(DiskOp, bool) -> Option<DiskDone>>;
 
+/// Where a configuration goes that is in force from now on. It may block: members change when an operator says so.
+pub(crate) type ConfigKeeper = Box<dyn FnMut(&Membership)>;
+
 /// How sockets are treated.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SocketOptions {
@@ -72,6 +75,7 @@ pub(crate) struct Driver<M> {
     machine: M,
     clock: Clock,
     disk: DiskPort,
+    keep_config: ConfigKeeper,
     conns: HashMap<ConnId, Conn, BuildHasherDefault<ConnIdHasher>>,
     conn_last: u64,
     options: SocketOptions,
@@ -127,11 +131,18 @@ impl Hasher for ConnIdHasher {
 
 impl<M: Machine> Driver<M> {
     /// A driver without connections.
-    pub(crate) fn new(machine: M, clock: Clock, disk: DiskPort, options: SocketOptions) -> Self {
+    pub(crate) fn new(
+        machine: M,
+        clock: Clock,
+        disk: DiskPort,
+        keep_config: ConfigKeeper,
+        options: SocketOptions,
+    ) -> Self {
         Self {
             machine,
             clock,
             disk,
+            keep_config,
             conns: HashMap::default(),
             conn_last: 0,
             options,
@@ -337,8 +348,7 @@ impl<M: Machine> Driver<M> {
                 tracing::debug!(conn = conn.0, ?why, "connection closed");
                 self.close(conn, Farewell::of(why));
             }
-            // Nobody keeps it: the next start learns of the change from the log, or from the other servers.
-            Action::KeepConfig { .. } => {}
+            Action::KeepConfig { membership } => (self.keep_config)(&membership),
             Action::Dial { dial, port, server, addresses, timeout } => {
                 self.links.dial(Dial { dial, port, server, addresses, timeout });
                 self.schedule();

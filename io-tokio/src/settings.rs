@@ -27,6 +27,8 @@ pub struct Settings {
     pub client_tcp_keep_alive: bool,
     /// How to be there for the other servers of the ensemble, if there is one.
     pub peers: Peers,
+    /// The file that all this was read from: a change of members is kept beside it. `None`: it is not kept.
+    pub config_file: Option<PathBuf>,
 }
 
 /// How a server of an ensemble listens for the others. Where, its own entry says.
@@ -59,6 +61,7 @@ impl Settings {
             listen_backlog: -1,
             client_tcp_keep_alive: false,
             peers: Peers::default(),
+            config_file: None,
         }
     }
 }

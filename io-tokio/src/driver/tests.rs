@@ -115,7 +115,8 @@ where
         });
         let options =
             SocketOptions { conn_max: setup.conn_max, conn_keep_alive: true, link_keep_alive: true };
-        let driver = Rc::new(RefCell::new(Driver::new(machine, Clock::start(), disk, options)));
+        let driver =
+            Rc::new(RefCell::new(Driver::new(machine, Clock::start(), disk, Box::new(|_| {}), options)));
         AcceptTask::spawn(&driver, listener, setup.door);
         let (stop, stopped) = oneshot::channel();
         let task = tokio::task::spawn_local(DriverTask::new(driver, completions, stopped));

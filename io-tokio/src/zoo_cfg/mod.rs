@@ -11,6 +11,7 @@
 mod draft;
 mod ensemble;
 mod error;
+mod keep;
 mod keys;
 mod nearest;
 mod properties;
@@ -23,6 +24,7 @@ use std::path::Path;
 use self::draft::Draft;
 use self::ensemble::MemberLine;
 pub use self::error::{ConfigError, Problem};
+pub(crate) use self::keep::keep;
 use self::keys::{Effect, Key};
 pub use self::reference::reference;
 use self::value::Value;
@@ -52,7 +54,9 @@ struct Assignment {
 pub fn from_file(path: &Path, properties: &[(String, String)]) -> Result<Loaded, ConfigError> {
     let shown = path.display().to_string();
     let bytes = std::fs::read(path).map_err(|error| ConfigError::one(Problem::unreadable(&shown, &error)))?;
-    from_bytes(&shown, &bytes, properties)
+    let mut loaded = from_bytes(&shown, &bytes, properties)?;
+    loaded.settings.config_file = Some(std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
+    Ok(loaded)
 }
 
 /// Likewise, from the file's content; `file` is its name in messages.

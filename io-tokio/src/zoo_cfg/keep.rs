@@ -1,0 +1,166 @@
+//! Keeps a configuration of the ensemble for the next start, beside the `zoo.cfg` (PARITY `reconf.dynfile`).
+//!
+//! The members go to `zoo.cfg.dynamic.<version>`, in hexadecimal, and `zoo.cfg` is made to name that file in place of
+//! what it said itself of members. What else it says stays as it is, comments included; ZooKeeper keeps none of those.
+//! The file as an operator wrote it, with the members in it, is kept as `zoo.cfg.bak`.
+//!
+//! Each file is replaced at once, the list before the file that names it: a crash in between leaves what there was.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use zabra_core::types::{Membership, ServerId};
+
+use super::properties;
+
+/// Writes both files.
+///
+/// # Errors
+/// If a file cannot be read or written, or the `zoo.cfg` is none any more.
+pub(crate) fn keep(config: &Path, membership: &Membership, server: ServerId) -> io::Result<()> {
+    let bytes = fs::read(config)?;
+    let list = beside(config, &format!(".dynamic.{:x}", membership.version()));
+    replace(&list, members(membership).as_bytes())?;
+    let own_client = membership.member(server).is_some_and(|member| member.client.is_some());
+    let edited = edit(&bytes, &list, own_client)?;
+    if !edited.had_list {
+        replace(&beside(config, ".bak"), &bytes)?;
+    }
+    replace(config, &edited.bytes)
+}
+
+/// The members as a dynamic file has them: sorted lines, and no version, which is in its name.
+fn members(membership: &Membership) -> String {
+    let text = membership.text();
+    let mut lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("version=")).collect();
+    lines.sort_unstable();
+    lines.join("\n")
+}
+
+struct Edited {
+    bytes: Vec<u8>,
+    /// Whether it named a dynamic file before.
+    had_list: bool,
+}
+
+/// Takes out what the list says now, and names the list.
+fn edit(bytes: &[u8], list: &Path, own_client: bool) -> io::Result<Edited> {
+    let malformed = |_| io::Error::new(io::ErrorKind::InvalidData, "a \\u without four hexadecimal digits");
+    let entries = properties::parse(bytes).map_err(malformed)?;
+    let is_list = |key: &str| key.starts_with("dynamicConfigFile");
+    let goes = |key: &str| {
+        let of_members =
+            ["server.", "group", "weight", "peerType"].iter().any(|start| key.starts_with(start));
+        of_members || is_list(key) || (own_client && key.starts_with("clientPort"))
+    };
+    // `clientPortListenBacklog` begins like the client port, and ZooKeeper takes it out; that can only be a mistake.
+    let goes = |key: &str| goes(key) && key != "clientPortListenBacklog";
+    let had_list = entries.iter().any(|entry| is_list(&entry.key));
+    let mut out = Vec::with_capacity(bytes.len() + 100);
+    let mut gone = entries.iter().filter(|entry| goes(&entry.key)).map(|entry| entry.line).peekable();
+    let mut continues = false;
+    for (index, line) in bytes.split_inclusive(|&byte| byte == b'\n').enumerate() {
+        if continues || gone.next_if_eq(&(index + 1)).is_some() {
+            let content = line.trim_ascii_end();
+            let backslashes = content.iter().rev().take_while(|&&byte| byte == b'\\').count();
+            continues = backslashes % 2 == 1;
+        } else {
+            out.extend_from_slice(line);
+        }
+    }
+    if out.last().is_some_and(|&byte| byte != b'\n') {
+        out.push(b'\n');
+    }
+    let name =
+        list.to_str().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidFilename, "it is not UTF-8"))?;
+    writeln!(out, "dynamicConfigFile={}", escape(name))?;
+    Ok(Edited { bytes: out, had_list })
+}
+
+/// A path as a value of a properties file.
+fn escape(path: &str) -> String {
+    let mut escaped = String::new();
+    for unit in path.encode_utf16() {
+        match char::from_u32(unit.into()).filter(|c| c.is_ascii_graphic() || *c == ' ') {
+            Some('\\') => escaped.push_str("\\\\"),
+            Some(c) => escaped.push(c),
+            None => escaped.push_str(&format!("\\u{unit:04x}")),
+        }
+    }
+    escaped
+}
+
+fn beside(config: &Path, end: &str) -> PathBuf {
+    let mut name = OsString::from(config);
+    name.push(end);
+    PathBuf::from(name)
+}
+
+/// Puts the bytes where there was something else, or nothing: durably, and at once.
+fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = beside(path, ".tmp");
+    let mut file = File::create(&temporary)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)?;
+    match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        Some(directory) => File::open(directory)?.sync_all(),
+        None => File::open(".")?.sync_all(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::zoo_cfg::from_file;
+
+    const TWO: &str = "server.1=h1:1:2:participant;0.0.0.0:2181\nserver.2=h2:1:2:participant";
+
+    fn write(directory: &Path, content: &str) -> PathBuf {
+        fs::create_dir_all(directory.join("data")).expect("a directory");
+        fs::write(directory.join("data/myid"), "1").expect("written");
+        let config = directory.join("zoo.cfg");
+        let data = directory.join("data");
+        let whole = format!("dataDir={}\ninitLimit=10\nsyncLimit=5\n{content}", data.display());
+        fs::write(&config, whole).expect("written");
+        config
+    }
+
+    /// PARITY `reconf.dynfile`: the next start finds what was kept, and so does the one after the next change.
+    #[test]
+    fn reconf_dynfile_the_next_start_finds_what_was_kept() {
+        let directory = tempfile::tempdir().expect("a place for tests");
+        let first = "# ours\nclientPort=2181\nclientPortListenBacklog=7\nserver.1=h1:1:2\nserver.2=h2:\\\n  1:2\npeerType=observer\nreconfigEnabled=true\n";
+        let config = write(directory.path(), first);
+        let before = fs::read(&config).expect("it is there");
+        let next = Membership::parse(TWO).expect("members").with_version(0x1_0000_0002);
+        keep(&config, &next, ServerId(1)).expect("kept");
+        assert_eq!(fs::read(beside(&config, ".bak")).expect("the file of before"), before);
+        let dynamic = beside(&config, ".dynamic.100000002");
+        assert_eq!(fs::read_to_string(&dynamic).expect("the list"), TWO);
+        let text = fs::read_to_string(&config).expect("it is there");
+        let data = directory.path().join("data");
+        let kept = "# ours\nclientPortListenBacklog=7\nreconfigEnabled=true\n";
+        let expected = format!(
+            "dataDir={}\ninitLimit=10\nsyncLimit=5\n{kept}dynamicConfigFile={}\n",
+            data.display(),
+            dynamic.display()
+        );
+        assert_eq!(text, expected);
+        let loaded = from_file(&config, &[]).expect("a good file");
+        assert_eq!(loaded.settings.core.ensemble.expect("an ensemble").membership, next);
+        assert_eq!(loaded.settings.client_addr.port(), 2181);
+        let later = next.with_version(0x1_0000_0009);
+        keep(&config, &later, ServerId(1)).expect("kept again");
+        assert_eq!(fs::read(beside(&config, ".bak")).expect("still that of the operator"), before);
+        let loaded = from_file(&config, &[]).expect("a good file");
+        assert_eq!(loaded.settings.core.ensemble.expect("an ensemble").membership, later);
+    }
+
+    #[test]
+    fn a_path_is_escaped() {
+        assert_eq!(escape("/a b/c\\d/\u{e9}"), "/a b/c\\\\d/\\u00e9");
+    }
+}
