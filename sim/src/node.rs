@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use zabra_core::recovery::Recovery;
 use zabra_core::server::{Input, Role, Server};
 use zabra_core::store::{DiskOp, Stream, epochs};
-use zabra_core::types::{ConnId, LinkId as PeerLink, ServerId, SessionId};
+use zabra_core::types::{ConnId, LinkId as PeerLink, Membership, ServerId, SessionId};
 use zabra_core::wire::Deframer;
 
 use crate::clock::{Clock, SimTime};
@@ -119,6 +119,8 @@ pub struct Node {
     pub next_peer: u64,
     /// What its process does in the ensemble, as far as it said so.
     pub standing: Option<Standing>,
+    /// The members that the next process starts with, if a process had them kept.
+    pub members: Option<Membership>,
     /// It has power: whoever knocks is at least refused.
     pub powered: bool,
     /// The log, and everything else.
@@ -155,6 +157,7 @@ impl Node {
             peers: BTreeMap::new(),
             next_peer: 1,
             standing: None,
+            members: None,
             powered: true,
             queues: BTreeMap::from([
                 (Stream::Log, DiskQueue::default()),

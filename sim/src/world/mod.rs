@@ -346,7 +346,11 @@ impl World {
 
     /// How the server on a node is configured.
     fn config_of(&self, node: NodeId) -> Config {
-        Config { server_id: peers::server_of(node).0, ..self.options.config.clone() }
+        let mut config = Config { server_id: peers::server_of(node).0, ..self.options.config.clone() };
+        if let (Some(ensemble), Some(kept)) = (&mut config.ensemble, &self.nodes[node.0].members) {
+            ensemble.membership = kept.clone();
+        }
+        config
     }
 
     /// Schedules what is there from the beginning.

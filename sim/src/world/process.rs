@@ -218,7 +218,10 @@ impl World {
                 self.close_by_server(id, conn);
                 Ok(())
             }
-            Action::KeepConfig { .. } => Ok(()),
+            Action::KeepConfig { membership } => {
+                self.nodes[id.0].members = Some(membership);
+                Ok(())
+            }
             Action::Dial { dial, port, addresses, timeout, .. } => {
                 self.dial_peer(id, dial, port, addresses, timeout)
             }
