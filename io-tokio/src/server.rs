@@ -219,14 +219,14 @@ impl<M: Machine> Parts<M> {
             conn_keep_alive: settings.client_tcp_keep_alive,
             link_keep_alive: settings.peers.tcp_keep_alive,
         };
-        let driver = Driver::new(machine, clock, disk, config_keeper(settings), options);
+        let driver = Driver::new(machine, clock, disk, config_keeper(settings), completions, options);
         runtime.block_on(async move {
             let driver = Rc::new(RefCell::new(driver));
             AcceptTask::spawn(&driver, into_tokio(listener), Door::Clients);
             for (port, listener) in peers {
                 AcceptTask::spawn(&driver, into_tokio(listener), Door::Servers(port));
             }
-            let task = tokio::task::spawn_local(DriverTask::new(driver, completions, stop));
+            let task = tokio::task::spawn_local(DriverTask::new(driver, stop));
             started();
             task.await.expect("the driver's task is never cancelled, and aborts the process if it panics")
         })

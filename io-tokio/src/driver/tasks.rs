@@ -7,10 +7,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::Sleep;
 use zabra_core::server::{HaltReason, Input};
-use zabra_core::store::DiskDone;
 use zabra_core::time::Instant;
 use zabra_core::types::ConnId;
 
@@ -18,9 +17,6 @@ use super::Shared;
 use crate::clock::Clock;
 use crate::link;
 use crate::machine::Machine;
-
-/// Disk completions fed per turn.
-const COMPLETIONS_PER_TURN: usize = 256;
 
 /// How long an ordered stop waits for the last replies to leave.
 const LAST_REPLIES: Duration = Duration::from_secs(1);
@@ -64,9 +60,6 @@ impl<M: Machine> Future for ConnTask<M> {
 /// The driver's own task: disk completions, time, the end of every turn, and the stop.
 pub(crate) struct DriverTask<M> {
     driver: Shared<M>,
-    /// Never longer than the core has disk operations under way, each of which it counts.
-    completions: mpsc::UnboundedReceiver<DiskDone>,
-    batch: Vec<DiskDone>,
     stop: Option<oneshot::Receiver<()>>,
     timer: Pin<Box<Sleep>>,
     /// What the timer is set to.
@@ -77,15 +70,9 @@ pub(crate) struct DriverTask<M> {
 
 impl<M: Machine> DriverTask<M> {
     /// The task that runs `driver` until the core halts; `stop` asks for an ordered stop.
-    pub(crate) fn new(
-        driver: Shared<M>,
-        completions: mpsc::UnboundedReceiver<DiskDone>,
-        stop: oneshot::Receiver<()>,
-    ) -> Self {
+    pub(crate) fn new(driver: Shared<M>, stop: oneshot::Receiver<()>) -> Self {
         Self {
             driver,
-            completions,
-            batch: Vec::with_capacity(COMPLETIONS_PER_TURN),
             stop: Some(stop),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             armed: Some(Instant::ZERO),
@@ -130,14 +117,7 @@ impl<M: Machine> Future for DriverTask<M> {
             }
             driver.tell(now, Input::Shutdown);
         }
-        while let Poll::Ready(count) =
-            this.completions.poll_recv_many(cx, &mut this.batch, COMPLETIONS_PER_TURN)
-        {
-            assert_ne!(count, 0, "the disk threads must outlive the driver");
-            for done in this.batch.drain(..) {
-                driver.disk_done(now, done);
-            }
-        }
+        driver.poll_completions(now, cx);
         if this.armed.is_some() && this.timer.as_mut().poll(cx).is_ready() {
             this.armed = None;
             driver.tell(now, Input::Tick);

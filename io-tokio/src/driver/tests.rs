@@ -115,11 +115,12 @@ where
         });
         let options =
             SocketOptions { conn_max: setup.conn_max, conn_keep_alive: true, link_keep_alive: true };
-        let driver =
-            Rc::new(RefCell::new(Driver::new(machine, Clock::start(), disk, Box::new(|_| {}), options)));
+        let keeper: ConfigKeeper = Box::new(|_| {});
+        let driver = Driver::new(machine, Clock::start(), disk, keeper, completions, options);
+        let driver = Rc::new(RefCell::new(driver));
         AcceptTask::spawn(&driver, listener, setup.door);
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::task::spawn_local(DriverTask::new(driver, completions, stopped));
+        let task = tokio::task::spawn_local(DriverTask::new(driver, stopped));
         let client = in_time(client(address)).await;
         let _ = stop.send(());
         let why = in_time(task).await.unwrap();
