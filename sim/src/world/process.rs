@@ -306,7 +306,7 @@ impl World {
                 self.nodes[id.0].standing = None;
                 self.observe(Observed::RoleLost { node: id, words: format!("{told:?}") })
             }
-            Told::Rewound { .. } | Told::SnapshotInstalled { .. } => {
+            Told::Reconfigured { .. } | Told::Rewound { .. } | Told::SnapshotInstalled { .. } => {
                 self.observe(Observed::Remark { node: id, words: format!("{told:?}") })
             }
             Told::SessionClosed { .. } | Told::SnapshotStarted { .. } | Told::SnapshotFailed { .. } => Ok(()),
