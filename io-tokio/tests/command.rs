@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -127,6 +127,14 @@ fn free_base_port() -> u16 {
         .expect("free ports")
 }
 
+/// Whether somebody answers there. That somebody can be connected to is not enough: the port is open before the server
+/// has started, and until then a signal stops it at once.
+fn answers(port: u16) -> bool {
+    let mut answer = [0];
+    let ask = |mut socket: TcpStream| socket.write_all(b"srvr").and_then(|()| socket.read_exact(&mut answer));
+    TcpStream::connect(("127.0.0.1", port)).and_then(ask).is_ok()
+}
+
 #[test]
 fn a_local_ensemble_starts_and_ends_as_a_whole() {
     let dir = tempfile::tempdir().unwrap();
@@ -151,7 +159,7 @@ fn a_local_ensemble_starts_and_ends_as_a_whole() {
     assert_eq!(pids.len(), 3, "{text}");
     let begin = Instant::now();
     for port in base..base + 3 {
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        while !answers(port) {
             assert!(begin.elapsed() < Duration::from_secs(20), "nobody serves port {port}");
             std::thread::sleep(Duration::from_millis(20));
         }
