@@ -210,7 +210,9 @@ impl Disk {
 
     /// Carries out some beginning of a request, because the process ended in the middle of it.
     pub fn run_partly(&mut self, op: &DiskOp, rng: &mut Rng) {
-        if matches!(op, DiskOp::List { .. } | DiskOp::Read { .. }) {
+        let of_snapshot = matches!(op, DiskOp::SnapshotAppend { .. } | DiskOp::SnapshotFinish { .. });
+        let refused = of_snapshot && self.snapshot_failed.is_some();
+        if refused || matches!(op, DiskOp::List { .. } | DiskOp::Read { .. }) {
             return;
         }
         let Ok(steps) = self.steps(op) else { return };
@@ -234,6 +236,7 @@ impl Disk {
     pub fn end_process(&mut self) {
         self.log = None;
         self.snapshot = None;
+        self.snapshot_failed = None;
     }
 
     /// The power fails: what was not synced is lost, kept or torn, each name and each write by itself.
