@@ -31,7 +31,7 @@ pub enum LeaderOutput {
         /// Who leads from here on; nobody, where that takes an election.
         designated: Option<ServerId>,
     },
-    /// Bring the learner up to date from its last transaction, then say so by [`Leader::on_caught_up`].
+    /// Bring the learner up to date from its last transaction, then say so by [`Leader::on_caught_up`](super::Leader::on_caught_up).
     BeginSync {
         /// Which.
         link: LinkId,
@@ -43,7 +43,7 @@ pub enum LeaderOutput {
         /// The last one.
         zxid: Zxid,
     },
-    /// A quorum still followed when [`Leader::confirm`] gave this number, or later.
+    /// A quorum still followed when [`Leader::confirm`](super::Leader::confirm) gave this number, or later.
     Confirmed {
         /// The number.
         round: u64,
@@ -64,12 +64,12 @@ pub enum LeaderOutput {
         /// What it says.
         message: Message,
     },
-    /// Make `acceptedEpoch` durable, then call [`Leader::on_accepted_saved`].
+    /// Make `acceptedEpoch` durable, then call [`Leader::on_accepted_saved`](super::Leader::on_accepted_saved).
     SaveAccepted {
         /// The epoch.
         epoch: i64,
     },
-    /// Make `currentEpoch` durable, then call [`Leader::on_current_saved`].
+    /// Make `currentEpoch` durable, then call [`Leader::on_current_saved`](super::Leader::on_current_saved).
     SaveCurrent {
         /// The epoch.
         epoch: i64,
