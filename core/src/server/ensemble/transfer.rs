@@ -309,6 +309,8 @@ impl Server {
                     return leader.hang_up(link, HangupReason::SlowReader);
                 }
                 Over::Refused => {
+                    // Its reader may have read ahead.
+                    self.forget_transfer(link);
                     return self.wait_for_snapshot(link);
                 }
                 // What comes behind that is in memory.
