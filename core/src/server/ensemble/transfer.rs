@@ -78,8 +78,7 @@ impl Server {
         }
         match choice {
             Sync::Diff { after } => {
-                let zxid = if after == tail.committed() { after } else { tail.committed() };
-                peers.send(link, &Message::Diff { zxid });
+                peers.send(link, &Message::Diff { zxid: tail.committed() });
                 leading.transfers.insert(link, Transfer::Memory { sent: after });
                 self.continue_transfer(link);
             }
