@@ -31,7 +31,7 @@ use bytes::Bytes;
 
 use crate::config::EnsembleConfig;
 use crate::time::Instant;
-use crate::types::{Address, DialId, DialIds, LinkId, Membership, Notification, ServerId};
+use crate::types::{Address, DialId, DialIds, HangupReason, LinkId, Membership, Notification, ServerId};
 use crate::wire::election::{Frames, Hello, decode_notification, encode_notification};
 
 /// The id in the greeting of an observer that was given none (PARITY `qcm.observer`).
@@ -68,19 +68,6 @@ pub enum Origin {
     Dialed(DialId),
 }
 
-/// Why a link is closed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HangupWhy {
-    /// What came is no greeting, or no frame.
-    BadMessage,
-    /// Another link to the same server takes its place.
-    Duplicate,
-    /// No greeting came in time, or nobody connected back.
-    Timeout,
-    /// Too many servers that nobody knows, or one that calls itself as this server is called.
-    Unwanted,
-}
-
 /// What the links ask for, or tell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinksOutput {
@@ -100,7 +87,7 @@ pub enum LinksOutput {
         /// Which.
         link: LinkId,
         /// Why.
-        why: HangupWhy,
+        why: HangupReason,
     },
     /// Whether a link to the server stands has changed.
     Reachable {
@@ -270,7 +257,7 @@ impl Links {
             Origin::Accepted => self.on_accepted(now, link),
             Origin::Dialed(dial) => match self.dials.remove(&dial) {
                 Some(server) => self.on_dialed(now, link, server),
-                None => self.outputs.push_back(LinksOutput::Hangup { link, why: HangupWhy::Unwanted }),
+                None => self.outputs.push_back(LinksOutput::Hangup { link, why: HangupReason::Unwanted }),
             },
         }
     }
@@ -303,7 +290,7 @@ impl Links {
                 gathered.extend_from_slice(&bytes);
                 match Hello::decode(gathered) {
                     Ok(None) => {}
-                    Err(_) => self.hang_up(now, link, HangupWhy::BadMessage),
+                    Err(_) => self.hang_up(now, link, HangupReason::BadMessage),
                     Ok(Some((hello, length))) => {
                         let rest = Bytes::from(gathered.split_off(length));
                         self.on_greeting(now, link, hello, rest);
@@ -330,7 +317,7 @@ impl Links {
         };
         let late: Vec<LinkId> = self.links.iter().filter_map(late).collect();
         for link in late {
-            self.hang_up(now, link, HangupWhy::Timeout);
+            self.hang_up(now, link, HangupReason::Timeout);
         }
         self.connect_all(now);
     }
@@ -368,7 +355,7 @@ impl Links {
         let ungreeted = |what: &Link| matches!(what, Link::Ungreeted { .. });
         if self.links.values().filter(|&what| ungreeted(what)).count() >= UNGREETED_MAX {
             let oldest = self.links.iter().find(|(_, what)| ungreeted(what)).map(|(&link, _)| link);
-            self.hang_up(now, oldest.expect("there are many"), HangupWhy::Unwanted);
+            self.hang_up(now, oldest.expect("there are many"), HangupReason::Unwanted);
         }
         self.links.insert(link, Link::Ungreeted { bytes: Vec::new(), until: now + self.greeting_limit });
     }
@@ -377,7 +364,7 @@ impl Links {
         let linked = self.peers.get(&server).is_none_or(|peer| peer.link.is_some());
         if server > self.me && linked {
             // It connected meanwhile. Greeted once more, it would begin anew.
-            self.outputs.push_back(LinksOutput::Hangup { link, why: HangupWhy::Duplicate });
+            self.outputs.push_back(LinksOutput::Hangup { link, why: HangupReason::Duplicate });
             self.on_attempt_over(now, server, REDIAL_MIN);
             return;
         }
@@ -395,7 +382,7 @@ impl Links {
 
     fn on_greeting(&mut self, now: Instant, link: LinkId, hello: Hello, rest: Bytes) {
         if hello.server.0 < 0 {
-            self.hang_up(now, link, HangupWhy::BadMessage);
+            self.hang_up(now, link, HangupReason::BadMessage);
             return;
         }
         let unnumbered = hello.server == NO_ID;
@@ -403,7 +390,7 @@ impl Links {
         let strangers = self.peers.values().filter(|peer| !peer.member).count();
         let welcome = self.peers.contains_key(&server) || strangers < STRANGERS_MAX;
         if server == self.me || !welcome {
-            self.hang_up(now, link, HangupWhy::Unwanted);
+            self.hang_up(now, link, HangupReason::Unwanted);
         } else if unnumbered {
             // Nobody could connect to a server without a number, so its own link stays. ZooKeeper compares the
             // number that it gave to the observer, and closes the link.
@@ -412,7 +399,7 @@ impl Links {
         } else if server > self.me {
             self.establish(now, link, server, rest);
         } else {
-            self.hang_up(now, link, HangupWhy::Duplicate);
+            self.hang_up(now, link, HangupReason::Duplicate);
             self.on_knock(now, server, hello.addresses);
         }
     }
@@ -439,7 +426,7 @@ impl Links {
         match peer.link.replace(link) {
             Some(old) => {
                 self.links.remove(&old);
-                self.outputs.push_back(LinksOutput::Hangup { link: old, why: HangupWhy::Duplicate });
+                self.outputs.push_back(LinksOutput::Hangup { link: old, why: HangupReason::Duplicate });
             }
             None => self.outputs.push_back(LinksOutput::Reachable { server, reachable: true }),
         }
@@ -462,7 +449,7 @@ impl Links {
                         self.outputs.push_back(LinksOutput::Received { from, notification });
                     }
                 }
-                Err(_) => self.hang_up(now, link, HangupWhy::BadMessage),
+                Err(_) => self.hang_up(now, link, HangupReason::BadMessage),
             }
         }
     }
@@ -482,7 +469,7 @@ impl Links {
         }
     }
 
-    fn hang_up(&mut self, now: Instant, link: LinkId, why: HangupWhy) {
+    fn hang_up(&mut self, now: Instant, link: LinkId, why: HangupReason) {
         self.outputs.push_back(LinksOutput::Hangup { link, why });
         self.on_link_down(now, link);
     }

@@ -10,12 +10,12 @@ use bytes::Bytes;
 use rand_chacha::ChaCha12Rng;
 use rand_core::{RngCore, SeedableRng};
 
-use super::links::{HangupWhy, Links, LinksOutput, Origin};
+use super::links::{Links, LinksOutput, Origin};
 use crate::config::EnsembleConfig;
 use crate::time::Instant;
 use crate::types::{
-    Address, DialId, DialIds, LinkId, Member, MemberRole, Membership, Notification, PeerState, ServerId,
-    Vote, Zxid,
+    Address, DialId, DialIds, HangupReason, LinkId, Member, MemberRole, Membership, Notification, PeerState,
+    ServerId, Vote, Zxid,
 };
 use crate::wire::election::{Hello, encode_notification};
 
@@ -289,7 +289,7 @@ fn greeting(id: i64) -> Vec<u8> {
     bytes
 }
 
-fn hangup(link: u64, why: HangupWhy) -> LinksOutput {
+fn hangup(link: u64, why: HangupReason) -> LinksOutput {
     LinksOutput::Hangup { link: LinkId(link), why }
 }
 
@@ -310,18 +310,22 @@ fn qcm_hello() {
     assert_eq!(lone.accept(1, &greeting(3)), [reachable(3)]);
     assert_eq!(
         lone.accept(2, &greeting(3)),
-        [hangup(1, HangupWhy::Duplicate)],
+        [hangup(1, HangupReason::Duplicate)],
         "a new link to the same server"
     );
-    assert_eq!(lone.accept(3, &greeting(1)), [hangup(3, HangupWhy::Duplicate), dial(1, 1)]);
-    assert_eq!(lone.accept(4, &greeting(1)), [hangup(4, HangupWhy::Duplicate)], "an attempt is under way");
-    assert_eq!(lone.accept(5, &greeting(2)), [hangup(5, HangupWhy::Unwanted)], "its own id");
-    assert_eq!(lone.accept(6, &greeting(-3)), [hangup(6, HangupWhy::BadMessage)]);
-    assert_eq!(lone.accept(7, &[0xff; 8]), [hangup(7, HangupWhy::BadMessage)]);
+    assert_eq!(lone.accept(3, &greeting(1)), [hangup(3, HangupReason::Duplicate), dial(1, 1)]);
+    assert_eq!(lone.accept(4, &greeting(1)), [hangup(4, HangupReason::Duplicate)], "an attempt is under way");
+    assert_eq!(lone.accept(5, &greeting(2)), [hangup(5, HangupReason::Unwanted)], "its own id");
+    assert_eq!(lone.accept(6, &greeting(-3)), [hangup(6, HangupReason::BadMessage)]);
+    assert_eq!(lone.accept(7, &[0xff; 8]), [hangup(7, HangupReason::BadMessage)]);
     assert_eq!(lone.accept(8, &greeting(i64::MAX)), [reachable(-1)]);
     assert_eq!(lone.accept(9, &greeting(i64::MAX)), [reachable(-2)]);
     assert_eq!(lone.accept(10, &7_i64.to_be_bytes()), [reachable(7)], "a release before 3.5, no member");
-    assert_eq!(lone.accept(11, &greeting(0)), [hangup(11, HangupWhy::Duplicate), dial(2, 0)], "a stranger");
+    assert_eq!(
+        lone.accept(11, &greeting(0)),
+        [hangup(11, HangupReason::Duplicate), dial(2, 0)],
+        "a stranger"
+    );
     lone.links.on_dial_failed(lone.now, DialId(2));
     assert_eq!(lone.links.poll_timeout(), None, "strangers are not tried twice");
     // Server 1 is greeted, and the link stands at once.
@@ -348,7 +352,7 @@ fn qcm_frame() {
     lone.accept(1, &stream);
     lone.links.on_received(lone.now, LinkId(1), Bytes::from_static(&[0, 0, 0, 0]));
     let down = LinksOutput::Reachable { server: ServerId(3), reachable: false };
-    assert_eq!(lone.outputs(), [hangup(1, HangupWhy::BadMessage), down]);
+    assert_eq!(lone.outputs(), [hangup(1, HangupReason::BadMessage), down]);
     lone.links.on_received(lone.now, LinkId(1), Bytes::from_static(&[1]));
     lone.links.on_link_down(lone.now, LinkId(1));
     assert_eq!(lone.outputs(), [], "what comes of a link that was closed is nothing");
@@ -361,19 +365,19 @@ fn limits() {
     for link in 1..=64 {
         assert_eq!(lone.accept(link, &greeting(3)[..10]), []);
     }
-    assert_eq!(lone.accept(65, &[]), [hangup(1, HangupWhy::Unwanted)], "the oldest goes");
+    assert_eq!(lone.accept(65, &[]), [hangup(1, HangupReason::Unwanted)], "the oldest goes");
     assert_eq!(lone.links.poll_timeout(), Some(Instant::ZERO + LIMIT));
     lone.links.on_tick(Instant::from_millis(9999));
     assert_eq!(lone.outputs(), []);
     lone.now = Instant::ZERO + LIMIT;
     lone.links.on_tick(lone.now);
-    let expected: Vec<_> = (2..=65).map(|link| hangup(link, HangupWhy::Timeout)).collect();
+    let expected: Vec<_> = (2..=65).map(|link| hangup(link, HangupReason::Timeout)).collect();
     assert_eq!(lone.outputs(), expected);
     for id in 100..164 {
         let link = u64::try_from(id).expect("positive");
         assert_eq!(lone.accept(link, &greeting(id)), [reachable(id)]);
     }
-    assert_eq!(lone.accept(200, &greeting(200)), [hangup(200, HangupWhy::Unwanted)]);
+    assert_eq!(lone.accept(200, &greeting(200)), [hangup(200, HangupReason::Unwanted)]);
     assert_eq!(lone.accept(201, &greeting(3)), [reachable(3)], "a member always may");
     lone.links.on_link_down(lone.now, LinkId(100));
     lone.outputs();

@@ -315,15 +315,7 @@ impl Server {
                 let port = PeerPort::Election;
                 self.actions.push_back(Action::Dial { dial, port, server, addresses, timeout });
             }
-            LinksOutput::Hangup { link, why } => {
-                let why = match why {
-                    links::HangupWhy::BadMessage => HangupReason::BadMessage,
-                    links::HangupWhy::Duplicate => HangupReason::Duplicate,
-                    links::HangupWhy::Timeout => HangupReason::Timeout,
-                    links::HangupWhy::Unwanted => HangupReason::Unwanted,
-                };
-                self.actions.push_back(Action::Hangup { link, why });
-            }
+            LinksOutput::Hangup { link, why } => self.actions.push_back(Action::Hangup { link, why }),
             LinksOutput::Reachable { server, reachable } => {
                 ensemble.election.set_reachable(now, server, reachable);
             }
