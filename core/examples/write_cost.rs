@@ -8,11 +8,10 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use zabra_core::config::Config;
-use zabra_core::recovery::Recovered;
 use zabra_core::server::{Action, Input, Server};
-use zabra_core::store::{DiskAnswer, DiskDone, DiskOp, Inventory};
+use zabra_core::store::{DiskAnswer, DiskDone, DiskOp};
+use zabra_core::testing::lone::empty;
 use zabra_core::time::{Instant, Now, WallTime};
-use zabra_core::tree::{Tree, TreeOptions};
 use zabra_core::types::{AclList, ConnId, OpCode, SessionId, Zxid};
 use zabra_core::wire::connect::ConnectRequest;
 use zabra_core::wire::{Request, RequestHeader, Writer};
@@ -42,19 +41,7 @@ struct Bench {
 impl Bench {
     fn new(znodes: usize) -> Self {
         let config = Config { max_client_cnxns: 0, snap_count: u64::MAX, ..Config::default() };
-        let options = TreeOptions { extended_types: false, digest_enabled: true };
-        let recovered = Recovered {
-            tree: Tree::new(options, [1, 2, 3, 4]),
-            sessions: BTreeMap::new(),
-            last_zxid: Zxid::ZERO,
-            history_base: Zxid::ZERO,
-            epochs: None,
-            unsynced: false,
-            inventory: Inventory::new(Vec::new()),
-            replayed_txns: 0,
-            replayed_bytes: 0,
-            report: Vec::new(),
-        };
+        let recovered = empty(&config);
         let now = Now { mono: Instant::from_millis(1000), wall: WallTime(1_700_000_000_000) };
         let server = Server::new(config, recovered, [7; 32], now);
         let mut bench = Self { server, now, znodes, written: BTreeMap::new(), appends: Vec::new() };
