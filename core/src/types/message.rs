@@ -59,6 +59,11 @@ pub struct LearnerInfo {
     pub config_version: i64,
 }
 
+impl LearnerInfo {
+    /// The version that is spoken here: Zab 1.0, ZooKeeper's since 3.4.
+    pub const PROTOCOL_VERSION: i32 = 0x1_0000;
+}
+
 /// A message of the quorum port (PARITY section 3.2).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {

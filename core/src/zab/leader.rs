@@ -33,9 +33,6 @@ use crate::config::EnsembleConfig;
 use crate::time::Instant;
 use crate::types::{HangupReason, LearnerInfo, LinkId, Membership, Message, ServerId, Zxid};
 
-/// The version of the protocol that is spoken (Zab 1.0, since ZooKeeper 3.4).
-pub const PROTOCOL_VERSION: i32 = 0x10000;
-
 /// Where a leadership is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Phase {
@@ -236,7 +233,8 @@ impl Leader {
             return self.hang_up(link, HangupReason::Unwanted);
         };
         // Learners of before Zab 1.0 know neither LEADERINFO nor NEWLEADER's acknowledgement.
-        if info.protocol_version < PROTOCOL_VERSION || info.config_version > self.quorums.current().version()
+        if info.protocol_version < LearnerInfo::PROTOCOL_VERSION
+            || info.config_version > self.quorums.current().version()
         {
             return self.hang_up(link, HangupReason::Unwanted);
         }
@@ -295,7 +293,8 @@ impl Leader {
 
     fn send_leader_info(&mut self, link: LinkId) {
         self.set_stage(link, Stage::Promising);
-        let message = Message::LeaderInfo { epoch: self.epoch, protocol_version: PROTOCOL_VERSION };
+        let message =
+            Message::LeaderInfo { epoch: self.epoch, protocol_version: LearnerInfo::PROTOCOL_VERSION };
         self.outputs.push_back(LeaderOutput::Send { link, message });
     }
 

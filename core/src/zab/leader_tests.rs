@@ -56,7 +56,7 @@ impl Lead {
         self.leader.on_link_up(LinkId(link), self.now);
         let info = LearnerInfo {
             server: Some(ServerId(server)),
-            protocol_version: PROTOCOL_VERSION,
+            protocol_version: LearnerInfo::PROTOCOL_VERSION,
             config_version: 0,
         };
         self.say(
@@ -165,7 +165,7 @@ fn nothing_is_said_before_it_is_durable() {
     lead.leader.on_accepted_saved();
     lead.run();
     let link = LinkId(1);
-    let message = Message::LeaderInfo { epoch: 1, protocol_version: PROTOCOL_VERSION };
+    let message = Message::LeaderInfo { epoch: 1, protocol_version: LearnerInfo::PROTOCOL_VERSION };
     assert_eq!(lead.took(), [LeaderOutput::Send { link, message }]);
     lead.promise(1, 0, Zxid::ZERO);
     assert_eq!(lead.took(), [LeaderOutput::SaveCurrent { epoch: 1 }]);

@@ -12,7 +12,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::leader::{OwnHistory, PROTOCOL_VERSION, beginning};
+use super::leader::{OwnHistory, beginning};
 use crate::config::EnsembleConfig;
 use crate::time::Instant;
 use crate::types::{HangupReason, LearnerInfo, LinkId, Message, ServerId, SessionId, Zxid};
@@ -285,7 +285,7 @@ impl Learner {
         let accepted_epoch = self.own.accepted_epoch;
         let info = LearnerInfo {
             server: Some(self.me),
-            protocol_version: PROTOCOL_VERSION,
+            protocol_version: LearnerInfo::PROTOCOL_VERSION,
             config_version: self.config_version,
         };
         self.send(if self.observer {

@@ -27,7 +27,7 @@ impl Learn {
     /// It has promised epoch 2 and waits to be brought up to date.
     fn promised(observer: bool, last_zxid: Zxid) -> Self {
         let mut learn = Self::new(observer, 1, 1, last_zxid);
-        learn.say(Message::LeaderInfo { epoch: 2, protocol_version: PROTOCOL_VERSION });
+        learn.say(Message::LeaderInfo { epoch: 2, protocol_version: LearnerInfo::PROTOCOL_VERSION });
         learn.learner.on_accepted_saved(2);
         learn.took();
         learn
@@ -72,7 +72,7 @@ fn sent(message: Message) -> LearnerOutput {
 fn quorum_ackepoch_is_sent_once_the_promise_is_durable() {
     let mut learn = Learn::new(false, 1, 1, Zxid::new(1, 5));
     learn.took();
-    learn.say(Message::LeaderInfo { epoch: 2, protocol_version: PROTOCOL_VERSION });
+    learn.say(Message::LeaderInfo { epoch: 2, protocol_version: LearnerInfo::PROTOCOL_VERSION });
     assert_eq!(learn.took(), [LearnerOutput::SaveAccepted { epoch: 2 }]);
     assert!(!learn.learner.takes_messages());
     learn.learner.on_accepted_saved(2);
@@ -84,12 +84,12 @@ fn quorum_ackepoch_is_sent_once_the_promise_is_durable() {
 fn quorum_ackepoch_the_same_epoch_is_not_promised_twice_and_an_older_one_never() {
     let mut learn = Learn::new(false, 2, 1, Zxid::new(1, 5));
     learn.took();
-    learn.say(Message::LeaderInfo { epoch: 2, protocol_version: PROTOCOL_VERSION });
+    learn.say(Message::LeaderInfo { epoch: 2, protocol_version: LearnerInfo::PROTOCOL_VERSION });
     let answer = Message::AckEpoch { last_zxid: Zxid::new(1, 5), current_epoch: -1 };
     assert_eq!(learn.took(), [sent(answer)]);
     let mut learn = Learn::new(false, 3, 1, Zxid::new(1, 5));
     learn.took();
-    learn.say(Message::LeaderInfo { epoch: 2, protocol_version: PROTOCOL_VERSION });
+    learn.say(Message::LeaderInfo { epoch: 2, protocol_version: LearnerInfo::PROTOCOL_VERSION });
     assert_eq!(learn.lost(), Some(LostReason::EpochTooOld));
 }
 
@@ -278,7 +278,7 @@ fn nothing_a_leader_says_out_of_turn_does_harm() {
             Message::Commit { zxid },
             Message::Diff { zxid },
             Message::Inform { zxid, txn: txn() },
-            Message::LeaderInfo { epoch: 2, protocol_version: PROTOCOL_VERSION },
+            Message::LeaderInfo { epoch: 2, protocol_version: LearnerInfo::PROTOCOL_VERSION },
             Message::NewLeader { zxid, config: None },
             Message::Ping { zxid, touched: None },
             Message::Proposal { zxid, txn: txn() },

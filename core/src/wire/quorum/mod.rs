@@ -21,9 +21,6 @@ use super::data::known;
 use super::jute::{DecodeError, Reader, Writer};
 use crate::types::{Id, LearnerInfo, Message, OpCode, ServerId, SessionId, Zxid};
 
-/// What a server of this protocol speaks, ZooKeeper's since 3.4.
-pub const PROTOCOL_VERSION: i32 = 0x1_0000;
-
 /// What a server speaks that does not say so.
 const OLD_PROTOCOL_VERSION: i32 = 1;
 

@@ -52,7 +52,7 @@ fn golden_messages() -> Vec<(&'static str, Message)> {
     let (session, txn) = (SessionId(0x2_0000_0001), Bytes::from_static(&[1, 2, 3]));
     let info = LearnerInfo {
         server: Some(ServerId(2)),
-        protocol_version: PROTOCOL_VERSION,
+        protocol_version: LearnerInfo::PROTOCOL_VERSION,
         config_version: 0x1_0000_0003,
     };
     let request = |cxid, op, body: &Bytes, identities| Message::Request {
@@ -78,7 +78,7 @@ fn golden_messages() -> Vec<(&'static str, Message)> {
         ("follower-info", Message::FollowerInfo { accepted_epoch: 4, info }),
         ("inform", Message::Inform { zxid, txn: txn.clone() }),
         ("inform-and-activate", Message::InformAndActivate { zxid: activated, designated, txn: txn.clone() }),
-        ("leader-info", Message::LeaderInfo { epoch: 5, protocol_version: PROTOCOL_VERSION }),
+        ("leader-info", Message::LeaderInfo { epoch: 5, protocol_version: LearnerInfo::PROTOCOL_VERSION }),
         ("new-leader", new_leader(Some(Bytes::from_static(b"version=0")))),
         ("new-leader-old", new_leader(None)),
         ("observer-info", Message::ObserverInfo { accepted_epoch: -1, info }),
