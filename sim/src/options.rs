@@ -111,8 +111,10 @@ pub struct WorkloadProfile {
     pub weights: Weights,
     /// Requests that one client has under way at once.
     pub pipeline_max: usize,
-    /// The average pause between two requests of one client.
+    /// The average pause of one client between two bursts of requests.
     pub think: Duration,
+    /// The most requests that it makes at once, as far as its pipeline has room.
+    pub burst_max: usize,
     /// Session timeouts that clients ask for, shortest and longest.
     pub session_timeout: (Duration, Duration),
     /// Odds, per million and request, that a client leaves without a word and comes back later.
@@ -131,7 +133,7 @@ impl Options {
         let mut rng = seed.stream("options", 0);
         let tick = Duration::from_millis(*rng.pick(&[50, 100, 200]));
         let ticks = |count: u32| tick * count;
-        Self {
+        let mut options = Self {
             servers: 1,
             observers: 0,
             clients: rng.within(1, 8) as usize,
@@ -157,14 +159,30 @@ impl Options {
             workload: WorkloadProfile {
                 weights: Weights::swarm(&mut rng),
                 pipeline_max: *rng.pick(&[1, 4, 32]),
-                think: Duration::from_micros(*rng.pick(&[500, 5_000, 50_000])),
+                think: Duration::from_millis(5),
+                burst_max: *rng.pick(&[1, 4, 16]),
                 session_timeout: (ticks(2), ticks(*rng.pick(&[4, 20]))),
                 leave: *rng.pick(&[0, 2_000, 20_000]),
                 close: *rng.pick(&[0, 1_000, 10_000]),
                 directories: rng.within(1, 8),
                 data_max: *rng.pick(&[16, 200, 3_000]),
             },
-        }
+        };
+        options.demand(&mut rng);
+        options
+    }
+
+    /// How much all clients ask for in a second: what one asks for depends on how many there are, so that many
+    /// clients do not make long runs of what few clients find as well.
+    fn demand(&mut self, rng: &mut Rng) {
+        let rate = *rng.pick(&[20, 100, 200, 200, 500]);
+        self.ask(rate);
+    }
+
+    /// Lets all clients together ask for `rate` things in a second, about.
+    fn ask(&mut self, rate: u64) {
+        let burst = (1 + self.workload.burst_max as u64) / 2;
+        self.workload.think = Duration::from_micros(1_000_000 * burst * self.clients as u64 / rate);
     }
 
     /// The profile of an ensemble that `seed` stands for.
@@ -185,6 +203,19 @@ impl Options {
         options.workload.session_timeout = (tick * 4, tick * *rng.pick(&[20, 60]));
         options.net.latency_mean = Duration::from_micros(*rng.pick(&[50, 500, 3_000, 10_000]));
         options.faults = faults(&mut rng, 14);
+        options.demand(&mut rng);
+        options.ensemble(&mut rng);
+        options
+    }
+
+    /// Five servers, ten clients that ask for 200 things in a second, a minute, and the faults of `seed`: what the
+    /// simulator's speed is told of.
+    pub fn measured(seed: Seed) -> Self {
+        let mut options = Self::cluster(seed);
+        (options.servers, options.observers, options.clients) = (5, 0, 10);
+        options.duration = Duration::from_secs(60);
+        options.ask(200);
+        let mut rng = seed.stream("measured", 0);
         options.ensemble(&mut rng);
         options
     }
@@ -251,6 +282,8 @@ impl Options {
         options.workload.leave = 0;
         options.workload.close = 0;
         options.workload.weights = Weights::default();
+        options.workload.think = Duration::from_millis(5);
+        options.workload.burst_max = 1;
         options.workload.session_timeout = (Duration::from_secs(2), Duration::from_secs(2));
         options
     }
@@ -273,10 +306,10 @@ fn config(rng: &mut Rng, tick: Duration) -> Config {
     Config {
         snap_count: *rng.pick(&[20, 100, 500]),
         txn_log_size_limit: *rng.pick(&[None, Some(4 << 10), Some(64 << 10)]),
-        pre_alloc_size: *rng.pick(&[4 << 10, 16 << 10, 64 << 10]),
+        pre_alloc_size: *rng.pick(&[1 << 10, 4 << 10, 16 << 10]),
         snapshot_chunk_bytes: *rng.pick(&[256, 1 << 10, 64 << 10]),
         global_outstanding_limit: *rng.pick(&[2, 20, 1000]),
-        purge_interval: *rng.pick(&[None, Some(Duration::from_secs(3))]),
+        purge_interval: *rng.pick(&[None, Some(Duration::from_secs(3)), Some(Duration::from_secs(3))]),
         outbox_pause_bytes: *rng.pick(&[2 << 10, 1 << 20]),
         inbox_pause_bytes: *rng.pick(&[64, 64 << 10]),
         ..small_config(tick)

@@ -382,7 +382,9 @@ impl SimClient {
             let pause = self.rng.duration(Duration::ZERO, patience * 2);
             return (self.leave(), pause);
         }
-        self.act_up(now, &mut wants);
+        for _ in 0..=self.rng.index(self.profile.burst_max) {
+            self.act_up(&mut wants);
+        }
         if now.since(self.last_sent) > patience / 3 {
             self.last_sent = now;
             let mut bytes = Vec::new();
@@ -395,7 +397,7 @@ impl SimClient {
         (wants, think.min(patience / 4))
     }
 
-    fn act_up(&mut self, _now: SimTime, wants: &mut Vec<Want>) {
+    fn act_up(&mut self, wants: &mut Vec<Want>) {
         let Phase::Up { pending, .. } = &self.phase else { return };
         // Nothing is asked after closeSession: what became of it is of no interest to anybody.
         let closing = pending.back().is_some_and(|(_, op)| **op == Op::CloseSession);
