@@ -244,7 +244,7 @@ pub enum Observed {
         /// What its monotonic clock shows, in nanoseconds.
         mono: u64,
     },
-    /// Time passed at a server that serves.
+    /// Time passed at a server that serves; told now and then.
     Ticked {
         /// Which.
         node: NodeId,

@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use zabra_core::recovery::Recovery;
 use zabra_core::server::{Input, Role, Server};
 use zabra_core::store::{DiskOp, Stream, epochs};
+use zabra_core::time::Instant;
 use zabra_core::types::{ConnId, LinkId as PeerLink, Membership, ServerId, SessionId};
 use zabra_core::wire::Deframer;
 
@@ -105,10 +106,14 @@ pub struct Node {
     pub tap: LogTap,
     /// What happened and was not told to the process yet.
     pub inbox: VecDeque<Input>,
-    /// Whether it is to be told soon.
-    pub wake_due: bool,
+    /// When it is told.
+    pub wake: Option<SimTime>,
+    /// When its server wants to be told the time, by its monotonic clock.
+    pub timeout: Option<Instant>,
     /// When its timer is set for.
     pub timer: Option<SimTime>,
+    /// When the checkers are told next what its clock shows, by that clock.
+    pub show_due: u64,
     /// Its connections.
     pub conns: BTreeMap<ConnId, Conn>,
     /// Never used twice, not even by later processes.
@@ -150,8 +155,10 @@ impl Node {
             generation: 0,
             life: Life::Down,
             inbox: VecDeque::new(),
-            wake_due: false,
+            wake: None,
+            timeout: None,
             timer: None,
+            show_due: 0,
             conns: BTreeMap::new(),
             next_conn: 1,
             peers: BTreeMap::new(),
@@ -204,8 +211,10 @@ impl Node {
     pub fn forget_process(&mut self) {
         self.generation += 1;
         self.inbox.clear();
-        self.wake_due = false;
+        self.wake = None;
+        self.timeout = None;
         self.timer = None;
+        self.show_due = 0;
         self.conns.clear();
         self.peers.clear();
         self.standing = None;

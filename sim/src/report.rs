@@ -47,6 +47,11 @@ impl Report {
         Self::of_world(seed, Options::cluster(seed), false)
     }
 
+    /// Runs a profile.
+    pub fn of_options(seed: Seed, options: Options) -> Self {
+        Self::of_world(seed, options, false)
+    }
+
     /// Runs a profile, with every record printed as it comes.
     pub fn of_loud(seed: Seed, options: Options) -> Self {
         Self::of_world(seed, options, true)

@@ -27,9 +27,6 @@ const CHECK: &str = "session";
 /// What a server may take beyond its timers: batches wait for the processor.
 const SLACK: Duration = Duration::from_millis(50);
 
-/// How often sessions are looked at whether they live too long.
-const LOOK: Duration = Duration::from_millis(20);
-
 /// A session that must be watched over.
 #[derive(Clone, Copy, Debug)]
 struct Watched {
@@ -45,14 +42,12 @@ pub struct Sessions {
     tick: Duration,
     /// By the server that heard of them.
     watched: BTreeMap<NodeId, BTreeMap<SessionId, Watched>>,
-    /// When each server's sessions are looked at next, by its clock.
-    due: BTreeMap<NodeId, u64>,
 }
 
 impl Sessions {
     /// For servers that round up to multiples of `tick`.
     pub fn new(tick: Duration) -> Self {
-        Self { tick, watched: BTreeMap::new(), due: BTreeMap::new() }
+        Self { tick, watched: BTreeMap::new() }
     }
 
     fn of(&self, node: NodeId, session: SessionId) -> Option<&Watched> {
@@ -71,7 +66,6 @@ impl Sessions {
     fn begin(&mut self, node: NodeId, mono: u64, facts: &Facts) {
         let open = facts.model().sessions().iter().filter(|(_, known)| known.closed.is_none());
         let afresh = Watched { touched: mono, timeout: None };
-        self.due.remove(&node);
         self.watched.insert(node, open.map(|(&session, _)| (session, afresh)).collect());
     }
 
@@ -104,12 +98,9 @@ impl Sessions {
     }
 
     fn on_ticked(&mut self, node: NodeId, mono: u64, facts: &Facts) -> Result<(), Violation> {
-        let due = self.due.entry(node).or_default();
-        if !decides(node, facts) || mono < *due {
+        if !decides(node, facts) {
             return Ok(());
         }
-        // Not at every turn: what is late now is so at the next look, too.
-        *due = mono + LOOK.as_nanos() as u64;
         let closed = |session: &SessionId| {
             facts.model().sessions().get(session).is_some_and(|known| known.closed.is_some())
         };

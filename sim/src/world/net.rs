@@ -220,10 +220,10 @@ impl World {
         }
         match sender {
             Some(Holder::Conn(node, conn)) if self.nodes[node.0].conns.contains_key(&conn) => {
-                self.tell_node(node, Input::Drained { conn, bytes: taken });
+                self.mention(node, Input::Drained { conn, bytes: taken });
             }
             Some(Holder::Peer(node, link)) if self.nodes[node.0].peers.contains_key(&link) => {
-                self.tell_node(node, Input::LinkDrained { link, bytes: taken });
+                self.mention(node, Input::LinkDrained { link, bytes: taken });
             }
             Some(Holder::Client(_) | Holder::Conn(..) | Holder::Peer(..)) | None => {}
         }

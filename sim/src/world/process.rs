@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use zabra_core::recovery::Recovery;
 use zabra_core::server::{Action, Event as Told, HaltReason, Input, Server};
-use zabra_core::store::{DiskDone, DiskOp, Stream};
+use zabra_core::store::{DiskAnswer, DiskDone, DiskOp, Stream};
 use zabra_core::types::{ConnId, LinkId as PeerLink, SessionId, Zxid};
 use zabra_core::wire::Reader;
 
@@ -17,6 +17,9 @@ use crate::link::NodeId;
 use crate::node::{DiskQueue, Life, Node, Standing};
 use crate::rt;
 use crate::txnlog::LogTap;
+
+/// How often the checkers are told what a clock shows: what is late by then is so at the next time, too.
+const SHOW: Duration = Duration::from_millis(20);
 
 impl World {
     pub(super) fn on_start(&mut self, id: NodeId, generation: u64) -> Result<(), Violation> {
@@ -56,7 +59,9 @@ impl World {
                 let node = &mut self.nodes[id.0];
                 let now = node.clock.now(self.now);
                 let seed = node.rng.seed();
-                node.life = Life::Up(Box::new(Server::new(config, recovered, seed, now)));
+                let server = Server::new(config, recovered, seed, now);
+                node.timeout = server.poll_timeout();
+                node.life = Life::Up(Box::new(server));
                 let mono = now.mono.as_nanos();
                 self.observe(Observed::Started { node: id, recovered: last, mono })?;
                 self.process(id)
@@ -67,30 +72,43 @@ impl World {
 
     /// Puts something into a node's inbox; the process looks at it soon.
     pub(super) fn tell_node(&mut self, id: NodeId, input: Input) {
+        self.put(id, input, (1_000, 100_000));
+    }
+
+    /// Likewise, with something that is in no hurry: most often it comes along with something else.
+    pub(super) fn mention(&mut self, id: NodeId, input: Input) {
+        self.put(id, input, (100_000, 2_000_000));
+    }
+
+    fn put(&mut self, id: NodeId, input: Input, (least, most): (u64, u64)) {
         let node = &mut self.nodes[id.0];
         if !node.is_up() {
             return;
         }
         node.inbox.push_back(input);
-        if !node.wake_due {
-            node.wake_due = true;
-            let busy = Duration::from_nanos(node.rng.within(1_000, 100_000));
+        if node.wake.is_some_and(|at| at.since(self.now).as_nanos() <= u128::from(most)) {
+            return;
+        }
+        let at = self.now + Duration::from_nanos(node.rng.within(least, most));
+        if node.wake.is_none_or(|before| at < before) {
+            node.wake = Some(at);
             let generation = node.generation;
-            self.schedule(self.now + busy, Event::Wake { node: id, generation });
+            self.schedule(at, Event::Wake { node: id, generation });
         }
     }
 
     pub(super) fn on_wake(&mut self, id: NodeId, generation: u64) -> Result<(), Violation> {
         let node = &mut self.nodes[id.0];
-        if node.generation != generation {
+        // Another one may have come first, and told it all.
+        if node.generation != generation || node.wake.is_none_or(|at| at > self.now) {
             return Ok(());
         }
         if node.paused_until > self.now {
             let until = node.paused_until;
+            node.wake = Some(until);
             self.schedule(until, Event::Wake { node: id, generation });
             return Ok(());
         }
-        node.wake_due = false;
         self.process(id)
     }
 
@@ -113,7 +131,8 @@ impl World {
         if !self.nodes[id.0].is_up() {
             return Ok(());
         }
-        let mut inputs: Vec<Input> = self.nodes[id.0].inbox.drain(..).collect();
+        let mut inputs = std::mem::take(&mut self.nodes[id.0].inbox);
+        self.nodes[id.0].wake = None;
         let mut reported = Vec::new();
         for input in &inputs {
             if let Input::LinkReceived { link, bytes } = input {
@@ -125,7 +144,7 @@ impl World {
         let Life::Up(server) = &mut node.life else { return Ok(()) };
         let now = node.clock.now(self.now);
         let (mut heard, mut closed, mut down) = (Vec::new(), Vec::new(), Vec::new());
-        if server.poll_timeout().is_some_and(|due| due <= now.mono) {
+        if node.timeout.is_some_and(|due| due <= now.mono) {
             // Whether time or news comes first in a batch must not matter.
             let place = node.rng.index(inputs.len() + 1);
             inputs.insert(place, Input::Tick);
@@ -180,7 +199,8 @@ impl World {
         let node = &mut self.nodes[id.0];
         let mono = node.clock.now(self.now).mono.as_nanos();
         let Life::Up(server) = &node.life else { return Ok(()) };
-        let due = server.poll_timeout().map(|instant| node.clock.when(instant).max(self.now));
+        node.timeout = server.poll_timeout();
+        let due = node.timeout.map(|instant| node.clock.when(instant).max(self.now));
         let generation = node.generation;
         let set = due.filter(|&due| node.timer.is_none_or(|timer| due < timer));
         if let Some(due) = set {
@@ -193,10 +213,12 @@ impl World {
         for &session in heard {
             self.observe(Observed::Touched { node: id, session, mono })?;
         }
+        let node = &mut self.nodes[id.0];
         // A server that was asked to stop expires nobody any more.
-        if self.nodes[id.0].stopping {
+        if node.stopping || mono < node.show_due {
             return Ok(());
         }
+        node.show_due = mono + SHOW.as_nanos() as u64;
         self.observe(Observed::Ticked { node: id, mono })
     }
 
@@ -487,6 +509,7 @@ impl World {
     }
 }
 
+/// The usual ones by their numbers: to print everything would cost more than to do it.
 fn trace_input(trace: &mut crate::trace::Trace, input: &Input) {
     match input {
         Input::Received { conn: ConnId(number), bytes }
@@ -494,6 +517,13 @@ fn trace_input(trace: &mut crate::trace::Trace, input: &Input) {
             trace.number(*number);
             trace.bytes(bytes);
         }
+        Input::Drained { conn: ConnId(number), bytes }
+        | Input::LinkDrained { link: PeerLink(number), bytes } => {
+            trace.number(*number);
+            trace.number(*bytes as u64);
+        }
+        Input::Disk(DiskDone { ticket, result: Ok(DiskAnswer::Done) }) => trace.number(ticket.0),
+        Input::Tick => trace.number(0),
         other => trace.debug(other),
     }
 }
@@ -507,6 +537,11 @@ fn trace_action(trace: &mut crate::trace::Trace, action: &Action) {
         Action::Disk(DiskOp::LogAppend { bytes, .. } | DiskOp::SnapshotAppend { bytes, .. }) => {
             trace.bytes(bytes);
         }
+        Action::Event(Told::Applied { zxid, digest }) => {
+            trace.number(zxid.0 as u64);
+            trace.number(*digest);
+        }
+        Action::Event(Told::Committed { zxid }) => trace.number(zxid.0 as u64),
         other => trace.debug(other),
     }
 }
