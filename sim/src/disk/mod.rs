@@ -251,8 +251,7 @@ impl Disk {
             file.lose_power(rng, profile);
         }
         self.names.clone_from(&self.durable_names);
-        let names = &self.names;
-        self.files.retain(|id, _| names.values().any(|named| named == id));
+        self.forget_nameless();
     }
 
     fn steps(&self, op: &DiskOp) -> Result<Vec<Step>, DiskError> {
@@ -423,9 +422,24 @@ impl Disk {
             });
         self.pending_names = later;
         let now: Vec<NameChange> = now;
+        let removes = now.iter().any(|change| matches!(change, NameChange::Unlink(_)));
         for change in now {
             apply_name(&mut self.durable_names, change);
         }
+        if removes {
+            self.forget_nameless();
+        }
+    }
+
+    /// Gives up the contents that no name leads to, now or after a power failure.
+    fn forget_nameless(&mut self) {
+        let linked = self.pending_names.iter().filter_map(|change| match change {
+            NameChange::Link(_, id) => Some(id),
+            NameChange::Unlink(_) => None,
+        });
+        let named: BTreeSet<FileId> =
+            self.names.values().chain(self.durable_names.values()).chain(linked).copied().collect();
+        self.files.retain(|id, _| named.contains(id));
     }
 
     fn file_mut(&mut self, file: &FileName) -> Result<&mut SimFile, DiskError> {
@@ -533,6 +547,7 @@ mod tests {
         let mut disk = Disk::default();
         disk.put(log("log.1"), b"x");
         disk.run(&remove).unwrap();
+        assert!(disk.files.is_empty(), "what was removed for good takes memory");
         disk.lose_power(&mut rng, &ALL_LOST);
         assert!(names(&disk).is_empty());
     }
