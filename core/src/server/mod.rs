@@ -256,7 +256,7 @@ impl Server {
             self.sessions.poll_timeout().filter(|_| ordering),
             self.containers.deadline().filter(|_| ordering),
             greeting,
-            self.purger.deadline(),
+            self.purger.deadline().filter(|_| !self.is_rewinding()),
             self.ensemble_timeout(),
         ];
         timers.into_iter().flatten().min()
