@@ -112,6 +112,8 @@ pub struct Node {
     pub timeout: Option<Instant>,
     /// When its timer is set for.
     pub timer: Option<SimTime>,
+    /// Turns in a row in which nothing came but the time, and after which it asked for the time again at once.
+    pub idle_turns: u32,
     /// When the checkers are told next what its clock shows, by that clock.
     pub show_due: u64,
     /// Its connections.
@@ -158,6 +160,7 @@ impl Node {
             wake: None,
             timeout: None,
             timer: None,
+            idle_turns: 0,
             show_due: 0,
             conns: BTreeMap::new(),
             next_conn: 1,
@@ -214,6 +217,7 @@ impl Node {
         self.wake = None;
         self.timeout = None;
         self.timer = None;
+        self.idle_turns = 0;
         self.show_due = 0;
         self.conns.clear();
         self.peers.clear();

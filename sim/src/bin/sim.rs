@@ -141,9 +141,9 @@ fn speed(count: u64) -> ExitCode {
     let begun = rt::fresh().0;
     plan.run(
         |seed| Report::of_options(seed, Options::measured(seed)),
-        |_, report| {
-            if report.failure.is_some() {
-                println!("{report}\n");
+        |seed, report| {
+            if let Some(failure) = &report.failure {
+                println!("seed {seed} of this profile: {}", failure.violation);
                 failed += 1;
             }
             simulated += report.simulated.0 as f64 / 1e9;

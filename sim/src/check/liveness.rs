@@ -1,10 +1,12 @@
 //! The world comes to rest: once all faults have stopped, every server serves and every client has its last request
-//! answered within a bound. And no server stops by itself, unless it was asked to or its disk failed.
+//! answered within a bound. And no server stops by itself, unless it was asked to or its disk failed, or asks for the
+//! time over and over without doing anything: its process would be busy for nothing.
 
 use std::time::Duration;
 
 use super::{Check, Facts, Violation};
 use crate::history::{Observed, Record};
+use crate::link::NodeId;
 
 const CHECK: &str = "liveness";
 
@@ -21,6 +23,21 @@ impl Check for Stops {
             _ => Ok(()),
         }
     }
+}
+
+/// Turns that a server may take in a row although nothing happened but what it asked for: that the time is told again.
+/// Work that is divided into turns is done long before.
+const IDLE_TURNS_MAX: u32 = 10_000;
+
+/// A server does something with the time that it asks for.
+///
+/// # Errors
+/// If it has asked `turns` times in a row for the time that it was just told.
+pub fn at_work(node: NodeId, turns: u32) -> Result<(), Violation> {
+    if turns < IDLE_TURNS_MAX {
+        return Ok(());
+    }
+    Err(Violation::new(CHECK, format!("n{} asked {turns} times for the time that it was just told", node.0)))
 }
 
 /// How a client or server stands when the bound is reached.
@@ -51,6 +68,13 @@ pub fn at_rest(standings: &[Standing], bound: Duration) -> Result<(), Violation>
 mod tests {
     use super::super::testing::{NODE, Story};
     use super::*;
+
+    #[test]
+    fn asking_for_the_time_all_the_time() {
+        assert_eq!(at_work(NODE, 100), Ok(()));
+        let violation = at_work(NODE, IDLE_TURNS_MAX).unwrap_err();
+        assert_eq!((violation.check, violation.what.starts_with("n0 asked")), (CHECK, true));
+    }
 
     #[test]
     fn a_stop_without_an_excuse() {

@@ -9,7 +9,7 @@ use zabra_core::types::{ConnId, LinkId as PeerLink, SessionId, Zxid};
 use zabra_core::wire::Reader;
 
 use super::{Event, World};
-use crate::check::Violation;
+use crate::check::{Violation, liveness};
 use crate::client::codec::ReplyHead;
 use crate::disk::SyncMode;
 use crate::history::Observed;
@@ -141,6 +141,7 @@ impl World {
             }
         }
         let node = &mut self.nodes[id.0];
+        node.idle_turns = if inputs.is_empty() { node.idle_turns + 1 } else { 0 };
         let Life::Up(server) = &mut node.life else { return Ok(()) };
         let now = node.clock.now(self.now);
         let (mut heard, mut closed, mut down) = (Vec::new(), Vec::new(), Vec::new());
@@ -201,6 +202,10 @@ impl World {
         let Life::Up(server) = &node.life else { return Ok(()) };
         node.timeout = server.poll_timeout();
         let due = node.timeout.map(|instant| node.clock.when(instant).max(self.now));
+        if due.is_none_or(|due| due > self.now) {
+            node.idle_turns = 0;
+        }
+        liveness::at_work(id, node.idle_turns)?;
         let generation = node.generation;
         let set = due.filter(|&due| node.timer.is_none_or(|timer| due < timer));
         if let Some(due) = set {
