@@ -66,6 +66,8 @@ impl Epochs {
             return wrong(format!("after {current}"));
         }
         *current = epoch;
+        // A promise that was written when the power failed counts, although its server never came to say so.
+        *accepted = kept.accepted.max(*accepted);
         if epoch > *accepted {
             return wrong(format!("and promised {accepted}"));
         }
@@ -143,7 +145,15 @@ mod tests {
     fn p2_a_history_of_a_later_epoch_than_the_promise() {
         let mut story = Story::begin();
         story.tell(Observed::EpochCurrent { node: A, epoch: 3, kept: kept(2, 3) });
-        story.expect_violation(CHECK, "and promised 0");
+        story.expect_violation(CHECK, "and promised 2");
+    }
+
+    #[test]
+    fn p2_a_promise_written_by_a_process_that_died_counts() {
+        let mut story = Story::begin();
+        accept(&mut story, A, 2);
+        story.tell(Observed::EpochCurrent { node: A, epoch: 3, kept: kept(3, 3) });
+        story.expect_fine();
     }
 
     #[test]
