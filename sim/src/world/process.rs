@@ -11,6 +11,7 @@ use zabra_core::wire::Reader;
 use super::{Event, World};
 use crate::check::{Violation, liveness};
 use crate::client::codec::ReplyHead;
+use crate::clock::SimTime;
 use crate::disk::SyncMode;
 use crate::history::Observed;
 use crate::link::NodeId;
@@ -123,7 +124,22 @@ impl World {
             return Ok(());
         }
         node.timer = None;
-        self.process(id)
+        match node.timeout.map(|instant| node.clock.when(instant)) {
+            Some(due) if due <= self.now => self.process(id),
+            // It was set for something that has come or gone meanwhile.
+            Some(due) => {
+                self.set_timer(id, due);
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn set_timer(&mut self, id: NodeId, at: SimTime) {
+        let node = &mut self.nodes[id.0];
+        node.timer = Some(at);
+        let generation = node.generation;
+        self.schedule(at, Event::Timer { node: id, generation });
     }
 
     /// Tells a server all that happened, and does all that it wants.
@@ -206,14 +222,11 @@ impl World {
             node.idle_turns = 0;
         }
         liveness::at_work(id, node.idle_turns)?;
-        let generation = node.generation;
         let set = due.filter(|&due| node.timer.is_none_or(|timer| due < timer));
         if let Some(due) = set {
             // A timer that is due already is due again a moment later, or a server that does not stop asking
             // would stop the world.
-            let at = due.max(self.now + Duration::from_micros(1));
-            node.timer = Some(at);
-            self.schedule(at, Event::Timer { node: id, generation });
+            self.set_timer(id, due.max(self.now + Duration::from_micros(1)));
         }
         for &session in heard {
             self.observe(Observed::Touched { node: id, session, mono })?;
