@@ -163,6 +163,13 @@ pub enum Observed {
         /// What.
         words: String,
     },
+    /// A server says that its history ends here now: its log was cut, or a snapshot from its leader took its place.
+    Rewound {
+        /// Which.
+        node: NodeId,
+        /// Its last transaction.
+        last: Zxid,
+    },
     /// A server leads or follows no longer; it looks for a leader once its disk is at rest.
     RoleLost {
         /// Which.
@@ -323,6 +330,7 @@ impl fmt::Display for Record {
             Observed::Remark { node, words } | Observed::RoleLost { node, words } => {
                 write!(f, "n{}: {words}", node.0)
             }
+            Observed::Rewound { node, last } => write!(f, "n{} goes on behind {last}", node.0),
             Observed::RoleTaken { node, standing: Standing { role, epoch, leader }, .. } => {
                 write!(f, "n{} is {role:?} in epoch {epoch}", node.0)?;
                 leader.map_or(Ok(()), |leader| write!(f, " with leader n{}", node_of(leader).0))

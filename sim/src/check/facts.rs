@@ -50,6 +50,8 @@ pub struct Facts {
     ensemble: Option<Membership>,
     /// What servers have called the beginning of an epoch: nothing from before it is committed any more.
     begun: Zxid,
+    /// The last transaction that was committed by who led, or followed, in each epoch.
+    committed_in: BTreeMap<i64, Zxid>,
     /// What of each server's history would survive a power failure.
     durable: BTreeMap<NodeId, Zxid>,
     /// Members of the ensemble that follow or lead.
@@ -85,9 +87,10 @@ impl Facts {
         self.model.last().max(self.begun)
     }
 
-    /// The last transaction before `before` that is committed.
-    pub fn committed_before(&self, before: Zxid) -> Zxid {
-        self.digests.range(..before).next_back().map_or(Zxid::ZERO, |(&zxid, _)| zxid)
+    /// The last transaction that was committed in an epoch before `epoch`: what its leader must have. A later leader may
+    /// commit more of an earlier epoch while one that was overtaken still tries to begin.
+    pub fn committed_before(&self, epoch: i64) -> Zxid {
+        self.committed_in.range(..epoch).map(|(_, &zxid)| zxid).max().unwrap_or_default()
     }
 
     /// What a server does, if it serves; nothing where it stands alone.
@@ -212,6 +215,10 @@ impl Facts {
         }
         let last = self.model.last();
         let target = self.chain.meant_by(node, claim);
+        if let Some(standing) = self.serving.get(&node) {
+            let known = self.committed_in.entry(standing.epoch).or_default();
+            *known = target.max(*known);
+        }
         if target > last {
             for logged in self.chain.path(last, target)? {
                 self.execute(logged)?;

@@ -4,10 +4,11 @@
 //!
 //! | message | what must be true | invariant |
 //! |---|---|---|
-//! | ACKEPOCH | the promise is durable; it counts for one leader only; the history is of the epoch that it says | D1, P3 |
+//! | LEADERINFO | a quorum said that it promised less; the leader's own promise is durable | D1, P4 |
+//! | ACKEPOCH | the promise is durable, and to no later epoch; it counts for one leader only; the history is of the epoch that it says | D1, P3 |
 //! | ACK of a beginning | the history that the epoch begins with is durable and the leader's, and so is the epoch | D1, D5, P13 |
 //! | ACK | the transaction is durable | D1 |
-//! | NEWLEADER | a quorum promised, and the history holds all that is committed from earlier epochs | P4, P10 |
+//! | NEWLEADER | a quorum promised; the history holds all that is committed from earlier epochs, and on the leader's disk it is the epoch's | D1, P4, P10 |
 //! | UPTODATE | a quorum has what the epoch begins with | P4, P15 |
 //! | PROPOSAL, INFORM | it continues what went before on this link | P5, P12 |
 //! | COMMIT, INFORM | a quorum has the transaction, and all before it are committed on this link | P4, P11 |
@@ -58,6 +59,8 @@ pub struct Ledger {
     support: BTreeMap<(NodeId, i64), Support>,
     /// Whom each server promised to follow in each epoch, where the promise counts.
     promises: BTreeMap<(NodeId, i64), NodeId>,
+    /// What each follower said it had promised when it came to a leader, or to one that may become one.
+    introduced: BTreeMap<NodeId, BTreeMap<NodeId, i64>>,
 }
 
 fn wrong<T>(node: NodeId, what: impl std::fmt::Display) -> Result<T, Violation> {
@@ -94,6 +97,9 @@ impl Ledger {
                 talk.end = (last_zxid.counter() > 0 || *last_zxid == Zxid::ZERO).then_some(*last_zxid);
                 if kept.accepted < epoch {
                     return wrong(node, format_args!("ACKEPOCH {epoch}, its disk has {}", kept.accepted));
+                }
+                if kept.accepted > epoch {
+                    return wrong(node, format_args!("ACKEPOCH {epoch}, it promised {}", kept.accepted));
                 }
                 if *current_epoch == -1 {
                     return Ok(());
@@ -150,14 +156,21 @@ impl Ledger {
         to: NodeId,
         link: LinkId,
         message: &Message,
+        kept: Option<Kept>,
         facts: &Facts,
     ) -> Result<(), Violation> {
         match message {
             Message::LeaderInfo { epoch, .. } => {
                 self.talks.entry(link).or_default().epoch = Some(*epoch);
-                Ok(())
+                self.leader_info(node, *epoch, kept, facts)
             }
-            Message::NewLeader { zxid, .. } => self.new_leader(node, link, *zxid, facts),
+            Message::NewLeader { zxid, .. } => {
+                if let Some(kept) = kept.filter(|kept| kept.current != i64::from(zxid.epoch())) {
+                    let current = kept.current;
+                    return wrong(node, format_args!("NEWLEADER {zxid}, its own disk has epoch {current}"));
+                }
+                self.new_leader(node, link, *zxid, facts)
+            }
             Message::UpToDate => self.up_to_date(node, link, facts),
             Message::Snap { zxid } | Message::Trunc { zxid } => {
                 let talk = self.talks.entry(link).or_default();
@@ -187,6 +200,26 @@ impl Ledger {
         }
     }
 
+    /// A leader proposes an epoch: it is later than what each of a quorum had promised.
+    fn leader_info(
+        &mut self,
+        node: NodeId,
+        epoch: i64,
+        kept: Option<Kept>,
+        facts: &Facts,
+    ) -> Result<(), Violation> {
+        if let Some(kept) = kept.filter(|kept| kept.accepted != epoch) {
+            let accepted = kept.accepted;
+            return wrong(node, format_args!("LEADERINFO {epoch}, its own disk has {accepted}"));
+        }
+        let introduced = self.introduced.entry(node).or_default();
+        let later = introduced.iter().filter(|&(_, &accepted)| accepted < epoch).map(|(&node, _)| node);
+        if is_quorum(later.chain([node]), facts) {
+            return Ok(());
+        }
+        wrong(node, format_args!("LEADERINFO {epoch}, introduced were {introduced:?}"))
+    }
+
     fn new_leader(&mut self, node: NodeId, link: LinkId, zxid: Zxid, facts: &Facts) -> Result<(), Violation> {
         let talk = self.talks.entry(link).or_default();
         let epoch = i64::from(zxid.epoch());
@@ -209,7 +242,7 @@ impl Ledger {
             let promised = &support.promised;
             return wrong(node, format_args!("NEWLEADER {zxid}, promised it was by {promised:?}"));
         }
-        let committed = facts.committed_before(zxid);
+        let committed = facts.committed_before(epoch);
         if !facts.chain().leads_to(inherited, committed) {
             return wrong(
                 node,
@@ -262,6 +295,11 @@ impl Ledger {
 
     /// A leader looks at what a learner said.
     fn heard(&mut self, node: NodeId, from: NodeId, link: LinkId, message: &Message) {
+        if let Message::FollowerInfo { accepted_epoch, .. } = message {
+            let introduced = self.introduced.entry(node).or_default();
+            let accepted = introduced.entry(from).or_insert(*accepted_epoch);
+            *accepted = (*accepted).min(*accepted_epoch);
+        }
         let Some(epoch) = self.talks.get(&link).and_then(|talk| talk.epoch) else { return };
         let support = self.support.entry((node, epoch)).or_default();
         match message {
@@ -287,11 +325,17 @@ impl Check for Ledger {
                 self.heard(*node, *from, *link, message);
                 Ok(())
             }
-            Observed::Said { node, to, link, message, kept: Some(kept) } => {
-                self.learner(*node, *to, *link, message, *kept, facts)
-            }
-            Observed::Said { node, to, link, message, kept: None } => {
-                self.leader(*node, *to, *link, message, facts)
+            Observed::Said { node, to, link, message, kept } => match (&**message, kept) {
+                (Message::Ack { .. } | Message::AckEpoch { .. }, Some(kept)) => {
+                    self.learner(*node, *to, *link, message, *kept, facts)
+                }
+                _ => self.leader(*node, *to, *link, message, *kept, facts),
+            },
+            Observed::RoleLost { node, .. }
+            | Observed::Crashed { node, .. }
+            | Observed::Stopped { node, .. } => {
+                self.introduced.remove(node);
+                Ok(())
             }
             _ => Ok(()),
         }
@@ -303,6 +347,7 @@ mod tests {
     use std::rc::Rc;
 
     use bytes::Bytes;
+    use zabra_core::types::LearnerInfo;
 
     use super::*;
     use crate::check::testing::Story;
@@ -329,6 +374,18 @@ mod tests {
         story.tell(Observed::Heard { node: L, from: node, link: link(node), message });
     }
 
+    /// A server comes to the leader and says what it has promised.
+    fn introduce(story: &mut Story, node: NodeId, accepted_epoch: i64) {
+        introduce_to(story, L, node, accepted_epoch);
+    }
+
+    fn introduce_to(story: &mut Story, leader: NodeId, node: NodeId, accepted_epoch: i64) {
+        let info =
+            LearnerInfo { server: Some(server_of(node)), protocol_version: 0x10000, config_version: 0 };
+        let message = Rc::new(Message::FollowerInfo { accepted_epoch, info });
+        story.tell(Observed::Heard { node: leader, from: node, link: link(node), message });
+    }
+
     fn kept(accepted: i64, current: i64, durable: Zxid) -> Kept {
         Kept { accepted, current, durable, last: durable }
     }
@@ -342,6 +399,7 @@ mod tests {
         let mut story = Story::ensemble(3);
         story.create_everywhere(1);
         (0..3).for_each(|node| story.synced(node, 1));
+        introduce(&mut story, F, 1);
         leader_says(&mut story, F, Message::LeaderInfo { epoch: 2, protocol_version: 0x10000 });
         story
     }
@@ -391,9 +449,40 @@ mod tests {
     }
 
     #[test]
+    fn p3_a_promise_of_an_epoch_after_a_later_one() {
+        let mut story = begin();
+        let promise = Message::AckEpoch { last_zxid: old(), current_epoch: -1 };
+        learner_says(&mut story, F, promise, kept(3, 1, old()));
+        story.expect_violation(CHECK, "ACKEPOCH 2, it promised 3");
+    }
+
+    #[test]
+    fn p4_an_epoch_that_a_quorum_has_not_been_asked_about() {
+        for accepted_epoch in [None, Some(2)] {
+            let mut story = Story::ensemble(3);
+            if let Some(accepted_epoch) = accepted_epoch {
+                introduce(&mut story, F, accepted_epoch);
+            }
+            leader_says(&mut story, F, Message::LeaderInfo { epoch: 2, protocol_version: 0x10000 });
+            story.expect_violation(CHECK, "LEADERINFO 2, introduced were {");
+        }
+    }
+
+    #[test]
+    fn d1_an_epoch_that_its_leader_has_not_on_its_disk() {
+        let mut story = Story::ensemble(3);
+        introduce(&mut story, F, 1);
+        let message = Rc::new(Message::LeaderInfo { epoch: 2, protocol_version: 0x10000 });
+        let kept = Some(kept(1, 1, old()));
+        story.tell(Observed::Said { node: L, to: F, link: link(F), message, kept });
+        story.expect_violation(CHECK, "LEADERINFO 2, its own disk has 1");
+    }
+
+    #[test]
     fn p3_a_promise_to_two_leaders() {
         let mut story = begin();
         promise(&mut story);
+        introduce_to(&mut story, G, L, 1);
         let info = Rc::new(Message::LeaderInfo { epoch: 2, protocol_version: 0x10000 });
         story.tell(Observed::Said { node: G, to: F, link: LinkId(9), message: info, kept: None });
         let message = Rc::new(Message::AckEpoch { last_zxid: old(), current_epoch: 1 });

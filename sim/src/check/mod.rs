@@ -5,6 +5,7 @@ pub mod chain;
 pub mod durability;
 pub mod epoch;
 pub mod facts;
+pub mod joining;
 pub mod ledger;
 pub mod liveness;
 pub mod order;
@@ -70,6 +71,7 @@ impl Judge {
                 Box::new(replica::Replicas::default()),
                 Box::new(epoch::Epochs::default()),
                 Box::new(ledger::Ledger::default()),
+                Box::new(joining::Joining::default()),
                 Box::new(tree::TreeEquality),
                 Box::new(order::Order::default()),
                 Box::new(session::Sessions::new(tick)),
@@ -89,6 +91,11 @@ impl Judge {
             check.observe(record, &self.facts)?;
         }
         Ok(())
+    }
+
+    /// What all checkers share.
+    pub const fn facts(&self) -> &Facts {
+        &self.facts
     }
 
     /// The reference tree.

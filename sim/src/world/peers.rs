@@ -227,7 +227,13 @@ impl World {
             None => Vec::new(),
         };
         for message in messages {
-            let promises = matches!(message, Message::Ack { .. } | Message::AckEpoch { .. });
+            let promises = matches!(
+                message,
+                Message::Ack { .. }
+                    | Message::AckEpoch { .. }
+                    | Message::LeaderInfo { .. }
+                    | Message::NewLeader { .. }
+            );
             let kept = promises.then(|| self.nodes[id.0].kept());
             self.observe(Observed::Said { node: id, to: other, link, message: Rc::new(message), kept })?;
         }

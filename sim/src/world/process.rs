@@ -346,7 +346,10 @@ impl World {
                 self.nodes[id.0].standing = None;
                 self.observe(Observed::RoleLost { node: id, words: format!("{told:?}") })
             }
-            Told::Reconfigured { .. } | Told::Rewound { .. } | Told::SnapshotInstalled { .. } => {
+            Told::Rewound { last_zxid: last, .. } | Told::SnapshotInstalled { zxid: last } => {
+                self.observe(Observed::Rewound { node: id, last })
+            }
+            Told::Reconfigured { .. } => {
                 self.observe(Observed::Remark { node: id, words: format!("{told:?}") })
             }
             Told::SessionClosed { .. } | Told::SnapshotStarted { .. } | Told::SnapshotFailed { .. } => Ok(()),
