@@ -323,16 +323,18 @@ impl World {
     /// If that takes too long, or any other violation.
     pub fn rest(&mut self) -> Result<(), Violation> {
         let max = self.options.settle_max;
-        let at_rest =
-            |world: &Self| world.nodes.iter().all(Node::is_up) && world.clients.iter().all(SimClient::rested);
+        let at_rest = |world: &Self| {
+            let serves = |index| world.waits_for(NodeId(index)).is_none();
+            world.clients.iter().all(SimClient::rested) && (0..world.nodes.len()).all(serves)
+        };
         self.run_while(max, |world| !at_rest(world))?;
         liveness::at_rest(&self.standings(), max)
     }
 
     fn standings(&self) -> Vec<Standing> {
-        let nodes = self.nodes.iter().enumerate().map(|(index, node)| Standing {
+        let nodes = (0..self.nodes.len()).map(|index| Standing {
             who: format!("n{index}"),
-            waits_for: (!node.is_up()).then(|| "a process that serves".into()),
+            waits_for: self.waits_for(NodeId(index)).map(str::to_owned),
         });
         let clients = self.clients.iter().enumerate().map(|(index, client)| Standing {
             who: format!("c{index}"),
@@ -352,6 +354,18 @@ impl World {
         }
         config
     }
+    /// What a server lacks to be where all should come to once nothing goes wrong any more.
+    fn waits_for(&self, id: NodeId) -> Option<&'static str> {
+        let node = &self.nodes[id.0];
+        let follows = node.standing.is_some_and(|standing| standing.leader.is_some());
+        match self.options.config.ensemble {
+            _ if !node.is_up() => Some("a process that serves"),
+            Some(_) if !follows => Some("a leader"),
+            Some(_) if node.tap.durable() < self.model().last() => Some("the last transactions"),
+            Some(_) | None => None,
+        }
+    }
+
 
     /// Schedules what is there from the beginning.
     fn begin(&mut self) {
