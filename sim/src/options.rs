@@ -198,6 +198,11 @@ impl Options {
         options.observers = if options.servers == 1 { 0 } else { *rng.pick(&[0, 0, 0, 1, 1, 2]) };
         options.clients = rng.within(1, 10) as usize;
         options.duration = Duration::from_secs(*rng.pick(&[20, 40, 60]));
+    /// The profile of whatever world `seed` stands for: one in four has a server that stands alone.
+    pub fn any(seed: Seed) -> Self {
+        if seed.stream("world", 0).below(4) == 0 { Self::from_seed(seed) } else { Self::cluster(seed) }
+    }
+
         options.config = Config {
             snap_count: *rng.pick(&[20, 40, 100]),
             txn_log_size_limit: *rng.pick(&[None, Some(2 << 10), Some(8 << 10)]),

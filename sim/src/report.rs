@@ -47,6 +47,11 @@ impl Report {
         Self::of_world(seed, Options::cluster(seed), false)
     }
 
+    /// Likewise, of whatever world the seed stands for.
+    pub fn of_any(seed: Seed) -> Self {
+        Self::of_world(seed, Options::any(seed), false)
+    }
+
     /// Runs a profile.
     pub fn of_options(seed: Seed, options: Options) -> Self {
         Self::of_world(seed, options, false)

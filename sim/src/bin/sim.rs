@@ -16,6 +16,9 @@ struct Arguments {
     /// Put the servers into an ensemble; without it, one stands alone.
     #[arg(long)]
     cluster: bool,
+    /// Let the seed decide whether they are one.
+    #[arg(long, conflicts_with = "cluster")]
+    any: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -66,14 +69,17 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let Arguments { cluster, command } = Arguments::parse();
-    let of = if cluster { Report::of_cluster } else { Report::of };
+    let Arguments { cluster, any, command } = Arguments::parse();
+    let (of, options): (Of, fn(Seed) -> Options) = match (cluster, any) {
+        (true, _) => (Report::of_cluster, Options::cluster),
+        (_, true) => (Report::of_any, Options::any),
+        _ => (Report::of, Options::from_seed),
+    };
     match command {
         Command::Run { seed, count, keep_going } => {
             run(of, seed.unwrap_or_else(rt::fresh), count, keep_going)
         }
         Command::Replay { seed, quiet } => {
-            let options = if cluster { Options::cluster } else { Options::from_seed };
             let report = if quiet { of(seed) } else { Report::of_loud(seed, options(seed)) };
             println!("{report}");
             ExitCode::from(report.exit_code())
