@@ -50,6 +50,8 @@ pub struct DiskProfile {
     pub latency_mean: Duration,
     /// What a power failure does to unsynced data.
     pub tear: TearProfile,
+    /// One that takes so many times as long as the others.
+    pub slow: Option<(usize, u32)>,
 }
 
 /// How clocks err.
@@ -102,6 +104,12 @@ pub struct FaultProfile {
     pub partition: Option<Duration>,
     /// The longest time for which ways are cut.
     pub cut_max: Duration,
+    /// Several nodes go down at once.
+    pub blackout: Option<Duration>,
+    /// Odds, per million, that something goes wrong at a step that a protocol hangs on.
+    pub moment: u32,
+    /// The least time between two such strikes.
+    pub moment_pause: Duration,
 }
 
 /// What clients do.
@@ -150,6 +158,7 @@ impl Options {
                 latency_min: Duration::from_micros(rng.within(10, 500)),
                 latency_mean: Duration::from_micros(*rng.pick(&[100, 1_000, 10_000, 50_000])),
                 tear: tear(&mut rng),
+                slow: None,
             },
             clock: ClockProfile {
                 rate_ppm_max: *rng.pick(&[0, 200, 50_000]),
@@ -189,6 +198,11 @@ impl Options {
         self.workload.think = Duration::from_micros(1_000_000 * burst * self.clients as u64 / rate);
     }
 
+    /// The profile of whatever world `seed` stands for: one in four has a server that stands alone.
+    pub fn any(seed: Seed) -> Self {
+        if seed.stream("world", 0).below(4) == 0 { Self::from_seed(seed) } else { Self::cluster(seed) }
+    }
+
     /// The profile of an ensemble that `seed` stands for.
     pub fn cluster(seed: Seed) -> Self {
         let mut options = Self::from_seed(seed);
@@ -198,11 +212,6 @@ impl Options {
         options.observers = if options.servers == 1 { 0 } else { *rng.pick(&[0, 0, 0, 1, 1, 2]) };
         options.clients = rng.within(1, 10) as usize;
         options.duration = Duration::from_secs(*rng.pick(&[20, 40, 60]));
-    /// The profile of whatever world `seed` stands for: one in four has a server that stands alone.
-    pub fn any(seed: Seed) -> Self {
-        if seed.stream("world", 0).below(4) == 0 { Self::from_seed(seed) } else { Self::cluster(seed) }
-    }
-
         options.config = Config {
             snap_count: *rng.pick(&[20, 40, 100]),
             txn_log_size_limit: *rng.pick(&[None, Some(2 << 10), Some(8 << 10)]),
@@ -211,7 +220,14 @@ impl Options {
         options.config.max_session_timeout = tick * 60;
         options.workload.session_timeout = (tick * 4, tick * *rng.pick(&[20, 60]));
         options.net.latency_mean = Duration::from_micros(*rng.pick(&[50, 500, 3_000, 10_000]));
-        options.faults = faults(&mut rng, 14);
+        options.faults = faults(&mut rng, 15);
+        options.faults.moment = *rng.pick(&[0, 0, 3_000, 30_000, 150_000]);
+        options.faults.moment_pause = Duration::from_millis(*rng.pick(&[0, 300, 2_000]));
+        if rng.chance(300_000) {
+            let node = rng.index(options.nodes());
+            options.disk.slow = Some((node, *rng.pick(&[5, 30])));
+        }
+        options.clock.rate_ppm_max = [0, 200, 50_000, 300_000][rng.weighted(&[4, 4, 4, 1])];
         options.demand(&mut rng);
         options.ensemble(&mut rng);
         options
@@ -223,6 +239,7 @@ impl Options {
         let mut options = Self::cluster(seed);
         (options.servers, options.observers, options.clients) = (5, 0, 10);
         options.duration = Duration::from_secs(60);
+        options.disk.slow = None;
         options.ask(200);
         let mut rng = seed.stream("measured", 0);
         options.ensemble(&mut rng);
@@ -285,6 +302,7 @@ impl Options {
             latency_min: Duration::from_micros(500),
             latency_mean: Duration::from_micros(500),
             tear: TearProfile { lost: 1_000_000, torn: 0, scattered: 0, sector: 1 },
+            slow: None,
         };
         options.clock = ClockProfile { rate_ppm_max: 0, wall_ms_max: 0 };
         options.faults = FaultProfile::default();
@@ -366,11 +384,14 @@ fn faults(rng: &mut Rng, kinds: u64) -> FaultProfile {
         clock_step: rate(rng, &[2, 10]),
         cut: rate(rng, &[1, 5, 15]),
         partition: rate(rng, &[5, 15]),
+        blackout: rate(rng, &[5, 15]),
         restart_max: Duration::from_millis(*rng.pick(&[10, 1_000, 8_000])),
         pause_max: Duration::from_millis(*rng.pick(&[200, 3_000])),
         hold_max: Duration::from_millis(*rng.pick(&[100, 2_000])),
         stall_max: Duration::from_millis(*rng.pick(&[200, 4_000])),
         cut_max: Duration::from_millis(*rng.pick(&[500, 3_000, 10_000])),
+        moment: 0,
+        moment_pause: Duration::ZERO,
     }
 }
 

@@ -68,4 +68,12 @@ counts! {
     links,
     /// Splits of the nodes into groups that do not hear of each other.
     partitions,
+    /// Several nodes that went down at once.
+    blackouts,
+    /// Steps of a protocol at which something went wrong.
+    moments,
+    /// Servers that began to lead.
+    leaders,
+    /// Logs that were cut, or replaced by a snapshot.
+    rewinds,
 }

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use zabra_core::server::Role;
+
 use super::net::LinkState;
 use super::{Event, World};
 use crate::check::Violation;
@@ -17,6 +19,9 @@ use crate::seed::Rng;
 /// How long an operating system goes on sending into silence, at least, and at most beyond that.
 const SILENCE_MIN: Duration = Duration::from_secs(3);
 const SILENCE_MORE: Duration = Duration::from_secs(12);
+
+/// Odds per million that a fault of one node strikes the leader, where there is one.
+const AT_LEADER: u32 = 400_000;
 
 /// What can go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -49,6 +54,10 @@ pub enum FaultKind {
     Cut,
     /// The nodes are split into groups that do not hear of each other for a while.
     Partition,
+    /// Several nodes, or all, lose their power or their process at once.
+    Blackout,
+    /// Something goes wrong at a moment that a protocol hangs on: no event of its own, see [`super::moments`].
+    Moment,
 }
 
 impl FaultKind {
@@ -68,11 +77,14 @@ impl FaultKind {
         Self::Stop,
         Self::Cut,
         Self::Partition,
+        Self::Blackout,
+        Self::Moment,
     ];
 
     /// The average time between two of the kind; none, if it never comes.
     const fn mean(self, profile: &FaultProfile) -> Option<Duration> {
         match self {
+            Self::Blackout => profile.blackout,
             Self::ClockStep => profile.clock_step,
             Self::Cut => profile.cut,
             Self::FailedSync => profile.failed_sync,
@@ -80,6 +92,7 @@ impl FaultKind {
             Self::HalfOpen => profile.half_open,
             Self::Hold => profile.hold,
             Self::Kill => profile.kill,
+            Self::Moment => None,
             Self::Partition => profile.partition,
             Self::Pause => profile.pause,
             Self::Power => profile.power,
@@ -109,8 +122,14 @@ impl World {
         let count = self.nodes.len();
         let rng = self.rng(kind);
         let node = NodeId(rng.index(count));
-        let (share, choice) = (rng.below(1_000_000) as u32, rng.bits());
+        let (share, choice, at_leader) = (rng.below(1_000_000) as u32, rng.bits(), rng.chance(AT_LEADER));
+        let node = self.leading().filter(|_| at_leader).unwrap_or(node);
         let words = match kind {
+            FaultKind::Blackout => {
+                self.black_out(share, choice)?;
+                None
+            }
+            FaultKind::Moment => unreachable!("it is never scheduled by itself"),
             FaultKind::Cut | FaultKind::Partition => self.strike_ways(kind, node, share, choice),
             FaultKind::ClockStep | FaultKind::Pause => self.strike_process(kind, node, share, choice),
             FaultKind::FailedSync | FaultKind::Full | FaultKind::Stall => self.strike_disk(kind, node, share),
@@ -133,7 +152,13 @@ impl World {
         }
     }
 
-    fn strike_process(&mut self, kind: FaultKind, id: NodeId, share: u32, choice: u64) -> Option<String> {
+    pub(super) fn strike_process(
+        &mut self,
+        kind: FaultKind,
+        id: NodeId,
+        share: u32,
+        choice: u64,
+    ) -> Option<String> {
         let now = self.now;
         let pause = part(self.options.faults.pause_max, share);
         let step_max = self.options.clock.wall_ms_max;
@@ -148,6 +173,28 @@ impl World {
         let step = (choice % (step_max * 2 + 1)) as i64 - step_max as i64;
         node.clock.step_wall(step);
         Some(format!("n{}'s wall clock is stepped by {step} ms", id.0))
+    }
+
+    /// A server that says it leads; of several, the one that has for longest.
+    fn leading(&self) -> Option<NodeId> {
+        let leads = |node: &NodeId| self.nodes[node.0].standing.is_some_and(|it| it.role == Role::Leading);
+        let epoch = |node: &NodeId| self.nodes[node.0].standing.map(|it| it.epoch);
+        (0..self.nodes.len()).map(NodeId).filter(leads).min_by_key(epoch)
+    }
+
+    /// All nodes, or some of them, go down at the same instant; each comes back in its own time.
+    fn black_out(&mut self, share: u32, choice: u64) -> Result<(), Violation> {
+        self.counts.blackouts += 1;
+        let power = choice & 3 != 0;
+        let all = share < 300_000;
+        for index in 0..self.nodes.len() {
+            let chosen = all || choice >> (8 + index) & 3 != 0;
+            if chosen && !self.nodes[index].is_down() {
+                self.crash(NodeId(index), power)?;
+                self.schedule_restart(NodeId(index));
+            }
+        }
+        Ok(())
     }
 
     /// Two nodes, or all of them in two groups, do not hear of each other for a while.
@@ -183,7 +230,7 @@ impl World {
         Some(words)
     }
 
-    fn strike_disk(&mut self, kind: FaultKind, id: NodeId, share: u32) -> Option<String> {
+    pub(super) fn strike_disk(&mut self, kind: FaultKind, id: NodeId, share: u32) -> Option<String> {
         let now = self.now;
         let stall = part(self.options.faults.stall_max, share);
         let node = &mut self.nodes[id.0];
@@ -300,7 +347,7 @@ const fn can_strike(kind: FaultKind, state: &LinkState) -> bool {
 }
 
 /// `share` millionths of a duration.
-fn part(whole: Duration, share: u32) -> Duration {
+pub(super) fn part(whole: Duration, share: u32) -> Duration {
     Duration::from_nanos((whole.as_nanos() * u128::from(share) / 1_000_000) as u64)
 }
 

@@ -8,6 +8,7 @@ mod cuts;
 mod faults;
 #[cfg(test)]
 mod link_tests;
+mod moments;
 mod net;
 pub mod peers;
 mod process;
@@ -17,11 +18,13 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
 use zabra_core::config::Config;
+use zabra_core::server::Role;
 use zabra_core::store::Stream;
 
 pub use self::counts::Counts;
 use self::cuts::Cuts;
 pub use self::faults::FaultKind;
+use self::moments::Moment;
 use self::net::LinkState;
 use self::peers::Dialing;
 use crate::check::liveness::{self, Standing};
@@ -64,6 +67,8 @@ enum Event {
     GiveUp { link: LinkId, to: End },
     /// An attempt to connect reaches another server.
     Knock { attempt: u64, target: NodeId },
+    /// Something goes wrong at the worst moment.
+    Moment(Moment),
     /// Bytes for a machine without power are sent once more.
     Probe { link: LinkId, to: End },
     /// A client reads again.
@@ -106,6 +111,8 @@ pub struct World {
     trace: Trace,
     counts: Counts,
     healed: bool,
+    /// When the next moment may be struck.
+    next_moment: SimTime,
     /// A server that stops by itself is not started again: a scenario wants to look at what it left.
     pub(crate) stays_down: bool,
     /// Every record is printed as it comes.
@@ -171,6 +178,7 @@ impl World {
             trace: Trace::default(),
             counts: Counts::default(),
             healed: false,
+            next_moment: SimTime::ZERO,
             stays_down: false,
             loud: false,
             options,
@@ -346,14 +354,6 @@ impl World {
         nodes.chain(clients).collect()
     }
 
-    /// How the server on a node is configured.
-    fn config_of(&self, node: NodeId) -> Config {
-        let mut config = Config { server_id: peers::server_of(node).0, ..self.options.config.clone() };
-        if let (Some(ensemble), Some(kept)) = (&mut config.ensemble, &self.nodes[node.0].members) {
-            ensemble.membership = kept.clone();
-        }
-        config
-    }
     /// What a server lacks to be where all should come to once nothing goes wrong any more.
     fn waits_for(&self, id: NodeId) -> Option<&'static str> {
         let node = &self.nodes[id.0];
@@ -366,6 +366,14 @@ impl World {
         }
     }
 
+    /// How the server on a node is configured.
+    fn config_of(&self, node: NodeId) -> Config {
+        let mut config = Config { server_id: peers::server_of(node).0, ..self.options.config.clone() };
+        if let (Some(ensemble), Some(kept)) = (&mut config.ensemble, &self.nodes[node.0].members) {
+            ensemble.membership = kept.clone();
+        }
+        config
+    }
 
     /// Schedules what is there from the beginning.
     fn begin(&mut self) {
@@ -407,6 +415,7 @@ impl World {
             Event::Fault { kind } => self.on_fault(kind),
             Event::GiveUp { link, to } => self.lose(link, to),
             Event::Knock { attempt, target } => self.on_knock(attempt, target),
+            Event::Moment(moment) => self.on_moment(moment),
             Event::Probe { link, to } => {
                 self.on_probe(link, to);
                 Ok(())
@@ -429,6 +438,10 @@ impl World {
             Observed::Connected { resumed: true, .. } => self.counts.resumed += 1,
             Observed::Event { .. } => self.counts.watch_events += 1,
             Observed::Invoked { .. } => self.counts.requests += 1,
+            Observed::Rewound { .. } => self.counts.rewinds += 1,
+            Observed::RoleTaken { standing, .. } if standing.role == Role::Leading => {
+                self.counts.leaders += 1;
+            }
             Observed::SessionExpired { .. } => self.counts.expired += 1,
             Observed::Started { .. } => self.counts.starts += 1,
             _ => {}
@@ -438,6 +451,7 @@ impl World {
             println!("{record}");
         }
         let verdict = self.judge.observe(&record);
+        self.watch_for_moment(&record.what);
         if !record.what.is_noise() {
             self.history.push(record);
         }

@@ -379,6 +379,8 @@ impl World {
     fn begin_disk_op(&mut self, id: NodeId, stream: Stream) {
         let profile = self.options.disk;
         let latency = profile.latency_min + self.disk_rng.exponential(profile.latency_mean);
+        let times = profile.slow.filter(|&(slow, _)| slow == id.0).map_or(1, |(_, times)| times);
+        let latency = latency * times;
         let node = &mut self.nodes[id.0];
         let (stalled_until, generation) = (node.stalled_until, node.generation);
         let queue = node.queue(stream);

@@ -1,0 +1,137 @@
+//! Misfortune at the worst moment: right when a server says or does something that its protocol hangs on.
+//!
+//! Faults that come at random times seldom fall between two steps that follow each other at once. Those that are tied
+//! to a step do: between a promise and the epoch that it is for, between the epoch and its first commit, between a cut
+//! of the log and what comes behind it. What happens all the time (proposals, acknowledgements, syncs) is struck more
+//! rarely, in proportion.
+
+use std::time::Duration;
+
+use zabra_core::server::Role;
+use zabra_core::types::Message;
+
+use super::faults::{FaultKind, part};
+use super::{Event, World};
+use crate::check::Violation;
+use crate::history::Observed;
+use crate::link::NodeId;
+
+/// For one strike at what happens all the time there are this many at what is rare.
+const COMMON: u32 = 40;
+
+/// Something to be struck.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Moment {
+    /// Who did something.
+    node: NodeId,
+    /// With whom.
+    other: Option<NodeId>,
+    /// How much of the longest time it takes, in millionths.
+    share: u32,
+    /// Decides what happens to whom.
+    choice: u64,
+}
+
+impl World {
+    /// Decides whether what was just seen is the moment for something to go wrong.
+    pub(super) fn watch_for_moment(&mut self, what: &Observed) {
+        let odds = self.options.faults.moment;
+        if odds == 0 || self.healed || self.now < self.next_moment {
+            return;
+        }
+        let Some((node, other, common)) = step(what) else { return };
+        let rng = self.fault_rngs.get_mut(&FaultKind::Moment).expect("every kind has one");
+        if !rng.chance(if common { odds / COMMON } else { odds }) {
+            return;
+        }
+        let delay = *rng.pick(&[0, 0, 30_000, 300_000, 3_000_000]);
+        let moment = Moment { node, other, share: rng.below(1_000_000) as u32, choice: rng.bits() };
+        self.next_moment = self.now + self.options.faults.moment_pause;
+        self.schedule(self.now + Duration::from_nanos(delay), Event::Moment(moment));
+    }
+
+    /// It is the moment.
+    pub(super) fn on_moment(&mut self, moment: Moment) -> Result<(), Violation> {
+        if self.healed {
+            return Ok(());
+        }
+        self.counts.moments += 1;
+        let Moment { node, other, share, choice } = moment;
+        // Mostly whoever did it, sometimes who is about to learn of it.
+        let (struck, other) = match other {
+            Some(other) if choice & 3 == 0 => (other, Some(node)),
+            other => (node, other),
+        };
+        let words = match (choice >> 2 & 15, other) {
+            (0..=4, _) => return self.strike_down(struck, true),
+            (5 | 6, _) => return self.strike_down(struck, false),
+            (7..=9, Some(other)) => self.strike_way(struck, other, share, choice >> 6 & 3),
+            (10 | 11, _) => self.strike_disk(FaultKind::Stall, struck, share),
+            _ => self.strike_process(FaultKind::Pause, struck, share, choice),
+        };
+        match words {
+            Some(words) => self.observe(Observed::Fault(words)),
+            None => Ok(()),
+        }
+    }
+
+    fn strike_down(&mut self, node: NodeId, power: bool) -> Result<(), Violation> {
+        self.crash(node, power)?;
+        self.schedule_restart(node);
+        Ok(())
+    }
+
+    /// The way to another node, from it, or both, is cut for a while.
+    fn strike_way(&mut self, node: NodeId, other: NodeId, share: u32, which: u64) -> Option<String> {
+        let lasts = part(self.options.faults.cut_max, share);
+        let until = self.now + lasts;
+        if which != 0 {
+            self.cut(node, other, until);
+        }
+        if which != 1 {
+            self.cut(other, node, until);
+        }
+        let arrow = ["from", "to", "and", "and"][which as usize & 3];
+        Some(format!("the way between n{} {arrow} n{} is cut for {lasts:?}", node.0, other.0))
+    }
+}
+
+/// Who takes a step, with whom, and whether such steps are common; nothing, if it is none.
+fn step(what: &Observed) -> Option<(NodeId, Option<NodeId>, bool)> {
+    match what {
+        Observed::EpochAccepted { node, .. } | Observed::EpochCurrent { node, .. } => {
+            Some((*node, None, false))
+        }
+        Observed::RoleTaken { node, standing, .. } if standing.role != Role::Looking => {
+            Some((*node, None, false))
+        }
+        Observed::Rewound { node, .. } => Some((*node, None, false)),
+        Observed::Synced { node, .. } => Some((*node, None, true)),
+        Observed::Said { node, to, message, .. } => {
+            let common = match **message {
+                Message::Ping { .. } => return None,
+                Message::Ack { zxid } => zxid.counter() > 0,
+                Message::AckEpoch { .. }
+                | Message::Diff { .. }
+                | Message::FollowerInfo { .. }
+                | Message::LeaderInfo { .. }
+                | Message::NewLeader { .. }
+                | Message::ObserverInfo { .. }
+                | Message::Snap { .. }
+                | Message::Trunc { .. }
+                | Message::UpToDate => false,
+                Message::Commit { .. }
+                | Message::CommitAndActivate { .. }
+                | Message::Inform { .. }
+                | Message::InformAndActivate { .. }
+                | Message::Proposal { .. }
+                | Message::Request { .. }
+                | Message::Revalidate { .. }
+                | Message::Revalidated { .. }
+                | Message::Sync => true,
+            };
+            Some((*node, Some(*to), common))
+        }
+        _ => None,
+    }
+}
