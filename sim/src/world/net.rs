@@ -280,7 +280,8 @@ impl World {
         let held_until = state.link.held_until(to);
         if state.is_between_servers() && held_until > self.now {
             state.close_due = Some(to);
-            self.schedule(held_until, Event::Close { link: id, to });
+            // Not a close, which does not reach an end that the link is silent to: this news comes from its own system.
+            self.schedule(held_until, Event::GiveUp { link: id, to });
             return Ok(());
         }
         state.set_done(to);

@@ -19,6 +19,8 @@ use crate::node::{DiskQueue, Life, Node, Standing};
 use crate::rt;
 use crate::txnlog::LogTap;
 
+/// What a disk operation takes at most once all faults have stopped.
+const HEALTHY_LATENCY_MAX: Duration = Duration::from_millis(2);
 /// How often the checkers are told what a clock shows: what is late by then is so at the next time, too.
 const SHOW: Duration = Duration::from_millis(20);
 
@@ -380,7 +382,8 @@ impl World {
         let profile = self.options.disk;
         let latency = profile.latency_min + self.disk_rng.exponential(profile.latency_mean);
         let times = profile.slow.filter(|&(slow, _)| slow == id.0).map_or(1, |(_, times)| times);
-        let latency = latency * times;
+        // What a server must do within its limits has to be possible once all faults have stopped.
+        let latency = if self.healed { latency.min(HEALTHY_LATENCY_MAX) } else { latency * times };
         let node = &mut self.nodes[id.0];
         let (stalled_until, generation) = (node.stalled_until, node.generation);
         let queue = node.queue(stream);
