@@ -95,14 +95,16 @@ impl Ledger {
         match message {
             Message::AckEpoch { last_zxid, current_epoch } => {
                 talk.end = (last_zxid.counter() > 0 || *last_zxid == Zxid::ZERO).then_some(*last_zxid);
-                if kept.accepted < epoch {
-                    return wrong(node, format_args!("ACKEPOCH {epoch}, its disk has {}", kept.accepted));
-                }
                 if kept.accepted > epoch {
                     return wrong(node, format_args!("ACKEPOCH {epoch}, it promised {}", kept.accepted));
                 }
+                // This answer promises nothing. The epoch was promised before, by a process that may have died before
+                // the file's new name was durable.
                 if *current_epoch == -1 {
                     return Ok(());
+                }
+                if kept.accepted < epoch {
+                    return wrong(node, format_args!("ACKEPOCH {epoch}, its disk has {}", kept.accepted));
                 }
                 let other = *self.promises.entry((node, epoch)).or_insert(to);
                 if other != to {
