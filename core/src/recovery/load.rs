@@ -160,11 +160,7 @@ impl SnapshotLoad {
 pub(super) fn encode(tree: &mut Tree, config: &Config) -> Bytes {
     let mut out = Vec::new();
     let mark = tree.begin_snapshot();
-    let mut encoder = Encoder::begin(&mut out, 0);
-    encoder.begin_acls(&mut out, tree.acl_entries().count());
-    for (id, list) in tree.acl_entries() {
-        encoder.acl(&mut out, id, list.entries());
-    }
+    let mut encoder = Encoder::head(&mut out, Encoder::begin, core::iter::empty(), tree.acl_entries());
     let mut node = |node: SnapshotNode<'_>| {
         encoder.node(&mut out, node.path, node.data, node.acl_id, &node.stat);
     };

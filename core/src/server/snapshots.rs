@@ -32,14 +32,8 @@ impl Server {
         self.log.roll();
         self.snapshotter.begin(mark.zxid, self.snapshot_rng.next_u64());
         let mut head = Vec::new();
-        let mut encoder = Encoder::begin(&mut head, self.sessions.timeouts().count());
-        for (session, timeout_ms) in self.sessions.timeouts() {
-            encoder.session(&mut head, session, timeout_ms);
-        }
-        encoder.begin_acls(&mut head, self.tree.acl_entries().count());
-        for (id, acl) in self.tree.acl_entries() {
-            encoder.acl(&mut head, id, acl.entries());
-        }
+        let (sessions, acls) = (self.sessions.timeouts(), self.tree.acl_entries());
+        let encoder = Encoder::head(&mut head, Encoder::begin, sessions, acls);
         self.snapshot = Some(Encoding { encoder, mark, head, turn: 0 });
         self.tell(Event::SnapshotStarted { zxid: mark.zxid });
     }

@@ -337,7 +337,7 @@ impl SessionTable {
 
     /// Every committed session with the timeout that its transaction gave it, in order of ids, as snapshots keep
     /// them.
-    pub fn timeouts(&self) -> impl Iterator<Item = (SessionId, i32)> + '_ {
+    pub fn timeouts(&self) -> impl Iterator<Item = (SessionId, i32)> + Clone + '_ {
         let committed = self.sessions.iter().filter(|(_, entry)| entry.committed);
         committed.map(|(&session, entry)| (session, entry.timeout_ms))
     }

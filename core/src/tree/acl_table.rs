@@ -111,7 +111,7 @@ impl AclTable {
     }
 
     /// Entries for a snapshot by ascending id: those at [`AclTable::pin`] if that is in force.
-    pub(super) fn iter(&self) -> impl Iterator<Item = (i64, &AclList)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (i64, &AclList)> + Clone {
         let last = self.pinned.unwrap_or(i64::MAX);
         let mut entries: Vec<(i64, &AclList)> = self.entries[1..]
             .iter()

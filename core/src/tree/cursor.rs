@@ -130,7 +130,7 @@ impl Tree {
     }
 
     /// The ACLs that znodes have, by id, ascending; while a snapshot is taken, as they were when it began.
-    pub fn acl_entries(&self) -> impl Iterator<Item = (i64, &AclList)> {
+    pub fn acl_entries(&self) -> impl Iterator<Item = (i64, &AclList)> + Clone {
         self.acls.iter()
     }
 

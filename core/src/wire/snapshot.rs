@@ -78,6 +78,25 @@ impl Encoder {
         Self { adler: None, part: Part::Sessions { left: count } }
     }
 
+    /// Appends all that comes before the znodes. `begin` is [`Encoder::begin`] or [`Encoder::begin_stream`]; sessions
+    /// and ACLs are gone through twice, for they are counted first.
+    pub fn head<'a>(
+        out: &mut Vec<u8>,
+        begin: fn(&mut Vec<u8>, usize) -> Self,
+        sessions: impl Iterator<Item = (SessionId, i32)> + Clone,
+        acls: impl Iterator<Item = (i64, &'a AclList)> + Clone,
+    ) -> Self {
+        let mut encoder = begin(out, sessions.clone().count());
+        for (session, timeout_ms) in sessions {
+            encoder.session(out, session, timeout_ms);
+        }
+        encoder.begin_acls(out, acls.clone().count());
+        for (id, list) in acls {
+            encoder.acl(out, id, list.entries());
+        }
+        encoder
+    }
+
     /// Appends a session.
     ///
     /// # Panics
@@ -498,14 +517,10 @@ mod tests {
     impl Content {
         fn encode(&self) -> Vec<u8> {
             let mut out = Vec::new();
-            let mut encoder = Encoder::begin(&mut out, self.sessions.len());
-            for (session, timeout_ms) in &self.sessions {
-                encoder.session(&mut out, SessionId(*session), *timeout_ms);
-            }
-            encoder.begin_acls(&mut out, self.acls.len());
-            for (id, list) in &self.acls {
-                encoder.acl(&mut out, *id, list.entries());
-            }
+            let sessions =
+                self.sessions.iter().map(|&(session, timeout_ms)| (SessionId(session), timeout_ms));
+            let acls = self.acls.iter().map(|(id, list)| (*id, list));
+            let mut encoder = Encoder::head(&mut out, Encoder::begin, sessions, acls);
             for (path, data, acl, stat) in &self.nodes {
                 encoder.node(&mut out, path, data.as_deref(), *acl, stat);
             }

@@ -58,14 +58,9 @@ mod tests {
 
     fn encode(sessions: &[(i64, i32)], acls: &[(i64, AclList)], nodes: &[Node]) -> Vec<u8> {
         let mut out = Vec::new();
-        let mut encoder = Encoder::begin_stream(&mut out, sessions.len());
-        for &(session, timeout_ms) in sessions {
-            encoder.session(&mut out, SessionId(session), timeout_ms);
-        }
-        encoder.begin_acls(&mut out, acls.len());
-        for (id, list) in acls {
-            encoder.acl(&mut out, *id, list.entries());
-        }
+        let sessions = sessions.iter().map(|&(session, timeout_ms)| (SessionId(session), timeout_ms));
+        let acls = acls.iter().map(|(id, list)| (*id, list));
+        let mut encoder = Encoder::head(&mut out, Encoder::begin_stream, sessions, acls);
         for (path, data, acl, stat) in nodes {
             encoder.node(&mut out, path, data.as_deref(), *acl, stat);
         }

@@ -361,7 +361,11 @@ impl Install {
                 Item::Node { path, data, acl, stat } => {
                     let chunk = &mut self.chunk;
                     let (sessions, acls) = (&self.sessions, &self.acls);
-                    let encoder = self.encoder.get_or_insert_with(|| head(chunk, sessions, acls));
+                    let encoder = self.encoder.get_or_insert_with(|| {
+                        let sessions = sessions.iter().map(|(&session, &timeout_ms)| (session, timeout_ms));
+                        let acls = acls.iter().map(|(id, list)| (*id, list));
+                        Encoder::head(chunk, Encoder::begin, sessions, acls)
+                    });
                     encoder.node(chunk, path, data, acl, &stat);
                     loader.load_node(path, data.map(Box::from), acl, stat).map_err(|_| Refused)?;
                 }
@@ -377,17 +381,4 @@ impl Install {
         let decoder = mem::replace(&mut self.decoder, Decoder::stream(0));
         Ok(Some(Bytes::from(decoder.into_rest())))
     }
-}
-
-/// What a snapshot begins with.
-fn head(out: &mut Vec<u8>, sessions: &BTreeMap<SessionId, i32>, acls: &[(i64, AclList)]) -> Encoder {
-    let mut encoder = Encoder::begin(out, sessions.len());
-    for (&session, &timeout_ms) in sessions {
-        encoder.session(out, session, timeout_ms);
-    }
-    encoder.begin_acls(out, acls.len());
-    for (id, list) in acls {
-        encoder.acl(out, *id, list.entries());
-    }
-    encoder
 }

@@ -192,14 +192,8 @@ impl Server {
         }
         let zxid = self.tree.begin_snapshot().zxid;
         let mut head = Vec::new();
-        let mut encoder = Encoder::begin_stream(&mut head, self.sessions.timeouts().count());
-        for (session, timeout_ms) in self.sessions.timeouts() {
-            encoder.session(&mut head, session, timeout_ms);
-        }
-        encoder.begin_acls(&mut head, self.tree.acl_entries().count());
-        for (id, acl) in self.tree.acl_entries() {
-            encoder.acl(&mut head, id, acl.entries());
-        }
+        let (sessions, acls) = (self.sessions.timeouts(), self.tree.acl_entries());
+        let encoder = Encoder::head(&mut head, Encoder::begin_stream, sessions, acls);
         for link in links {
             peers.send(link, &Message::Snap { zxid });
             peers.write(link, |out| out.extend_from_slice(&head));

@@ -165,11 +165,7 @@ fn snapshot_of(tree: &mut Tree) -> Vec<u8> {
 
     let mut file = Vec::new();
     let mark = tree.begin_snapshot();
-    let mut encoder = Encoder::begin(&mut file, 0);
-    encoder.begin_acls(&mut file, tree.acl_entries().count());
-    for (id, acl) in tree.acl_entries() {
-        encoder.acl(&mut file, id, acl.entries());
-    }
+    let mut encoder = Encoder::head(&mut file, Encoder::begin, core::iter::empty(), tree.acl_entries());
     while tree.snapshot_chunk(100, &mut |node| {
         encoder.node(&mut file, node.path, node.data, node.acl_id, &node.stat);
     }) {}
