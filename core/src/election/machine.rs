@@ -25,20 +25,11 @@ use super::view::View;
 use super::vote::{BLANK, HeardVote, NOBODY, beats};
 use crate::config::EnsembleConfig;
 use crate::time::Instant;
-use crate::types::{Notification, PeerState, ServerId, Vote, Zxid};
+use crate::types::{Notification, OwnHistory, PeerState, ServerId, Vote, Zxid};
 use crate::wire::election::{NOTIFICATION_VERSION, config_version};
 
 /// How many servers without a vote are remembered as waiting for an answer. Those beyond ask again by themselves.
 const WAITING_MAX: usize = 256;
-
-/// What speaks for a server that looks: only what survives a crash may be in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OwnHistory {
-    /// The last transaction in its log; [`Zxid::UNKNOWN`] if it has no data and must not vote (PARITY `fle.zxid-1`).
-    pub last_zxid: Zxid,
-    /// The epoch of its history.
-    pub current_epoch: i64,
-}
 
 /// What an election asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -154,12 +145,12 @@ impl Election {
         self.outputs.clear();
         // A peer that claims the last of all rounds starts them over; nobody is stuck behind it.
         self.round = self.round.wrapping_add(1);
-        let has_data = own.last_zxid != Zxid::UNKNOWN;
+        let has_data = own.has_data;
         let own = if view.is_observer(self.me) {
             BLANK
         } else {
             let leader = if view.is_candidate(self.me) { self.me } else { ServerId(NOBODY) };
-            Vote { leader, zxid: own.last_zxid, peer_epoch: own.current_epoch }
+            Vote { leader, zxid: own.voted_zxid(), peer_epoch: own.current_epoch }
         };
         self.phase = Phase::Looking(Looking {
             view,

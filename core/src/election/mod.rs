@@ -23,5 +23,5 @@ pub mod view;
 pub mod vote;
 
 pub use links::{Links, LinksOutput};
-pub use machine::{Election, ElectionOutput, OwnHistory};
+pub use machine::{Election, ElectionOutput};
 pub use view::View;

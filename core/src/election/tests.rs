@@ -12,11 +12,13 @@ use bytes::Bytes;
 use rand_chacha::ChaCha12Rng;
 use rand_core::{RngCore, SeedableRng};
 
-use super::machine::{Election, ElectionOutput, OwnHistory};
+use super::machine::{Election, ElectionOutput};
 use super::view::View;
 use crate::config::EnsembleConfig;
 use crate::time::Instant;
-use crate::types::{Member, MemberRole, Membership, Notification, PeerState, ServerId, Vote, Zxid};
+use crate::types::{
+    Member, MemberRole, Membership, Notification, OwnHistory, PeerState, ServerId, Vote, Zxid,
+};
 
 /// Servers 1 to `voters` vote, `observers` more do not.
 fn membership(voters: i64, observers: i64) -> Membership {
@@ -48,7 +50,7 @@ impl Cluster {
         let membership = membership(voters, observers);
         let config = EnsembleConfig::new(membership.clone());
         let node = |&me: &ServerId| {
-            let history = OwnHistory { last_zxid: Zxid(0x1_0000_0000 + me.0), current_epoch: 1 };
+            let history = history(0x1_0000_0000 + me.0, 1);
             let election = Election::new(me, &config);
             (me, Node { election, history, alive: false, decided: None })
         };
@@ -332,7 +334,8 @@ fn alone(me: i64, voters: i64) -> (Election, View) {
 }
 
 fn history(zxid: i64, current_epoch: i64) -> OwnHistory {
-    OwnHistory { last_zxid: Zxid(zxid), current_epoch }
+    let last_zxid = Zxid(zxid);
+    OwnHistory { accepted_epoch: current_epoch, current_epoch, last_zxid, has_data: true }
 }
 
 fn says(state: PeerState, leader: i64, zxid: i64, peer_epoch: i64, election_epoch: i64) -> Notification {
@@ -525,7 +528,7 @@ fn fle_checkleader() {
 fn fle_zxid_minus_1() {
     let mut cluster = Cluster::new(3, 0, 1);
     for id in [2, 3] {
-        cluster.node(id).history = OwnHistory { last_zxid: Zxid::UNKNOWN, current_epoch: 9 };
+        cluster.node(id).history = OwnHistory { has_data: false, ..history(0, 9) };
     }
     cluster.start_all();
     cluster.run(5000);

@@ -2,6 +2,7 @@
 
 pub mod acl;
 pub mod error_code;
+pub mod history;
 pub mod ids;
 pub mod membership;
 pub mod message;
@@ -14,6 +15,7 @@ pub mod zxid;
 
 pub use acl::{Acl, AclList, Id, Perms};
 pub use error_code::ErrorCode;
+pub use history::OwnHistory;
 pub use ids::{ConnId, DialId, DialIds, LinkId, ServerId, SessionId, Ticket};
 pub use membership::{
     Address, EntryProblem, Member, MemberRole, Membership, MembershipError, ReconfigureError,

@@ -31,7 +31,7 @@ use super::quorums::Quorums;
 use super::tail::Tail;
 use crate::config::EnsembleConfig;
 use crate::time::Instant;
-use crate::types::{HangupReason, LearnerInfo, LinkId, Membership, Message, ServerId, Zxid};
+use crate::types::{HangupReason, LearnerInfo, LinkId, Membership, Message, OwnHistory, ServerId, Zxid};
 
 /// Where a leadership is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -45,17 +45,6 @@ enum Phase {
     /// A change of members made another server the leader: those who followed go to it, then this one does.
     HandingOver,
     Over,
-}
-
-/// What a server brings into an epoch.
-#[derive(Clone, Copy, Debug)]
-pub struct OwnHistory {
-    /// The epoch it has promised itself to.
-    pub accepted_epoch: i64,
-    /// The epoch of its history.
-    pub current_epoch: i64,
-    /// The last transaction in its log, all of which is durable.
-    pub last_zxid: Zxid,
 }
 
 /// See the module.

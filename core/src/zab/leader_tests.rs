@@ -115,7 +115,7 @@ impl Lead {
 }
 
 fn own(accepted_epoch: i64, current_epoch: i64, last_zxid: Zxid) -> OwnHistory {
-    OwnHistory { accepted_epoch, current_epoch, last_zxid }
+    OwnHistory { accepted_epoch, current_epoch, last_zxid, has_data: true }
 }
 
 fn fresh(voters: i64, observers: i64) -> Lead {

@@ -12,10 +12,10 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::leader::{OwnHistory, beginning};
+use super::leader::beginning;
 use crate::config::EnsembleConfig;
 use crate::time::Instant;
-use crate::types::{HangupReason, LearnerInfo, LinkId, Message, ServerId, SessionId, Zxid};
+use crate::types::{HangupReason, LearnerInfo, LinkId, Message, OwnHistory, ServerId, SessionId, Zxid};
 
 /// How often to connect before the leader is given up (PARITY `sync.connect`).
 const CONNECT_ATTEMPTS_MAX: u32 = 5;

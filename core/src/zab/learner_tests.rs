@@ -14,7 +14,7 @@ struct Learn {
 
 impl Learn {
     fn new(observer: bool, accepted_epoch: i64, current_epoch: i64, last_zxid: Zxid) -> Self {
-        let own = OwnHistory { accepted_epoch, current_epoch, last_zxid };
+        let own = OwnHistory { accepted_epoch, current_epoch, last_zxid, has_data: true };
         let start = Start { me: ServerId(1), leader: ServerId(2), observer, config_version: 0, own };
         let now = Instant::from_millis(1000);
         let learner = Learner::new(start, TICK, &EnsembleConfig::new(members(3, 1)), now);
@@ -243,7 +243,7 @@ fn sync_connect_is_tried_five_times() {
 }
 
 fn tries_to_connect(is_alive: bool) -> u32 {
-    let own = OwnHistory { accepted_epoch: 0, current_epoch: 0, last_zxid: Zxid::ZERO };
+    let own = OwnHistory { accepted_epoch: 0, current_epoch: 0, last_zxid: Zxid::ZERO, has_data: true };
     let start = Start { me: ServerId(1), leader: ServerId(2), observer: false, config_version: 0, own };
     let mut now = Instant::from_millis(1000);
     let mut learner = Learner::new(start, TICK * 10, &EnsembleConfig::new(members(3, 0)), now);

@@ -22,7 +22,7 @@ use crate::types::{
     ConnId, ErrorCode, Id, LinkId, Message, OpCode, ServerId, SessionId, Txn, TxnDigest, TxnHeader, Zxid,
 };
 use crate::wire::{self, Request, record};
-use crate::zab::leader::{OwnHistory, StepDownReason};
+use crate::zab::leader::StepDownReason;
 use crate::zab::{Leader, LeaderOutput, Quorums};
 
 /// How long a server that expects this one to lead is kept waiting: as long as a vote takes to be decided here, too.
@@ -83,11 +83,7 @@ impl Server {
         let ensemble = self.ensemble.as_deref_mut().expect("only a member is elected");
         let config = self.config.ensemble.as_ref().expect("a member has a configuration of its own");
         ensemble.tail.commit(ensemble.tail.last(), None);
-        let own = OwnHistory {
-            accepted_epoch: ensemble.promises.accepted(),
-            current_epoch: ensemble.promises.current(),
-            last_zxid,
-        };
+        let own = ensemble.own_history(last_zxid);
         let quorums = Quorums::new(ensemble.configs.current().clone(), ensemble.configs.next().cloned());
         let leader = Leader::new(ensemble.me, tick, config, quorums, own, now);
         let leading = Leading {

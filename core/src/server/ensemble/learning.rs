@@ -15,7 +15,6 @@ use crate::tree::Hint;
 use crate::types::{ConnId, DialId, Message, OpCode, ServerId, SessionId, Zxid};
 use crate::wire::quorum::QuorumDecodeError;
 use crate::wire::{self, record};
-use crate::zab::leader::OwnHistory;
 use crate::zab::learner::{LostReason, Start};
 use crate::zab::{Learner, LearnerOutput};
 
@@ -42,11 +41,7 @@ impl Server {
         for link in ensemble.peers.clear() {
             self.actions.push_back(Action::Hangup { link, why: crate::server::HangupReason::RoleOver });
         }
-        let own = OwnHistory {
-            accepted_epoch: ensemble.promises.accepted(),
-            current_epoch: ensemble.promises.current(),
-            last_zxid,
-        };
+        let own = ensemble.own_history(last_zxid);
         let start = Start {
             me: ensemble.me,
             leader,

@@ -49,11 +49,11 @@ use self::peers::PeerLinks;
 use self::promises::Promises;
 use super::{Action, CloseReason, Event, HangupReason, LinkOrigin, PeerPort, Role as RoleName, Server};
 use crate::config::Config;
-use crate::election::{Election, ElectionOutput, Links, LinksOutput, OwnHistory, links};
+use crate::election::{Election, ElectionOutput, Links, LinksOutput, links};
 use crate::pipeline::pending::Pending;
 use crate::recovery::Recovered;
 use crate::time::Instant;
-use crate::types::{DialId, DialIds, LinkId, PeerState, ServerId, Ticket, Vote, Zxid};
+use crate::types::{DialId, DialIds, LinkId, OwnHistory, PeerState, ServerId, Ticket, Vote, Zxid};
 use crate::zab::learner::LostReason;
 use crate::zab::{Leader, Tail};
 
@@ -125,6 +125,16 @@ impl Ensemble {
 
     fn is_observer(&self) -> bool {
         self.configs.is_observer(self.me)
+    }
+
+    /// What speaks for this server, whose log ends at `last_zxid`.
+    const fn own_history(&self, last_zxid: Zxid) -> OwnHistory {
+        OwnHistory {
+            accepted_epoch: self.promises.accepted(),
+            current_epoch: self.promises.current(),
+            last_zxid,
+            has_data: self.has_data,
+        }
     }
 }
 
@@ -429,12 +439,10 @@ impl Server {
         let now = self.now.mono;
         let last_zxid = self.log.appended();
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
-        let current_epoch = ensemble.promises.current();
-        let last_zxid = if ensemble.has_data { last_zxid } else { Zxid::UNKNOWN };
-        let own = OwnHistory { last_zxid, current_epoch };
+        let own = ensemble.own_history(last_zxid);
         ensemble.election_links.set_looking(now, true);
         ensemble.election.look(now, own, ensemble.configs.view());
-        self.tell(Event::RoleTaken { role: RoleName::Looking, epoch: current_epoch, leader: None });
+        self.tell(Event::RoleTaken { role: RoleName::Looking, epoch: own.current_epoch, leader: None });
     }
 
     /// The role is over: clients go, links of the quorum port are closed, and nothing new is begun.
