@@ -85,7 +85,11 @@ impl Server {
         ensemble.tail.commit(ensemble.tail.last(), None);
         let own = ensemble.own_history(last_zxid);
         let quorums = Quorums::new(ensemble.configs.current().clone(), ensemble.configs.next().cloned());
-        let leader = Leader::new(ensemble.me, tick, config, quorums, own, now);
+        let mut leader = Leader::new(ensemble.me, tick, config, quorums, own, now);
+        let links = ensemble.peers.unpark();
+        for &link in &links {
+            leader.on_link_up(link, now);
+        }
         let leading = Leading {
             leader,
             transfers: BTreeMap::new(),
@@ -97,18 +101,9 @@ impl Server {
             proposal_sizes: ProposalSizes::default(),
         };
         ensemble.role = Role::Leading(Box::new(leading));
-        for link in ensemble.peers.unpark() {
-            if let Role::Leading(leading) = &mut ensemble.role {
-                leading.leader.on_link_up(link, now);
-            }
-        }
-        for link in self.peer_links() {
+        for link in links {
             self.take_messages(link);
         }
-    }
-
-    fn peer_links(&self) -> Vec<LinkId> {
-        self.ensemble.as_deref().map(|ensemble| ensemble.peers.ids()).unwrap_or_default()
     }
 
     /// A server connected to the quorum port, which it does when it believes that this one leads. It may know before this
@@ -185,10 +180,8 @@ impl Server {
     }
 
     fn syncs_are_full(&self) -> bool {
-        match self.ensemble.as_deref().map(|ensemble| &ensemble.role) {
-            Some(Role::Leading(leading)) => leading.syncs.len() >= SYNCS_MAX,
-            _ => false,
-        }
+        let leading = self.ensemble.as_deref().and_then(Ensemble::leading);
+        leading.is_some_and(|leading| leading.syncs.len() >= SYNCS_MAX)
     }
 
     pub(super) fn on_leader_output(&mut self, output: LeaderOutput) {
@@ -198,7 +191,7 @@ impl Server {
             LeaderOutput::BeginSync { link, last_zxid } => self.begin_transfer(link, last_zxid),
             LeaderOutput::Commit { zxid } => self.commit_as_leader(zxid),
             LeaderOutput::Confirmed { round } => {
-                if let Role::Leading(leading) = &mut ensemble.role {
+                if let Some(leading) = ensemble.leading_mut() {
                     leading.confirmed = round;
                 }
                 self.answer_syncs();
@@ -333,9 +326,7 @@ impl Server {
     }
 
     fn sync(&mut self, asked_by: Asker) {
-        let Some(Ensemble { role: Role::Leading(leading), .. }) = self.ensemble.as_deref_mut() else {
-            return;
-        };
+        let Some(leading) = self.leading() else { return };
         let round = leading.leader.confirm();
         leading.syncs.push_back(Sync { behind: leading.leader.last_proposed(), round, asked_by });
     }

@@ -58,13 +58,6 @@ impl Server {
         }));
     }
 
-    fn learning(&mut self) -> Option<&mut Learning> {
-        match &mut self.ensemble.as_deref_mut()?.role {
-            Role::Learning(learning) => Some(learning),
-            Role::Leading(_) | Role::Looking | Role::Settling => None,
-        }
-    }
-
     /// Takes the leader's next message, if it may be looked at now. Whether there was one.
     pub(super) fn take_leader_messages(&mut self) -> bool {
         let now = self.now.mono;

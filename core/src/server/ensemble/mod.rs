@@ -127,6 +127,20 @@ impl Ensemble {
         self.configs.is_observer(self.me)
     }
 
+    const fn leading(&self) -> Option<&Leading> {
+        match &self.role {
+            Role::Leading(leading) => Some(leading),
+            Role::Learning(_) | Role::Looking | Role::Settling => None,
+        }
+    }
+
+    const fn leading_mut(&mut self) -> Option<&mut Leading> {
+        match &mut self.role {
+            Role::Leading(leading) => Some(leading),
+            Role::Learning(_) | Role::Looking | Role::Settling => None,
+        }
+    }
+
     /// What speaks for this server, whose log ends at `last_zxid`.
     const fn own_history(&self, last_zxid: Zxid) -> OwnHistory {
         OwnHistory {
@@ -169,9 +183,17 @@ impl Server {
 
     /// The leader that this server is.
     pub(super) fn leader(&mut self) -> Option<&mut Leader> {
+        Some(&mut self.leading()?.leader)
+    }
+
+    fn leading(&mut self) -> Option<&mut Leading> {
+        self.ensemble.as_deref_mut()?.leading_mut()
+    }
+
+    fn learning(&mut self) -> Option<&mut Learning> {
         match &mut self.ensemble.as_deref_mut()?.role {
-            Role::Leading(leading) => Some(&mut leading.leader),
-            Role::Learning(_) | Role::Looking | Role::Settling => None,
+            Role::Learning(learning) => Some(learning),
+            Role::Leading(_) | Role::Looking | Role::Settling => None,
         }
     }
 

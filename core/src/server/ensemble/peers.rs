@@ -69,10 +69,6 @@ impl PeerLinks {
         overdue.map(|(&id, _)| id).collect()
     }
 
-    pub(super) fn ids(&self) -> Vec<LinkId> {
-        self.links.keys().copied().collect()
-    }
-
     /// Links that are not read from.
     pub(super) fn paused(&self) -> Vec<LinkId> {
         self.links.iter().filter(|(_, link)| link.paused).map(|(&id, _)| id).collect()

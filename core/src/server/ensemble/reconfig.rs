@@ -41,7 +41,7 @@ impl Server {
     /// What a request is judged by that may change the members; nothing for any other.
     pub(in crate::server) fn members_asked_about(&self, op: OpCode) -> Option<Members> {
         let ensemble = self.ensemble.as_deref().filter(|_| op == OpCode::RECONFIG)?;
-        let Role::Leading(leading) = &ensemble.role else { return None };
+        let leading = ensemble.leading()?;
         let current = ensemble.configs.current();
         Some(Members {
             version: current.version(),
@@ -56,7 +56,7 @@ impl Server {
         let Some(membership) = proposed(header, txn) else { return };
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
         if ensemble.configs.see(membership.clone()) {
-            if let Role::Leading(leading) = &mut ensemble.role {
+            if let Some(leading) = ensemble.leading_mut() {
                 leading.leader.propose_members(membership);
             }
             ensemble.show_configs();

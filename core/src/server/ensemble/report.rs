@@ -46,11 +46,9 @@ impl Server {
 
     /// The line of `srvr` that only a leader has.
     pub(in crate::server) fn write_proposal_sizes(&self, out: &mut String) -> fmt::Result {
-        match self.ensemble.as_deref() {
-            Some(Ensemble { role: Role::Leading(leading), .. }) => {
-                writeln!(out, "Proposal sizes last/min/max: {}", leading.proposal_sizes)
-            }
-            _ => Ok(()),
+        match self.ensemble.as_deref().and_then(Ensemble::leading) {
+            Some(leading) => writeln!(out, "Proposal sizes last/min/max: {}", leading.proposal_sizes),
+            None => Ok(()),
         }
     }
 
@@ -91,7 +89,7 @@ impl Server {
         };
         writeln!(out, "zk_peer_state\t{state}")?;
         writeln!(out, "zk_quorum_size\t{}", ensemble.configs.current().voters().count())?;
-        let Role::Leading(leading) = &ensemble.role else { return Ok(()) };
+        let Some(leading) = ensemble.leading() else { return Ok(()) };
         let (mut synced, mut observers, mut without_vote) = (0, 0, 0);
         for (_, server) in leading.leader.followers() {
             match ensemble.configs.current().member(server).map(|member| member.role) {

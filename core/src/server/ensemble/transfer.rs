@@ -96,7 +96,7 @@ impl Server {
     fn begin_log_transfer(&mut self, link: LinkId, after: Zxid) {
         let until = self.log.durable().min(self.tree.last_zxid());
         let reader = Box::new(LogReader::new(&self.config, &self.inventory, after, until));
-        if let Some(Ensemble { role: Role::Leading(leading), .. }) = self.ensemble.as_deref_mut() {
+        if let Some(leading) = self.leading() {
             leading.transfers.insert(link, Transfer::Log { reader, sent: after, started: false });
         }
         self.continue_transfers();
@@ -123,33 +123,21 @@ impl Server {
     }
 
     fn transferring(&self) -> Vec<LinkId> {
-        match self.ensemble.as_deref() {
-            Some(Ensemble { role: Role::Leading(leading), .. }) => {
-                leading.transfers.keys().copied().collect()
-            }
-            _ => Vec::new(),
-        }
+        let leading = self.ensemble.as_deref().and_then(Ensemble::leading);
+        leading.map(|leading| leading.transfers.keys().copied().collect()).unwrap_or_default()
     }
 
     /// Somebody may have waited for the tree to be free.
     pub(super) fn continue_waiting_transfers(&mut self) {
-        let due = match self.ensemble.as_deref() {
-            Some(Ensemble { role: Role::Leading(leading), .. }) => {
-                leading.snapshot_due.is_some_and(|due| due <= self.now.mono)
-            }
-            _ => false,
-        };
-        if due && self.snapshot.is_none() && !self.is_sending_snapshot() {
+        if self.begin_snapshot_send() {
             self.continue_transfers();
         }
     }
 
     /// Whether the tree is being walked for learners.
     pub(in crate::server) fn is_sending_snapshot(&self) -> bool {
-        match self.ensemble.as_deref() {
-            Some(Ensemble { role: Role::Leading(leading), .. }) => leading.snapshot.is_some(),
-            _ => false,
-        }
+        let leading = self.ensemble.as_deref().and_then(Ensemble::leading);
+        leading.is_some_and(|leading| leading.snapshot.is_some())
     }
 
     /// Sends what learners have room for.
@@ -163,22 +151,22 @@ impl Server {
 
     fn wait_for_snapshot(&mut self, link: LinkId) {
         let due = self.now.mono + GATHERING.min(self.config.tick_time / 2);
-        if let Some(Ensemble { role: Role::Leading(leading), .. }) = self.ensemble.as_deref_mut() {
+        if let Some(leading) = self.leading() {
             leading.transfers.insert(link, Transfer::Waiting);
             leading.snapshot_due.get_or_insert(due);
         }
     }
 
-    /// A snapshot for all who wait for one, if it is time and nobody else walks the tree.
-    fn begin_snapshot_send(&mut self) {
+    /// A snapshot for all who wait for one, if it is time and nobody else walks the tree. Whether there is one now.
+    fn begin_snapshot_send(&mut self) -> bool {
         if self.snapshot.is_some() || self.is_sending_snapshot() {
-            return;
+            return false;
         }
         let Some(Ensemble { role: Role::Leading(leading), peers, .. }) = self.ensemble.as_deref_mut() else {
-            return;
+            return false;
         };
         if leading.snapshot_due.take_if(|due| *due <= self.now.mono).is_none() {
-            return;
+            return false;
         }
         let waiting =
             leading.transfers.iter_mut().filter(|(_, transfer)| matches!(transfer, Transfer::Waiting));
@@ -188,7 +176,7 @@ impl Server {
             links.push(link);
         }
         if links.is_empty() {
-            return;
+            return false;
         }
         let zxid = self.tree.begin_snapshot().zxid;
         let mut head = Vec::new();
@@ -201,6 +189,7 @@ impl Server {
             leading.leader.on_sent(link, zxid);
         }
         leading.snapshot = Some(SnapshotSend { zxid, encoder });
+        true
     }
 
     /// Encodes pieces of the snapshot for as long as every learner that gets it has room.
@@ -309,8 +298,7 @@ impl Server {
                 // What comes behind that is in memory.
                 Over::Sent(zxid) => {
                     self.forget_transfer(link);
-                    if let Some(Ensemble { role: Role::Leading(leading), .. }) = self.ensemble.as_deref_mut()
-                    {
+                    if let Some(leading) = self.leading() {
                         leading.transfers.insert(link, Transfer::Memory { sent: zxid });
                     }
                 }
@@ -320,22 +308,17 @@ impl Server {
 
     /// What the transfers ask of the disk.
     pub(super) fn poll_transfer_op(&mut self) -> Option<DiskOp> {
-        let Some(Ensemble { role: Role::Leading(leading), .. }) = self.ensemble.as_deref_mut() else {
-            return None;
-        };
+        let leading = self.ensemble.as_deref_mut()?.leading_mut()?;
         readers(&mut leading.transfers).find_map(|(_, reader)| reader.poll_op(&mut self.tickets))
     }
 
     /// The link for which the operation was asked for.
     pub(super) fn transfer_of(&mut self, ticket: Ticket) -> Option<LinkId> {
-        let Some(Ensemble { role: Role::Leading(leading), .. }) = self.ensemble.as_deref_mut() else {
-            return None;
-        };
-        readers(&mut leading.transfers).find(|(_, reader)| reader.owns(ticket)).map(|(link, _)| link)
+        readers(&mut self.leading()?.transfers).find(|(_, reader)| reader.owns(ticket)).map(|(link, _)| link)
     }
 
     pub(super) fn on_transfer_read(&mut self, link: LinkId, done: DiskDone) {
-        if let Some(Ensemble { role: Role::Leading(leading), .. }) = self.ensemble.as_deref_mut()
+        if let Some(leading) = self.leading()
             && let Some(Transfer::Log { reader, .. }) = leading.transfers.get_mut(&link)
         {
             reader.on_done(done);
