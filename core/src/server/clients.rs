@@ -28,7 +28,7 @@ impl Server {
         // A connection that the server closed may still have had bytes on their way.
         let Some(mut conn) = self.conns.take(id) else { return };
         conn.deframer.push(bytes);
-        self.sessions.touch(conn.session, self.now.mono);
+        self.sessions.touch(conn.session, None, self.now.mono);
         self.take_frames(&mut conn);
         self.conns.put_back(conn);
     }

@@ -56,7 +56,8 @@ impl Server {
                 self.sessions.remove(header.session)
             }
             OpCode::CREATE_SESSION => {
-                self.sessions.begin(header.session, created_timeout_ms, self.now.mono);
+                self.sessions.learn(header.session, created_timeout_ms, None, self.now.mono);
+                self.sessions.commit(header.session);
                 None
             }
             _ => None,

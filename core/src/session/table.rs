@@ -112,34 +112,13 @@ impl SessionTable {
         session
     }
 
-    /// Begins a session that a learner opened, under the id that it gave. Whether there was none of that id.
-    pub fn create_for(
-        &mut self,
-        session: SessionId,
-        timeout_ms: i32,
-        learner: ServerId,
-        now: Instant,
-    ) -> bool {
+    /// A session that another server opened is known from here on, with who serves it. Whether it was not before.
+    pub fn learn(&mut self, session: SessionId, timeout_ms: i32, owner: Option<Owner>, now: Instant) -> bool {
         let new = !self.sessions.contains_key(&session);
         if new {
-            self.track(session, timeout_ms, Some(Owner::Learner(learner)), now);
+            self.track(session, timeout_ms, owner, now);
         }
         new
-    }
-
-    /// A session that another server opened began: its createSession was applied. One that is known is committed.
-    pub fn begin(&mut self, session: SessionId, timeout_ms: i32, now: Instant) {
-        if !self.sessions.contains_key(&session) {
-            self.track(session, timeout_ms, None, now);
-        }
-        self.commit(session);
-    }
-
-    /// The session lives, as its leader says: here it is known from now on, if it was not.
-    pub fn know(&mut self, session: SessionId, timeout_ms: i32, now: Instant) {
-        if !self.sessions.contains_key(&session) {
-            self.track(session, timeout_ms, None, now);
-        }
     }
 
     /// Nobody serves any session any more: those that are committed go on, each with its full timeout, and the others
@@ -203,35 +182,23 @@ impl SessionTable {
     }
 
     fn bucket(&self, timeout_ms: i32, now: Instant) -> u64 {
-        let timeout_ms = u64::try_from(timeout_ms).unwrap_or(0);
-        ((now.as_millis() + timeout_ms) / self.tick_ms + 1) * self.tick_ms
+        bucket(self.tick_ms, timeout_ms, now)
     }
 
-    /// Something was heard from the session.
-    pub fn touch(&mut self, session: SessionId, now: Instant) {
+    /// Something was heard from the session; where a learner says so, with the timeout that it has there.
+    pub fn touch(&mut self, session: SessionId, timeout_ms: Option<i32>, now: Instant) {
         let tick_ms = self.tick_ms;
         if let Some(entry) = self.sessions.get_mut(&session)
             && !entry.closing
         {
-            let timeout_ms = u64::try_from(entry.current_timeout_ms).unwrap_or(0);
-            let due_ms = ((now.as_millis() + timeout_ms) / tick_ms + 1) * tick_ms;
-            entry.due_ms = entry.due_ms.max(due_ms);
+            let timeout_ms = timeout_ms.unwrap_or(entry.current_timeout_ms);
+            entry.due_ms = entry.due_ms.max(bucket(tick_ms, timeout_ms, now));
             if let Some(touched) = &mut self.touched
                 && !entry.touched
             {
                 entry.touched = true;
                 touched.push(session);
             }
-        }
-    }
-
-    /// A learner heard from the session.
-    pub fn touch_with(&mut self, session: SessionId, timeout_ms: i32, now: Instant) {
-        let due_ms = self.bucket(timeout_ms, now);
-        if let Some(entry) = self.sessions.get_mut(&session)
-            && !entry.closing
-        {
-            entry.due_ms = entry.due_ms.max(due_ms);
         }
     }
 
@@ -362,6 +329,12 @@ impl SessionTable {
     }
 }
 
+/// The bucket in which a session is due that has this timeout and is heard from now.
+fn bucket(tick_ms: u64, timeout_ms: i32, now: Instant) -> u64 {
+    let timeout_ms = u64::try_from(timeout_ms).unwrap_or(0);
+    ((now.as_millis() + timeout_ms) / tick_ms + 1) * tick_ms
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -409,10 +382,10 @@ mod tests {
     fn sess_touch() {
         let mut table = table();
         let session = table.create(500, CONN, at(0));
-        table.touch(session, at(400));
+        table.touch(session, None, at(400));
         assert_eq!(table.expire(at(900)), []);
         assert_eq!(table.expire(at(1000)), [session]);
-        table.touch(session, at(1000));
+        table.touch(session, None, at(1000));
         assert!(is_over(&table, session), "no touch revives a closing session");
     }
 

@@ -238,7 +238,7 @@ impl Server {
         match message {
             Message::Ping { touched, .. } => {
                 for (session, timeout_ms) in touched.unwrap_or_default() {
-                    self.sessions.touch_with(session, timeout_ms, self.now.mono);
+                    self.sessions.touch(session, Some(timeout_ms), self.now.mono);
                 }
             }
             Message::Request { session, cxid, op, body, identities } => match op {
@@ -262,11 +262,11 @@ impl Server {
         identities: &[Id],
     ) {
         let Some(zxid) = self.leader().and_then(|leader| leader.next_zxid()) else { return };
-        let now = self.now;
+        let (now, owner) = (self.now, Some(Owner::Learner(server)));
         let txn = match op {
             OpCode::CREATE_SESSION => match wire::Reader::new(body).int() {
                 // An id that is known already was opened twice; the client of the second finds it expired.
-                Ok(timeout_ms) if self.sessions.create_for(session, timeout_ms, server, now.mono) => {
+                Ok(timeout_ms) if self.sessions.learn(session, timeout_ms, owner, now.mono) => {
                     Txn::CreateSession { timeout_ms }
                 }
                 Ok(_) => Txn::Error { code: ErrorCode::SESSIONEXPIRED },
