@@ -31,7 +31,7 @@
 //!
 //! | file | what it knows |
 //! |---|---|
-//! | `leader`, `leader_output` | epochs, learners, acknowledgements, commits; what is to be done |
+//! | `leader` | epochs, learners, acknowledgements, commits |
 //! | `learner` | the other side |
 //! | `progress` | what a leader knows of one learner |
 //! | `quorums` | who must have said something before it counts |
@@ -39,7 +39,6 @@
 //! | `tail` | the newest transactions, in memory |
 
 pub mod leader;
-mod leader_output;
 pub mod learner;
 mod progress;
 mod quorums;

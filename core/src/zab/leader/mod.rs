@@ -16,22 +16,35 @@
 //! have reached, in this epoch, so that transactions commit in order, too.
 //!
 //! Observers are learners whose word counts nowhere.
+//!
+//! | file | what happens there |
+//! |---|---|
+//! | `discovery` | up to an epoch and its history |
+//! | `members` | a change of members, and who leads then |
+//! | `liveness` | pings, and what is due |
+//! | `output` | what is to be done |
+
+mod discovery;
+mod liveness;
+mod members;
+mod output;
+#[cfg(test)]
+mod tests;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
-use core::cmp::Reverse;
 use core::time::Duration;
 
 use bytes::Bytes;
 
-pub use super::leader_output::{LeaderOutput, StepDownReason};
-use super::leader_output::{commit, inform};
+pub use self::output::{LeaderOutput, StepDownReason};
+use self::output::{commit, inform};
 use super::progress::{Progress, Stage};
 use super::quorums::Quorums;
 use super::tail::Tail;
 use crate::config::EnsembleConfig;
 use crate::time::Instant;
-use crate::types::{HangupReason, LearnerInfo, LinkId, Membership, Message, OwnHistory, ServerId, Zxid};
+use crate::types::{HangupReason, LinkId, Message, OwnHistory, ServerId, Zxid};
 
 /// Where a leadership is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -215,132 +228,15 @@ impl Leader {
         }
     }
 
-    /// FOLLOWERINFO or OBSERVERINFO (PARITY `sync.newepoch`, `sync.configversion`).
-    fn on_introduction(&mut self, link: LinkId, accepted_epoch: i64, info: LearnerInfo, observer: bool) {
-        let voter = !observer && info.server.is_some_and(|server| self.quorums.is_voter(server));
-        let Some(server) = info.server.filter(|&server| server != self.me) else {
-            return self.hang_up(link, HangupReason::Unwanted);
-        };
-        // Learners of before Zab 1.0 know neither LEADERINFO nor NEWLEADER's acknowledgement.
-        if info.protocol_version < LearnerInfo::PROTOCOL_VERSION
-            || info.config_version > self.quorums.current().version()
-        {
-            return self.hang_up(link, HangupReason::Unwanted);
-        }
-        let older = self.learners.iter().find(|(id, other)| **id != link && other.server == Some(server));
-        if let Some(older) = older.map(|(&id, _)| id) {
-            self.hang_up(older, HangupReason::Duplicate);
-        }
-        let learner = self.learners.get_mut(&link).expect("it has just spoken");
-        learner.server = Some(server);
-        learner.observer = observer;
-        learner.stage = Stage::Waiting;
-        match self.phase {
-            Phase::Epoch if voter => {
-                self.epoch = self.epoch.max(accepted_epoch + 1);
-                self.introduced.insert(server);
-                self.decide_epoch();
-            }
-            // The epoch may still grow beyond what it has promised; if not, it will say so itself.
-            Phase::Epoch => {}
-            Phase::SavingAccepted if accepted_epoch <= self.epoch => {}
-            Phase::Promises | Phase::SavingCurrent | Phase::History | Phase::Broadcast
-                if accepted_epoch <= self.epoch =>
-            {
-                self.send_leader_info(link);
-            }
-            // It could never follow in this epoch, nor would any number of tries change that.
-            _ if voter => self.step_down(StepDownReason::EpochOvertaken),
-            _ => self.hang_up(link, HangupReason::Unwanted),
-        }
-    }
-
-    fn decide_epoch(&mut self) {
-        if self.phase == Phase::Epoch && self.quorums.has_all(&self.introduced) {
-            self.phase = Phase::SavingAccepted;
-            self.outputs.push_back(LeaderOutput::SaveAccepted { epoch: self.epoch });
-        }
-    }
-
-    /// `acceptedEpoch` is durable: the epoch may be proposed.
-    pub fn on_accepted_saved(&mut self) {
-        if self.phase != Phase::SavingAccepted {
-            return;
-        }
-        self.phase = Phase::Promises;
-        let waiting: Vec<LinkId> = self.in_stage(Stage::Waiting);
-        for link in waiting {
-            self.send_leader_info(link);
-        }
-        self.count_promises();
-    }
-
     fn in_stage(&self, stage: Stage) -> Vec<LinkId> {
         let there = self.learners.iter().filter(|(_, learner)| learner.stage == stage);
         there.map(|(&link, _)| link).collect()
-    }
-
-    fn send_leader_info(&mut self, link: LinkId) {
-        self.set_stage(link, Stage::Promising);
-        let message =
-            Message::LeaderInfo { epoch: self.epoch, protocol_version: LearnerInfo::PROTOCOL_VERSION };
-        self.outputs.push_back(LeaderOutput::Send { link, message });
     }
 
     fn set_stage(&mut self, link: LinkId, stage: Stage) {
         if let Some(learner) = self.learners.get_mut(&link) {
             learner.stage = stage;
         }
-    }
-
-    /// ACKEPOCH (PARITY `quorum.ackepoch`, `sync.ackepoch-check`).
-    fn on_promise(&mut self, link: LinkId, last_zxid: Zxid, current_epoch: i32) {
-        let learner = self.learners.get_mut(&link).expect("it has just spoken");
-        learner.last_zxid = last_zxid;
-        learner.stage = Stage::Promised;
-        let (observer, server) = (learner.observer, learner.server);
-        if self.phase != Phase::Promises {
-            // What a latecomer has more than a quorum was never committed.
-            if matches!(self.phase, Phase::History | Phase::Broadcast) {
-                self.begin_sync(link);
-            }
-            return;
-        }
-        // -1: it had promised this epoch before, to whoever led it, and cannot promise it twice.
-        if current_epoch == -1 {
-            return;
-        }
-        let theirs = (i64::from(current_epoch), last_zxid);
-        if theirs > (self.own.current_epoch, self.own.last_zxid) {
-            return self.step_down(StepDownReason::FollowerAhead);
-        }
-        if let Some(server) = server
-            && !observer
-        {
-            self.promised.insert(server);
-            self.count_promises();
-        }
-    }
-
-    fn count_promises(&mut self) {
-        if self.phase == Phase::Promises && self.quorums.has_all(&self.promised) {
-            self.phase = Phase::SavingCurrent;
-            self.outputs.push_back(LeaderOutput::SaveCurrent { epoch: self.epoch });
-        }
-    }
-
-    /// `currentEpoch` is durable: this server's history is the epoch's.
-    pub fn on_current_saved(&mut self, now: Instant) {
-        if self.phase != Phase::SavingCurrent {
-            return;
-        }
-        self.phase = Phase::History;
-        self.init_deadline = now + self.init_time;
-        self.last_proposed = beginning(self.epoch);
-        for link in self.in_stage(Stage::Promised) {
-            self.begin_sync(link);
-        }
-        self.count_histories(now);
     }
 
     fn begin_sync(&mut self, link: LinkId) {
@@ -509,19 +405,6 @@ impl Leader {
         Some(self.last_proposed.next())
     }
 
-    /// The transaction that is proposed next changes the members.
-    pub fn propose_members(&mut self, membership: Membership) {
-        self.quorums.propose(membership, self.last_proposed.next());
-    }
-
-    /// There is another configuration than the one in force, of which no transaction of this epoch says so; learners
-    /// hear of it by NEWLEADER.
-    pub fn bring_members(&mut self, membership: Membership) {
-        assert!(self.phase < Phase::History, "too late for NEWLEADER");
-        let from = Zxid(membership.version());
-        self.quorums.propose(membership, from);
-    }
-
     /// The transaction is in this server's log, on its way to the disk: everybody who votes is to log it.
     pub fn propose(&mut self, zxid: Zxid, txn: &Bytes) {
         assert_eq!(zxid, self.last_proposed.next(), "transactions are proposed in order");
@@ -564,48 +447,6 @@ impl Leader {
         }
     }
 
-    /// The change of members is committed (PARITY `reconf.leader-handoff`).
-    fn activate(&mut self, zxid: Zxid) {
-        let designated = if self.stays_leader() { self.me } else { self.successor(zxid) };
-        self.quorums.activate();
-        let untold = self.learners.values().filter(|l| !l.observer && l.is_told()).map(|l| l.committed).min();
-        self.activated.retain(|&change, _| untold.is_some_and(|untold| change > untold));
-        self.activated.insert(zxid, designated);
-        self.outputs.push_back(LeaderOutput::Activate { designated: Some(designated) });
-        if designated != self.me {
-            self.hand_over();
-        }
-    }
-
-    /// Whether this server leads the next configuration, too: it votes there, and is where it was.
-    fn stays_leader(&self) -> bool {
-        let Some(next) = self.quorums.next() else { return true };
-        let place = |membership: &Membership| membership.member(self.me).map(|member| member.quorum.clone());
-        next.is_voter(self.me) && place(next) == place(self.quorums.current())
-    }
-
-    /// Of the voters to be, one that has the change, and the most of what follows.
-    fn successor(&self, zxid: Zxid) -> ServerId {
-        let voter = |server| self.quorums.next().is_some_and(|next| next.is_voter(server));
-        let may = |learner: &&Progress| learner.stage == Stage::Following && learner.acked >= zxid;
-        let others = self.learners.values().filter(may).filter_map(|l| Some((l.acked, Reverse(l.server?))));
-        let best = others.filter(|&(_, Reverse(server))| server != self.me && voter(server)).max();
-        best.map_or(self.me, |(_, Reverse(server))| server)
-    }
-
-    /// Whoever follows hears who leads from here on, and goes there; then this server does.
-    fn hand_over(&mut self) {
-        self.phase = Phase::HandingOver;
-        self.init_deadline = self.next_ping + self.sync_time;
-    }
-
-    /// Once those who go have all that was said to them, they hang up.
-    fn end_handing_over(&mut self) {
-        if self.phase == Phase::HandingOver && !self.is_followed() {
-            self.step_down(StepDownReason::HandedOver);
-        }
-    }
-
     /// The transaction is committed: tells the learners.
     ///
     /// A voter that has not answered NEWLEADER hears of it behind UPTODATE: ZooKeeper 3.8.0 leaves its leader when a
@@ -635,119 +476,6 @@ impl Leader {
         self.learners.values().any(|learner| learner.observer && learner.is_told())
     }
 
-    /// Asks whether a quorum still follows. [`LeaderOutput::Confirmed`] answers, with this number or a later one.
-    pub const fn confirm(&mut self) -> u64 {
-        // A round that has not begun covers everybody who asks until it does.
-        if !self.ping_wanted {
-            self.ping_wanted = true;
-            self.round += 1;
-        }
-        self.round
-    }
-
-    fn on_pong(&mut self, link: LinkId) {
-        let learner = self.learners.get_mut(&link).expect("it has just spoken");
-        if learner.pings.is_empty() {
-            return self.hang_up(link, HangupReason::BadMessage);
-        }
-        learner.answered();
-        self.count_confirmations();
-    }
-
-    fn count_confirmations(&mut self) {
-        if self.confirmed == self.round || self.phase != Phase::Broadcast {
-            return;
-        }
-        let following = |learner: &&Progress| learner.stage == Stage::Following && !learner.observer;
-        let followers = self.learners.values().filter(following);
-        let rounds = followers.filter_map(|learner| Some((learner.confirmed, learner.server?)));
-        // Of itself it knows that it leads.
-        let own = (self.round - u64::from(self.ping_wanted), self.me);
-        let reached = self.quorums.reached(rounds.chain([own]).collect());
-        if let Some(round) = reached
-            && round > self.confirmed
-        {
-            self.confirmed = round;
-            self.outputs.push_back(LeaderOutput::Confirmed { round });
-        }
-    }
-
-    /// Sends what waited for the others of this turn: pings that somebody waits for.
-    pub fn flush(&mut self) {
-        if self.ping_wanted && self.phase == Phase::Broadcast {
-            self.ping_wanted = false;
-            self.ping();
-            self.count_confirmations();
-        }
-    }
-
-    fn ping(&mut self) {
-        let round = self.round - u64::from(self.ping_wanted);
-        for (&link, learner) in &mut self.learners {
-            // Before UPTODATE learners answer none. But they hear that their leader is there, and wait for the others.
-            if learner.stage == Stage::Following {
-                learner.pings.push_back(round);
-            }
-            if learner.is_told() {
-                let message = Message::Ping { zxid: self.last_proposed, touched: None };
-                self.outputs.push_back(LeaderOutput::Send { link, message });
-            }
-        }
-    }
-
-    /// When [`Leader::on_tick`] is next worth calling.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        match self.phase {
-            Phase::Over => None,
-            Phase::Broadcast => Some(self.next_ping.min(self.next_check)),
-            Phase::HandingOver => Some(self.init_deadline),
-            _ => Some(self.next_ping.min(self.init_deadline)),
-        }
-    }
-
-    /// Time passed.
-    pub fn on_tick(&mut self, now: Instant) {
-        if self.phase == Phase::Over {
-            return;
-        }
-        if self.phase == Phase::HandingOver {
-            self.end_handing_over();
-            if now >= self.init_deadline {
-                self.step_down(StepDownReason::HandedOver);
-            }
-            return;
-        }
-        if self.phase != Phase::Broadcast && now >= self.init_deadline {
-            return self.step_down(StepDownReason::NoQuorumInTime);
-        }
-        if now >= self.next_ping {
-            self.next_ping = now + self.tick / 2;
-            self.drop_silent(now);
-            for learner in self.learners.values_mut() {
-                learner.watch_acks(self.last_proposed, now + self.sync_time);
-            }
-            self.ping();
-        }
-        if self.phase == Phase::Broadcast && now >= self.next_check {
-            self.next_check = now + self.tick;
-            if !self.is_followed() {
-                self.step_down(StepDownReason::QuorumLost);
-            }
-        }
-    }
-
-    /// Learners that said nothing, or acknowledged nothing, for too long (PARITY `zab.synclimit`).
-    fn drop_silent(&mut self, now: Instant) {
-        let late = self.learners.iter().filter(|(_, learner)| learner.is_late(now));
-        for link in late.map(|(&link, _)| link).collect::<Vec<_>>() {
-            self.hang_up(link, HangupReason::Timeout);
-        }
-    }
-
-    fn is_followed(&self) -> bool {
-        self.quorums.has_all(&self.following())
-    }
-
     /// Closes the link to a learner. It may come back.
     pub fn hang_up(&mut self, link: LinkId, why: HangupReason) {
         if self.learners.remove(&link).is_some() {
@@ -773,7 +501,3 @@ impl Leader {
 pub const fn beginning(epoch: i64) -> Zxid {
     Zxid(epoch << 32)
 }
-
-#[cfg(test)]
-#[path = "leader_tests.rs"]
-mod tests;

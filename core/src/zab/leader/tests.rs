@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::*;
 use crate::testing::cluster::members;
+use crate::types::LearnerInfo;
 
 const TICK: Duration = Duration::from_millis(100);
 

@@ -1,0 +1,134 @@
+//! From elected to an epoch: what voters promised, what the epoch is, and whose history it begins with (PARITY
+//! `sync.newepoch`, `sync.ackepoch-check`).
+
+use alloc::vec::Vec;
+
+use super::{Leader, LeaderOutput, Phase, StepDownReason, beginning};
+use crate::time::Instant;
+use crate::types::{HangupReason, LearnerInfo, LinkId, Message, Zxid};
+use crate::zab::progress::Stage;
+
+impl Leader {
+    /// FOLLOWERINFO or OBSERVERINFO (PARITY `sync.newepoch`, `sync.configversion`).
+    pub(super) fn on_introduction(
+        &mut self,
+        link: LinkId,
+        accepted_epoch: i64,
+        info: LearnerInfo,
+        observer: bool,
+    ) {
+        let voter = !observer && info.server.is_some_and(|server| self.quorums.is_voter(server));
+        let Some(server) = info.server.filter(|&server| server != self.me) else {
+            return self.hang_up(link, HangupReason::Unwanted);
+        };
+        // Learners of before Zab 1.0 know neither LEADERINFO nor NEWLEADER's acknowledgement.
+        if info.protocol_version < LearnerInfo::PROTOCOL_VERSION
+            || info.config_version > self.quorums.current().version()
+        {
+            return self.hang_up(link, HangupReason::Unwanted);
+        }
+        let older = self.learners.iter().find(|(id, other)| **id != link && other.server == Some(server));
+        if let Some(older) = older.map(|(&id, _)| id) {
+            self.hang_up(older, HangupReason::Duplicate);
+        }
+        let learner = self.learners.get_mut(&link).expect("it has just spoken");
+        learner.server = Some(server);
+        learner.observer = observer;
+        learner.stage = Stage::Waiting;
+        match self.phase {
+            Phase::Epoch if voter => {
+                self.epoch = self.epoch.max(accepted_epoch + 1);
+                self.introduced.insert(server);
+                self.decide_epoch();
+            }
+            // The epoch may still grow beyond what it has promised; if not, it will say so itself.
+            Phase::Epoch => {}
+            Phase::SavingAccepted if accepted_epoch <= self.epoch => {}
+            Phase::Promises | Phase::SavingCurrent | Phase::History | Phase::Broadcast
+                if accepted_epoch <= self.epoch =>
+            {
+                self.send_leader_info(link);
+            }
+            // It could never follow in this epoch, nor would any number of tries change that.
+            _ if voter => self.step_down(StepDownReason::EpochOvertaken),
+            _ => self.hang_up(link, HangupReason::Unwanted),
+        }
+    }
+
+    pub(super) fn decide_epoch(&mut self) {
+        if self.phase == Phase::Epoch && self.quorums.has_all(&self.introduced) {
+            self.phase = Phase::SavingAccepted;
+            self.outputs.push_back(LeaderOutput::SaveAccepted { epoch: self.epoch });
+        }
+    }
+
+    /// `acceptedEpoch` is durable: the epoch may be proposed.
+    pub fn on_accepted_saved(&mut self) {
+        if self.phase != Phase::SavingAccepted {
+            return;
+        }
+        self.phase = Phase::Promises;
+        let waiting: Vec<LinkId> = self.in_stage(Stage::Waiting);
+        for link in waiting {
+            self.send_leader_info(link);
+        }
+        self.count_promises();
+    }
+
+    fn send_leader_info(&mut self, link: LinkId) {
+        self.set_stage(link, Stage::Promising);
+        let message =
+            Message::LeaderInfo { epoch: self.epoch, protocol_version: LearnerInfo::PROTOCOL_VERSION };
+        self.outputs.push_back(LeaderOutput::Send { link, message });
+    }
+
+    /// ACKEPOCH (PARITY `quorum.ackepoch`, `sync.ackepoch-check`).
+    pub(super) fn on_promise(&mut self, link: LinkId, last_zxid: Zxid, current_epoch: i32) {
+        let learner = self.learners.get_mut(&link).expect("it has just spoken");
+        learner.last_zxid = last_zxid;
+        learner.stage = Stage::Promised;
+        let (observer, server) = (learner.observer, learner.server);
+        if self.phase != Phase::Promises {
+            // What a latecomer has more than a quorum was never committed.
+            if matches!(self.phase, Phase::History | Phase::Broadcast) {
+                self.begin_sync(link);
+            }
+            return;
+        }
+        // -1: it had promised this epoch before, to whoever led it, and cannot promise it twice.
+        if current_epoch == -1 {
+            return;
+        }
+        let theirs = (i64::from(current_epoch), last_zxid);
+        if theirs > (self.own.current_epoch, self.own.last_zxid) {
+            return self.step_down(StepDownReason::FollowerAhead);
+        }
+        if let Some(server) = server
+            && !observer
+        {
+            self.promised.insert(server);
+            self.count_promises();
+        }
+    }
+
+    fn count_promises(&mut self) {
+        if self.phase == Phase::Promises && self.quorums.has_all(&self.promised) {
+            self.phase = Phase::SavingCurrent;
+            self.outputs.push_back(LeaderOutput::SaveCurrent { epoch: self.epoch });
+        }
+    }
+
+    /// `currentEpoch` is durable: this server's history is the epoch's.
+    pub fn on_current_saved(&mut self, now: Instant) {
+        if self.phase != Phase::SavingCurrent {
+            return;
+        }
+        self.phase = Phase::History;
+        self.init_deadline = now + self.init_time;
+        self.last_proposed = beginning(self.epoch);
+        for link in self.in_stage(Stage::Promised) {
+            self.begin_sync(link);
+        }
+        self.count_histories(now);
+    }
+}

@@ -1,0 +1,124 @@
+//! Whether a quorum still follows: pings, what they confirm, and what happens in time (PARITY `zab.tick`,
+//! `zab.synclimit`).
+
+use alloc::vec::Vec;
+
+use super::{Leader, LeaderOutput, Phase, StepDownReason};
+use crate::time::Instant;
+use crate::types::{HangupReason, LinkId, Message};
+use crate::zab::progress::{Progress, Stage};
+
+impl Leader {
+    /// Asks whether a quorum still follows. [`LeaderOutput::Confirmed`] answers, with this number or a later one.
+    pub const fn confirm(&mut self) -> u64 {
+        // A round that has not begun covers everybody who asks until it does.
+        if !self.ping_wanted {
+            self.ping_wanted = true;
+            self.round += 1;
+        }
+        self.round
+    }
+
+    pub(super) fn on_pong(&mut self, link: LinkId) {
+        let learner = self.learners.get_mut(&link).expect("it has just spoken");
+        if learner.pings.is_empty() {
+            return self.hang_up(link, HangupReason::BadMessage);
+        }
+        learner.answered();
+        self.count_confirmations();
+    }
+
+    fn count_confirmations(&mut self) {
+        if self.confirmed == self.round || self.phase != Phase::Broadcast {
+            return;
+        }
+        let following = |learner: &&Progress| learner.stage == Stage::Following && !learner.observer;
+        let followers = self.learners.values().filter(following);
+        let rounds = followers.filter_map(|learner| Some((learner.confirmed, learner.server?)));
+        // Of itself it knows that it leads.
+        let own = (self.round - u64::from(self.ping_wanted), self.me);
+        let reached = self.quorums.reached(rounds.chain([own]).collect());
+        if let Some(round) = reached
+            && round > self.confirmed
+        {
+            self.confirmed = round;
+            self.outputs.push_back(LeaderOutput::Confirmed { round });
+        }
+    }
+
+    /// Sends what waited for the others of this turn: pings that somebody waits for.
+    pub fn flush(&mut self) {
+        if self.ping_wanted && self.phase == Phase::Broadcast {
+            self.ping_wanted = false;
+            self.ping();
+            self.count_confirmations();
+        }
+    }
+
+    fn ping(&mut self) {
+        let round = self.round - u64::from(self.ping_wanted);
+        for (&link, learner) in &mut self.learners {
+            // Before UPTODATE learners answer none. But they hear that their leader is there, and wait for the others.
+            if learner.stage == Stage::Following {
+                learner.pings.push_back(round);
+            }
+            if learner.is_told() {
+                let message = Message::Ping { zxid: self.last_proposed, touched: None };
+                self.outputs.push_back(LeaderOutput::Send { link, message });
+            }
+        }
+    }
+
+    /// When [`Leader::on_tick`] is next worth calling.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Over => None,
+            Phase::Broadcast => Some(self.next_ping.min(self.next_check)),
+            Phase::HandingOver => Some(self.init_deadline),
+            _ => Some(self.next_ping.min(self.init_deadline)),
+        }
+    }
+
+    /// Time passed.
+    pub fn on_tick(&mut self, now: Instant) {
+        if self.phase == Phase::Over {
+            return;
+        }
+        if self.phase == Phase::HandingOver {
+            self.end_handing_over();
+            if now >= self.init_deadline {
+                self.step_down(StepDownReason::HandedOver);
+            }
+            return;
+        }
+        if self.phase != Phase::Broadcast && now >= self.init_deadline {
+            return self.step_down(StepDownReason::NoQuorumInTime);
+        }
+        if now >= self.next_ping {
+            self.next_ping = now + self.tick / 2;
+            self.drop_silent(now);
+            for learner in self.learners.values_mut() {
+                learner.watch_acks(self.last_proposed, now + self.sync_time);
+            }
+            self.ping();
+        }
+        if self.phase == Phase::Broadcast && now >= self.next_check {
+            self.next_check = now + self.tick;
+            if !self.is_followed() {
+                self.step_down(StepDownReason::QuorumLost);
+            }
+        }
+    }
+
+    /// Learners that said nothing, or acknowledged nothing, for too long (PARITY `zab.synclimit`).
+    fn drop_silent(&mut self, now: Instant) {
+        let late = self.learners.iter().filter(|(_, learner)| learner.is_late(now));
+        for link in late.map(|(&link, _)| link).collect::<Vec<_>>() {
+            self.hang_up(link, HangupReason::Timeout);
+        }
+    }
+
+    pub(super) fn is_followed(&self) -> bool {
+        self.quorums.has_all(&self.following())
+    }
+}
