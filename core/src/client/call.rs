@@ -116,13 +116,21 @@ impl Create {
         }
     }
 
-    /// A sequential path may end in `/`, since a number follows.
-    fn check(&self) -> Result<(), PathError> {
-        if self.mode.is_sequential() {
-            path::validate(&format!("{}1", self.path))
-        } else {
-            path::validate(&self.path)
-        }
+    const fn place(&mut self) -> Place<'_> {
+        Place { path: &mut self.path, numbered: self.mode.is_sequential() }
+    }
+}
+
+/// A path in a call.
+struct Place<'a> {
+    path: &'a mut String,
+    /// The server puts a number behind it.
+    numbered: bool,
+}
+
+impl<'a> Place<'a> {
+    const fn exact(path: &'a mut String) -> Self {
+        Self { path, numbered: false }
     }
 }
 
@@ -169,19 +177,12 @@ impl Write {
         MultiOp { op, request }
     }
 
-    fn path(&mut self) -> &mut String {
-        match self {
-            Self::Check { path, .. } | Self::Delete { path, .. } | Self::SetData { path, .. } => path,
-            Self::Create(create) => &mut create.path,
-        }
-    }
-
-    fn check(&self) -> Result<(), PathError> {
+    const fn place(&mut self) -> Place<'_> {
         match self {
             Self::Check { path, .. } | Self::Delete { path, .. } | Self::SetData { path, .. } => {
-                path::validate(path)
+                Place::exact(path)
             }
-            Self::Create(create) => create.check(),
+            Self::Create(create) => create.place(),
         }
     }
 }
@@ -210,9 +211,9 @@ impl Read {
         MultiOp { op, request }
     }
 
-    const fn path(&mut self) -> &mut String {
+    const fn place(&mut self) -> Place<'_> {
         match self {
-            Self::Children { path } | Self::Data { path } => path,
+            Self::Children { path } | Self::Data { path } => Place::exact(path),
         }
     }
 }
@@ -341,36 +342,28 @@ pub enum Call {
 
 impl Call {
     /// Checks every path, as ZooKeeper's client does before it sends anything.
-    pub(super) fn check(&self) -> Result<(), PathError> {
-        match self {
-            Self::AddAuth { .. } | Self::GetConfig { .. } | Self::Reconfig { .. } | Self::WhoAmI => Ok(()),
-            Self::Create(create) => create.check(),
-            Self::Multi(ops) => ops.iter().try_for_each(Write::check),
-            Self::MultiRead(ops) => ops.iter().try_for_each(|op| match op {
-                Read::Children { path } | Read::Data { path } => path::validate(path),
-            }),
-            Self::AddWatch { path, .. }
-            | Self::Delete { path, .. }
-            | Self::Exists { path, .. }
-            | Self::GetAcl { path }
-            | Self::GetAllChildrenNumber { path }
-            | Self::GetChildren { path, .. }
-            | Self::GetData { path, .. }
-            | Self::GetEphemerals { prefix: path }
-            | Self::RemoveWatches { path, .. }
-            | Self::SetAcl { path, .. }
-            | Self::SetData { path, .. }
-            | Self::Sync { path } => path::validate(path),
-        }
+    pub(super) fn check(&mut self) -> Result<(), PathError> {
+        let mut checked = Ok(());
+        self.for_each_place(|Place { path, numbered }| {
+            if checked.is_ok() {
+                // A number follows, so it may end in `/`.
+                checked = if numbered { path::validate(&format!("{path}1")) } else { path::validate(path) };
+            }
+        });
+        checked
     }
 
     /// Does something to every path that the chroot concerns.
     pub(super) fn for_each_path(&mut self, mut change: impl FnMut(&mut String)) {
+        self.for_each_place(|place| change(place.path));
+    }
+
+    fn for_each_place(&mut self, mut visit: impl FnMut(Place<'_>)) {
         match self {
             Self::AddAuth { .. } | Self::GetConfig { .. } | Self::Reconfig { .. } | Self::WhoAmI => {}
-            Self::Create(create) => change(&mut create.path),
-            Self::Multi(ops) => ops.iter_mut().for_each(|op| change(op.path())),
-            Self::MultiRead(ops) => ops.iter_mut().for_each(|op| change(op.path())),
+            Self::Create(create) => visit(create.place()),
+            Self::Multi(ops) => ops.iter_mut().for_each(|op| visit(op.place())),
+            Self::MultiRead(ops) => ops.iter_mut().for_each(|op| visit(op.place())),
             Self::AddWatch { path, .. }
             | Self::Delete { path, .. }
             | Self::Exists { path, .. }
@@ -382,7 +375,7 @@ impl Call {
             | Self::RemoveWatches { path, .. }
             | Self::SetAcl { path, .. }
             | Self::SetData { path, .. }
-            | Self::Sync { path } => change(path),
+            | Self::Sync { path } => visit(Place::exact(path)),
         }
     }
 

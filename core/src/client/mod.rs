@@ -209,7 +209,7 @@ impl Client {
     }
 
     fn on_call(&mut self, call: CallId, mut request: Call) {
-        if let Err(why) = self.admit(&request) {
+        if let Err(why) = self.admit(&mut request) {
             self.complete(call, Err(why));
             return;
         }
@@ -235,7 +235,7 @@ impl Client {
     }
 
     /// Whether a call may be made at all.
-    fn admit(&self, request: &Call) -> Result<(), CallError> {
+    fn admit(&self, request: &mut Call) -> Result<(), CallError> {
         match self.state {
             SessionState::AuthFailed => return Err(CallError::AuthFailed),
             SessionState::Closed => return Err(CallError::Closed),
