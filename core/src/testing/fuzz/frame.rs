@@ -16,29 +16,22 @@ use crate::wire::{Deframer, FrameError};
 pub fn frame(bytes: &[u8]) {
     let mut source = Source::new(bytes);
     let frame_max = source.below(80);
-    let cuts: [u8; 8] = core::array::from_fn(|_| source.byte());
-    let mut stream = source.rest();
+    let (stream, pieces) = source.pieces();
     let (expected, ends, error) = naive(stream, frame_max);
 
     let mut deframer = Deframer::new(frame_max);
     let (mut pushed, mut taken) = (0, 0);
-    let whole = stream;
-    for cut in cuts.into_iter().cycle() {
-        if stream.is_empty() {
-            break;
-        }
-        let (piece, rest) = stream.split_at(usize::from(cut & 31).clamp(1, stream.len()));
-        stream = rest;
+    for (piece, then) in pieces {
         pushed += piece.len();
         deframer.push(Bytes::copy_from_slice(piece));
-        let stop_after = match cut >> 5 {
+        let stop_after = match then {
             7 => usize::MAX,
             few => usize::from(few),
         };
         for _ in 0..stop_after {
             let before = if taken == 0 { 0 } else { ends[taken - 1] };
             assert_eq!(deframer.buffered(), pushed - before, "bytes held");
-            assert_eq!(deframer.peek::<4>().as_ref(), whole[before..pushed].first_chunk::<4>());
+            assert_eq!(deframer.peek::<4>().as_ref(), stream[before..pushed].first_chunk::<4>());
             match deframer.next_frame() {
                 Ok(Some(frame)) => {
                     assert_eq!(frame, expected[taken]);

@@ -19,8 +19,7 @@ type Found = Vec<Result<Message, QuorumDecodeError>>;
 pub fn quorum(bytes: &[u8]) {
     let mut source = Source::new(bytes);
     let field_max = source.below(200);
-    let cuts: [u8; 8] = core::array::from_fn(|_| source.byte());
-    let mut stream = source.rest();
+    let (stream, pieces) = source.pieces();
 
     let mut whole = Deframer::new(field_max);
     whole.push(Bytes::copy_from_slice(stream));
@@ -34,16 +33,11 @@ pub fn quorum(bytes: &[u8]) {
     let mut deframer = Deframer::new(field_max);
     let mut found = Found::new();
     let mut pushed = 0;
-    for cut in cuts.into_iter().cycle() {
-        if stream.is_empty() {
-            break;
-        }
-        let (piece, rest) = stream.split_at(usize::from(cut & 31).clamp(1, stream.len()));
-        stream = rest;
+    for (piece, then) in pieces {
         pushed += piece.len();
         deframer.push(Bytes::copy_from_slice(piece));
         assert!(deframer.buffered() <= pushed, "more is held than came");
-        match cut >> 5 {
+        match then {
             0 => {}
             1 => put_back(&mut deframer),
             few => (1..few).for_each(|_| {

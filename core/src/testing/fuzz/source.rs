@@ -1,5 +1,7 @@
 //! Decisions out of a fuzzer's bytes.
 
+use alloc::vec::Vec;
+
 /// Reads decisions off a byte string. Past its end every decision is the first choice, so that a shorter input is
 /// a simpler one.
 #[derive(Clone, Debug)]
@@ -76,6 +78,23 @@ impl<'a> Source<'a> {
         let (bytes, rest) = self.rest.split_at(count);
         self.rest = rest;
         bytes
+    }
+
+    /// All that is left, and the same in pieces, each with a number below 8 for what is done behind it. Eight bytes before
+    /// it say both, in turn.
+    pub fn pieces(&mut self) -> (&'a [u8], Vec<(&'a [u8], u8)>) {
+        let cuts: [u8; 8] = self.array();
+        let stream = self.rest();
+        let (mut pieces, mut left) = (Vec::new(), stream);
+        for cut in cuts.into_iter().cycle() {
+            if left.is_empty() {
+                break;
+            }
+            let (piece, rest) = left.split_at(usize::from(cut & 31).clamp(1, left.len()));
+            left = rest;
+            pieces.push((piece, cut >> 5));
+        }
+        (stream, pieces)
     }
 
     fn array<const N: usize>(&mut self) -> [u8; N] {
