@@ -15,7 +15,6 @@ mod tasks;
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::mem;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -29,7 +28,7 @@ use tokio::task::AbortHandle;
 use zabra_core::server::{Action, HaltReason, Input};
 use zabra_core::store::{DiskDone, DiskOp};
 use zabra_core::time::{Instant, Now};
-use zabra_core::types::{ConnId, Membership};
+use zabra_core::types::{ConnId, ConnIdHash, Membership};
 
 use self::inbox::Inbox;
 use self::links::Links;
@@ -81,7 +80,7 @@ pub(crate) struct Driver<M> {
     keep_config: ConfigKeeper,
     /// Never longer than the core has disk operations under way, each of which it counts.
     completions: mpsc::UnboundedReceiver<DiskDone>,
-    conns: HashMap<ConnId, Conn, BuildHasherDefault<ConnIdHasher>>,
+    conns: HashMap<ConnId, Conn, ConnIdHash>,
     conn_last: u64,
     options: SocketOptions,
     /// Connections to other servers.
@@ -113,24 +112,6 @@ pub(crate) struct Driver<M> {
 impl<M> fmt::Debug for Driver<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Driver").field("conns", &self.conns.len()).finish_non_exhaustive()
-    }
-}
-
-/// Connection numbers are ours, dense and never chosen by a client: one multiplication spreads them.
-#[derive(Debug, Default)]
-pub(crate) struct ConnIdHasher(u64);
-
-impl Hasher for ConnIdHasher {
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("a connection's number is a u64");
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.0 = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }
 

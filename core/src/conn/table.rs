@@ -3,40 +3,21 @@
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use core::hash::{BuildHasherDefault, Hasher};
 use core::net::IpAddr;
 
 use hashbrown::HashMap;
 
 use super::Conn;
-use crate::types::ConnId;
+use crate::types::{ConnId, ConnIdHash};
 
 /// The connections of a server. One that is being worked on is taken out and put back, so that the rest of the
 /// server may be worked on at the same time.
 #[derive(Debug, Default)]
 pub struct ConnTable {
     /// `None`: taken out. Never iterated where order shows.
-    conns: HashMap<ConnId, Option<Box<Conn>>, BuildHasherDefault<NumberHasher>>,
+    conns: HashMap<ConnId, Option<Box<Conn>>, ConnIdHash>,
     /// Connections of each address; no address with none.
     by_address: BTreeMap<IpAddr, usize>,
-}
-
-/// The adapter numbers connections upward, and no client chooses its number: one multiplication spreads them.
-#[derive(Debug, Default)]
-struct NumberHasher(u64);
-
-impl Hasher for NumberHasher {
-    fn write(&mut self, _: &[u8]) {
-        unreachable!("a connection's number is a u64");
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.0 = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
 }
 
 impl ConnTable {

@@ -1,10 +1,32 @@
 //! Names of things that are only numbers: each its own type, so that one cannot stand in for another.
 
 use core::fmt;
+use core::hash::{BuildHasherDefault, Hasher};
 
 /// A client connection. The adapter numbers connections upward from 1 and never uses a number twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnId(pub u64);
+
+/// Hashes the numbers of connections, for tables of them.
+pub type ConnIdHash = BuildHasherDefault<ConnIdHasher>;
+
+/// They are given upward, and no client chooses its own: one multiplication spreads them.
+#[derive(Debug, Default)]
+pub struct ConnIdHasher(u64);
+
+impl Hasher for ConnIdHasher {
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("a connection's number is a u64");
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 /// A member of an ensemble: the number in its `myid` file, ZooKeeper's "sid".
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
