@@ -6,7 +6,11 @@ use zabra_core::server::Event;
 /// Logs what recovery noticed, louder the more it matters.
 pub(crate) fn log_notice(notice: &Notice) {
     match notice {
-        Notice::DataDropped { .. } | Notice::DataMissing { .. } | Notice::DigestMismatch { .. } => {
+        Notice::DamageFound { .. }
+        | Notice::DataDropped { .. }
+        | Notice::DataMissing { .. }
+        | Notice::DigestMismatch { .. }
+        | Notice::Unsynced { .. } => {
             tracing::error!("{notice}");
         }
         Notice::BatchCut { .. }
@@ -55,6 +59,7 @@ pub(crate) fn log(event: &Event) {
         Event::SessionExpired { session } => tracing::info!(%session, "session expired"),
         Event::SessionClosed { session } => tracing::debug!(%session, "session closed"),
         Event::SnapshotInstalled { zxid } => tracing::info!(%zxid, "snapshot received"),
+        Event::Synced => tracing::warn!("brought up to date: this server votes again"),
         Event::SteppedDown { why } => tracing::warn!(?why, "stepped down"),
         Event::SnapshotStarted { zxid } => tracing::info!(%zxid, "snapshot started"),
         Event::SnapshotFinished { zxid } => tracing::info!(%zxid, "snapshot finished"),

@@ -71,10 +71,14 @@ impl EpochReads {
         Ok(())
     }
 
-    /// The epochs to go on with behind `last_zxid`, if this server has any.
-    pub(super) fn check(&self, last_zxid: Zxid) -> Result<Option<Epochs>, RecoveryError> {
+    /// The epochs to go on with behind `last_zxid`, if this server has any. `damaged`: there was more once, so that what
+    /// it promised does not follow from what there is.
+    pub(super) fn check(&self, last_zxid: Zxid, damaged: bool) -> Result<Option<Epochs>, RecoveryError> {
         if !self.wanted {
             return Ok(None);
+        }
+        if damaged && self.found.accepted.is_none() {
+            return Err(RecoveryError::GarbledEpoch { file: epoch_file(ACCEPTED_EPOCH) });
         }
         epochs::check(self.found, last_zxid).map(Some).map_err(RecoveryError::Epochs)
     }
@@ -98,7 +102,7 @@ mod tests {
     use super::*;
     use crate::config::{Config, EnsembleConfig};
     use crate::store::DiskError;
-    use crate::store::epochs::EpochError;
+    use crate::store::epochs::{EpochError, UNSYNCED};
     use crate::store::inventory::log_name;
     use crate::types::Membership;
 
@@ -206,7 +210,7 @@ mod tests {
             assert_eq!((recovered.last_zxid, recovered.tree.last_zxid()), (Zxid::ZERO, Zxid::ZERO));
             assert_eq!((recovered.replayed_txns, recovered.inventory.snapshots().len()), (0, 0));
             let names: Vec<_> = disk.files.keys().map(|file| file.name.as_str()).collect();
-            assert_eq!(names, [ACCEPTED_EPOCH, CURRENT_EPOCH], "nothing but the epochs is begun");
+            assert_eq!(names, [ACCEPTED_EPOCH, CURRENT_EPOCH, UNSYNCED], "nothing else is begun");
         }
         let recovered = disk.recover_initialized(&forbidding, true).expect("a new database");
         assert!(!recovered.unsynced);

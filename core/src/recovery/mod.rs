@@ -20,6 +20,8 @@ mod decide;
 mod epochs;
 mod load;
 mod log_reader;
+#[cfg(test)]
+mod member_tests;
 mod reader;
 mod repair;
 mod replay;
@@ -37,7 +39,10 @@ mod torn_batch;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, VecDeque};
+use alloc::format;
 use alloc::vec::Vec;
+
+use bytes::Bytes;
 
 pub use self::log_reader::{LogReadError, LogReader, LogStart, LogStep};
 pub use self::report::{Notice, RecoveryError, SnapshotProblem};
@@ -48,12 +53,12 @@ use self::load::{Loaded, SnapshotLoad, compression, tree_options};
 use self::repair::Repair;
 use self::replay::{Database, Limits, Repairs, Replay};
 use crate::config::Config;
-use crate::store::epochs::Epochs;
+use crate::store::epochs::{Epochs, UNSYNCED, epoch_file};
 use crate::store::{
     DiskAnswer, DiskDone, DiskOp, FileName, Inventory, SnapshotEncoding, SnapshotFile, Tickets,
 };
 use crate::tree::Tree;
-use crate::types::{SessionId, Ticket, Zxid};
+use crate::types::{ServerId, SessionId, Ticket, Zxid};
 use crate::wire::snapshot::{COMPLETE_CHECK_LEN, is_complete};
 
 /// Snapshots that are tried, newest first.
@@ -72,9 +77,11 @@ pub struct Recovered {
     pub history_base: Zxid,
     /// What the epoch files say, which is on the disk by now; only at the start of a member of an ensemble.
     pub epochs: Option<Epochs>,
-    /// There was nothing on the disk of a member of an ensemble, and nothing says that this is right; or its newest
-    /// snapshot is damaged: it may have lost what it once acknowledged. Nothing was begun; until a leader has brought it up it must not vote, and calls its
-    /// last transaction [`Zxid::UNKNOWN`] (PARITY `disk.load.empty`).
+    /// A member of an ensemble may have lost what it once acknowledged: there was nothing on its disk, and nothing says
+    /// that this is right; or its log or its newest snapshot is damaged; or that was so before, and no leader has brought
+    /// it up since. Until one has, it must not vote, and calls its last transaction [`Zxid::UNKNOWN`] (PARITY
+    /// `disk.load.empty`). The file [`UNSYNCED`](crate::store::epochs::UNSYNCED) says so until then. What is damaged was
+    /// not touched: it goes when a leader has been found, by [`Recovery::rewinding`] to the last transaction.
     pub unsynced: bool,
     /// The files there are now.
     pub inventory: Inventory,
@@ -93,6 +100,8 @@ pub struct Recovery {
     config: Config,
     hash_seed: [u64; 4],
     may_begin: bool,
+    /// An operator said so.
+    initialize: bool,
     /// Everything behind this transaction is to be forgotten.
     target: Option<Zxid>,
     tickets: Tickets,
@@ -109,6 +118,8 @@ pub struct Recovery {
     report: Vec<Notice>,
     /// What the snapshot holds that is replayed upon.
     history_base: Zxid,
+    /// Snapshots are all that there was, and none of them can be used.
+    nothing_usable: bool,
     phase: Phase,
 }
 
@@ -130,6 +141,7 @@ impl Recovery {
     pub fn new(config: &Config, hash_seed: [u64; 4], initialize: bool) -> Self {
         Self {
             may_begin: config.db_autocreate || initialize,
+            initialize,
             config: config.clone(),
             hash_seed,
             target: None,
@@ -142,6 +154,7 @@ impl Recovery {
             unusable: Vec::new(),
             report: Vec::new(),
             history_base: Zxid::ZERO,
+            nothing_usable: false,
             phase: Phase::List { asked: false },
         }
     }
@@ -326,12 +339,19 @@ impl Recovery {
             self.phase = Phase::Load { load, older: candidates };
             return;
         }
-        if let Some(target) = self.target {
-            return self.fail(RecoveryError::CannotRewind { target, found: None });
+        match self.target {
+            // Nothing is to stay, so there is nothing to load.
+            Some(Zxid::ZERO) => return self.begin_replay(None),
+            Some(target) => return self.fail(RecoveryError::CannotRewind { target, found: None }),
+            None => {}
         }
         match self.unusable.first() {
             // A snapshot of nothing, not even finished: the very first start was cut short.
             Some((snapshot, SnapshotProblem::Incomplete)) if snapshot.zxid == Zxid::ZERO => {
+                self.begin_replay(None);
+            }
+            Some(_) if self.may_be_brought_up() => {
+                self.nothing_usable = true;
                 self.begin_replay(None);
             }
             Some((snapshot, why)) => {
@@ -340,6 +360,14 @@ impl Recovery {
             }
             None => self.begin_replay(None),
         }
+    }
+
+    /// Whether what is lost here can come from the other members: they can elect a leader without this one.
+    fn may_be_brought_up(&self) -> bool {
+        let Some(ensemble) = self.config.ensemble.as_ref() else { return false };
+        let me = ServerId(self.config.server_id);
+        let others = ensemble.membership.voters().filter(|&voter| voter != me).collect();
+        self.target.is_none() && !self.config.accept_data_loss && ensemble.membership.has_quorum(&others)
     }
 
     fn on_loaded(&mut self, mut load: Box<SnapshotLoad>, older: VecDeque<SnapshotFile>, done: DiskDone) {
@@ -394,11 +422,13 @@ impl Recovery {
             database.compare(at, &digest);
         }
         let logs = if from_nothing { self.inventory.logs() } else { self.inventory.logs_from(zxid.next()) };
-        let expect_nothing = from_nothing && !self.config.snapshot_trust_empty;
         let target = self.target;
+        let trusted = self.config.snapshot_trust_empty && !self.nothing_usable;
+        let expect_nothing = from_nothing && !trusted && target.is_none();
         let beyond = |snapshot: &SnapshotFile| target.is_some_and(|target| snapshot.zxid > target);
         let limits = Limits {
             target,
+            stop_at_damage: self.may_be_brought_up(),
             judge_rest: self.inventory.snapshots().iter().any(beyond),
             // What was not written to its end was never built upon.
             passed_over: (self.unusable.iter())
@@ -432,30 +462,50 @@ impl Recovery {
         from_nothing: bool,
     ) -> Result<(), RecoveryError> {
         let Database { mut tree, sessions, last_zxid, mut report, .. } = database;
-        let empty = from_nothing && replay.txns == 0;
-        if empty && !self.may_begin && self.config.ensemble.is_none() {
+        let damaged = self.nothing_usable || replay.stopped_at_damage;
+        let empty = from_nothing && replay.txns == 0 && !damaged;
+        let marker = epoch_file(UNSYNCED);
+        let marked = self.inventory.contains(&marker);
+        let alone = self.config.ensemble.is_none();
+        if alone && marked && !self.config.accept_data_loss {
+            return Err(RecoveryError::Unsynced { file: marker });
+        }
+        if alone && empty && !self.may_begin {
             return Err(RecoveryError::Empty);
         }
-        let fresh = empty && self.may_begin;
+        // Where a leader's history is to follow on nothing, that has a snapshot of its own.
+        // Where data were lost, it takes an operator to begin anew.
+        let may_begin = if marked { self.initialize } else { self.may_begin };
+        let fresh = empty && (may_begin || self.target.is_some());
         let mut remove: Vec<FileName> = Vec::new();
         for file in self.inventory.temporaries() {
             report.push(Notice::TemporaryRemoved { file: file.clone() });
             remove.push(file.clone());
         }
         let behind = self.judge_unusable(last_zxid, &mut remove, &mut report)?;
-        let unsynced = behind || empty && !self.may_begin;
-        let epochs = self.epochs.check(last_zxid)?;
+        let stays_marked = marked && !fresh && !self.config.accept_data_loss;
+        let unsynced = behind || damaged || stays_marked || empty && !self.may_begin;
+        let epochs = self.epochs.check(last_zxid, damaged)?;
+        if self.target.is_none() && unsynced {
+            report.push(Notice::Unsynced { last_zxid });
+        }
         // A process that was killed may have left records that only the operating system's memory holds. They are
         // about to be served, so they are made durable first: cutting nothing off syncs the file.
         let newest = self.inventory.logs().iter().rev().find(|log| !repairs.remove.contains(&log.file));
         let newest = newest.map(|log| (log.file.clone(), log.size));
         let cut = repairs.truncate.clone().or(newest);
         let mut ops = VecDeque::new();
+        if self.target.is_none() && unsynced && !marked {
+            // Before anything else: whatever is changed from here on, the next start must not take it for all there was.
+            ops.push_back(Repair::Write(marker.clone(), Bytes::from(format!("{last_zxid:x}"))));
+        }
         if let Some(target) = self.target {
             report.push(Notice::Rewound { target, last_zxid });
             let snapshots = rewind::unwanted_snapshots(&self.inventory, &self.unusable, target);
             snapshots.removed(&mut report);
             rewind::order(remove, snapshots, repairs, cut, &mut ops);
+        } else if damaged {
+            ops.extend((!remove.is_empty()).then_some(Repair::Remove(remove)));
         } else {
             remove.extend(repairs.remove);
             if !remove.is_empty() {
@@ -468,7 +518,10 @@ impl Recovery {
             ops.push_back(Repair::Begin(load::encode(&mut tree, &self.config)));
         }
         ops.extend(epochs.iter().flat_map(epochs::writes));
-        let replayed_txns = if from_nothing && !empty { u64::MAX } else { replay.txns };
+        if self.target.is_none() && marked && !unsynced {
+            ops.push_back(Repair::Remove(Vec::from([marker])));
+        }
+        let replayed_txns = if from_nothing && replay.txns > 0 { u64::MAX } else { replay.txns };
         let recovered = Recovered {
             tree,
             sessions,

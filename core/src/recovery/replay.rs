@@ -91,6 +91,8 @@ pub(super) struct Repairs {
 pub(super) struct Limits {
     /// Everything behind this transaction goes.
     pub(super) target: Option<Zxid>,
+    /// Where something is damaged, what is before it is all there is, for the rest comes from the other members.
+    pub(super) stop_at_damage: bool,
     /// Whether it matters if the log behind the target has gaps.
     pub(super) judge_rest: bool,
     /// What the snapshots held that could not be used. Where the log leaps over one of them into a later epoch, that
@@ -141,7 +143,8 @@ struct Scanned {
 #[derive(Debug)]
 pub(super) struct Replay {
     field_max: usize,
-    accept_data_loss: bool,
+    /// Leave out what follows damage, instead of refusing to start.
+    drops: bool,
     /// Refuse as soon as there is a record: there is no snapshot that it could build on.
     expect_nothing: bool,
     limits: Limits,
@@ -154,6 +157,8 @@ pub(super) struct Replay {
     pending: Option<Pending>,
     dropping: Option<Dropping>,
     unwanted: Option<Unwanted>,
+    /// See [`Limits::stop_at_damage`]: there was some, and no repair is to be carried out.
+    pub(super) stopped_at_damage: bool,
     pub(super) txns: u64,
     pub(super) bytes: u64,
     skipped: u64,
@@ -164,7 +169,7 @@ impl Replay {
         Self {
             field_max: config.stored_field_max(),
             // Who is to forget something exactly does not lose anything else on the way.
-            accept_data_loss: config.accept_data_loss && limits.target.is_none(),
+            drops: (config.accept_data_loss || limits.stop_at_damage) && limits.target.is_none(),
             expect_nothing,
             limits,
             files: files.iter().cloned().collect(),
@@ -174,6 +179,7 @@ impl Replay {
             pending: None,
             dropping: None,
             unwanted: None,
+            stopped_at_damage: false,
             txns: 0,
             bytes: 0,
             skipped: 0,
@@ -204,6 +210,19 @@ impl Replay {
                     self.rest_does_not_go_on();
                     self.scan = None;
                 }
+                // With the target found, nothing that is wanted is in there.
+                Step::BadHeader(_) if self.limits.target == Some(database.last_zxid) => {
+                    let (file, offset) = self.place_of_damage(0);
+                    let last = database.last_zxid;
+                    self.unwanted = Some(Unwanted { file, offset, last, goes_on: false });
+                    self.scan = None;
+                }
+                Step::BadHeader(_) if self.dropping.is_some() => self.scan = None,
+                Step::BadHeader(_) if self.limits.stop_at_damage => {
+                    let (file, offset) = self.place_of_damage(0);
+                    self.dropping = Some(Dropping { file, offset, records: 0 });
+                    self.scan = None;
+                }
                 Step::BadHeader(why) => {
                     return Err(RecoveryError::WrongHeader { file: scan.file().clone(), why });
                 }
@@ -228,6 +247,14 @@ impl Replay {
 
     fn current(&mut self) -> &mut Scanned {
         self.scanned.last_mut().expect("a record or damage is in a file that was begun")
+    }
+
+    /// Where what is not wanted begins: at the damage that was found, or else at `offset` in the file being scanned.
+    fn place_of_damage(&mut self, offset: u64) -> (FileName, u64) {
+        match &self.pending {
+            Some(pending) => (pending.file.clone(), pending.damage.offset),
+            None => (self.current().log.file.clone(), offset),
+        }
     }
 
     /// Remembers damage until the next record shows what it means.
@@ -263,12 +290,17 @@ impl Replay {
         let current = self.current();
         current.records += 1;
         let file = current.log.file.clone();
-        if self.expect_nothing {
-            return Err(RecoveryError::NoSnapshot { file, zxid });
-        }
         if let Some(dropping) = &mut self.dropping {
             dropping.records += 1;
             return Ok(());
+        }
+        if self.expect_nothing && self.limits.stop_at_damage {
+            let (file, offset) = self.place_of_damage(record.offset);
+            self.dropping = Some(Dropping { file, offset, records: 1 });
+            return Ok(());
+        }
+        if self.expect_nothing {
+            return Err(RecoveryError::NoSnapshot { file, zxid });
         }
         if self.unwanted.is_some() || self.limits.target.is_some_and(|target| zxid > target) {
             return self.on_unwanted(&record, database);
@@ -281,10 +313,8 @@ impl Replay {
                 database.apply(record);
             }
             Verdict::Drop => {
-                let (file, offset, left_out) = match &self.pending {
-                    Some(pending) => (pending.file.clone(), pending.damage.offset, pending.left_out),
-                    None => (file, record.offset, 0),
-                };
+                let left_out = self.pending.as_ref().map_or(0, |pending| pending.left_out);
+                let (file, offset) = self.place_of_damage(record.offset);
                 self.dropping = Some(Dropping { file, offset, records: left_out + 1 });
             }
             Verdict::LeaveOut => {
@@ -322,8 +352,8 @@ impl Replay {
         let in_damaged_batch = self.is_in_damaged_batch(record, before);
         let next = Next::Record { zxid, in_later_file, in_damaged_batch };
         let leaps = self.limits.passed_over.iter().any(|passed| before < *passed && *passed < zxid);
-        match decide(before, between, next, self.accept_data_loss) {
-            Verdict::Apply if leaps && self.accept_data_loss => Verdict::Drop,
+        match decide(before, between, next, self.drops) {
+            Verdict::Apply if leaps && self.drops => Verdict::Drop,
             Verdict::Apply if leaps => Verdict::RefuseGap,
             verdict => verdict,
         }
@@ -361,10 +391,8 @@ impl Replay {
                     let found = Some(database.last_zxid);
                     return Err(RecoveryError::CannotRewind { target, found });
                 }
-                let (file, offset) = match self.pending.take() {
-                    Some(pending) => (pending.file, pending.damage.offset),
-                    None => (self.current().log.file.clone(), record.offset),
-                };
+                let (file, offset) = self.place_of_damage(record.offset);
+                self.pending = None;
                 self.unwanted = Some(Unwanted { file, offset, last: zxid, goes_on });
             }
         }
@@ -394,7 +422,7 @@ impl Replay {
         let between = self.pending.as_ref().map_or(Between::Nothing, |pending| pending.between);
         // Whatever it was, it was behind the target.
         let all_found = self.limits.target == Some(last_zxid);
-        let verdict = match decide(last_zxid, between, Next::Nothing, self.accept_data_loss) {
+        let verdict = match decide(last_zxid, between, Next::Nothing, self.drops) {
             Verdict::RefuseCorrupt if all_found => Verdict::Cut,
             verdict => verdict,
         };
@@ -404,7 +432,8 @@ impl Replay {
             repairs.goes_on &= goes_on;
             self.cut(&file, offset, true, &mut repairs);
         } else if let Some(Dropping { file, offset, records }) = self.dropping.take() {
-            report.push(Notice::DataDropped { file: file.clone(), offset, records, last_zxid });
+            self.stopped_at_damage = self.limits.stop_at_damage;
+            report.push(self.dropped(file.clone(), offset, records, last_zxid));
             self.cut(&file, offset, true, &mut repairs);
         } else {
             match verdict {
@@ -423,7 +452,8 @@ impl Replay {
                     let Pending { file, damage, left_out: records, .. } =
                         self.pending.take().expect("what is dropped is damage");
                     let offset = damage.offset;
-                    report.push(Notice::DataDropped { file: file.clone(), offset, records, last_zxid });
+                    self.stopped_at_damage = self.limits.stop_at_damage;
+                    report.push(self.dropped(file.clone(), offset, records, last_zxid));
                     self.cut(&file, offset, true, &mut repairs);
                 }
                 Verdict::End => {}
@@ -433,13 +463,25 @@ impl Replay {
                 }
             }
         }
-        self.remove_empty(last_zxid, &mut repairs);
+        if self.stopped_at_damage {
+            repairs = Repairs::default();
+        } else {
+            self.remove_empty(last_zxid, &mut repairs);
+        }
         for file in &repairs.remove {
             database.report.push(Notice::LogRemoved { file: file.clone() });
         }
         let (txns, skipped) = (self.txns, self.skipped);
         database.report.push(Notice::Replayed { txns, skipped, last_zxid });
         Ok(repairs)
+    }
+
+    /// What is said of records that are left out.
+    const fn dropped(&self, file: FileName, offset: u64, records: u64, last_zxid: Zxid) -> Notice {
+        match self.limits.stop_at_damage {
+            true => Notice::DamageFound { file, offset, records, last_zxid },
+            false => Notice::DataDropped { file, offset, records, last_zxid },
+        }
     }
 
     /// Cuts a file, which goes altogether if no record stays in it; with it all later ones, if asked to, youngest

@@ -25,6 +25,18 @@ pub enum Notice {
         /// The last transaction before.
         last_zxid: Zxid,
     },
+    /// Finished records of a member of an ensemble are damaged or missing. They and what follows do not count; they stay
+    /// on the disk until a leader has been found.
+    DamageFound {
+        /// Where the first of them is.
+        file: FileName,
+        /// Where in the file.
+        offset: u64,
+        /// Whole records that could be read behind it.
+        records: u64,
+        /// The last transaction before.
+        last_zxid: Zxid,
+    },
     /// Records were dropped, because the operator accepts the loss.
     DataDropped {
         /// Where the first of them was.
@@ -125,6 +137,11 @@ pub enum Notice {
         /// Which.
         file: FileName,
     },
+    /// A member of an ensemble may have lost what it acknowledged, and does not vote until a leader has brought it up.
+    Unsynced {
+        /// The last transaction that it has.
+        last_zxid: Zxid,
+    },
 }
 
 /// Why a snapshot cannot be used.
@@ -223,6 +240,11 @@ pub enum RecoveryError {
         /// Why not.
         why: SnapshotProblem,
     },
+    /// A standalone server was started on the data of a member of an ensemble that has lost some, and waits for a leader.
+    Unsynced {
+        /// The file that says so.
+        file: FileName,
+    },
     /// A log file is none, or is one of another kind.
     WrongHeader {
         /// Which.
@@ -297,6 +319,11 @@ impl fmt::Display for Notice {
                 "{file} {damage}; that is what a power failure leaves of records that were being written together and \
                  nobody was told are safe: cut the log behind {last_zxid}, and {records} whole records with it"
             ),
+            Self::DamageFound { file, offset, records, last_zxid } => write!(
+                f,
+                "{file} is damaged at offset {offset}, behind {last_zxid}; what follows, {records} whole records among \
+                 it, does not count, and is kept until a leader has sent what is missing"
+            ),
             Self::DataDropped { file, offset, records, last_zxid } => write!(
                 f,
                 "DATA LOSS ACCEPTED: dropped everything behind {last_zxid}, from {file} offset {offset} on; \
@@ -347,6 +374,12 @@ impl fmt::Display for Notice {
                 write!(f, "cannot use {file}: {why}; taking an older snapshot and the log")
             }
             Self::TemporaryRemoved { file } => write!(f, "removed {file}, left half-written by a crash"),
+            Self::Unsynced { last_zxid } => write!(
+                f,
+                "THIS SERVER HAS LOST DATA, or may have: it goes on at {last_zxid}, but neither votes nor counts until a \
+                 leader that the others elect without it has brought it up to date. If they cannot elect one, restore its \
+                 data from a backup"
+            ),
         }
     }
 }
@@ -416,6 +449,11 @@ impl fmt::Display for RecoveryError {
             Self::NoUsableSnapshot { file, why } => {
                 write!(f, "no snapshot can be used; the newest is {file}: {why}. {RESTORE}")
             }
+            Self::Unsynced { file } => write!(
+                f,
+                "{file} says that this was a member of an ensemble that had lost data, and no leader has brought it up to \
+                 date since. Start it with its ensemble, or restore the data from a backup. {ACCEPT}"
+            ),
             Self::WrongHeader { file, why } => write!(
                 f,
                 "{file} is not a log of this database, offset 0: {why}. Move it away if it does not belong here; {RESTORE}"

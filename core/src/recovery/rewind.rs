@@ -44,13 +44,15 @@ pub(super) struct Unwanted {
     behind: Vec<FileName>,
 }
 
-/// Which snapshots go with what is behind `target`.
+/// Which snapshots go with what is behind `target`. If nothing is to stay, that goes for those that cannot be used, too.
 pub(super) fn unwanted_snapshots(
     inventory: &Inventory,
     unusable: &[(SnapshotFile, SnapshotProblem)],
     target: Zxid,
 ) -> Unwanted {
-    let ahead = unusable.iter().filter(|(_, why)| matches!(why, SnapshotProblem::Ahead { .. }));
+    let ahead = unusable
+        .iter()
+        .filter(|(_, why)| target == Zxid::ZERO || matches!(why, SnapshotProblem::Ahead { .. }));
     let behind = inventory.snapshots().iter().rev().filter(|snapshot| snapshot.zxid > target);
     Unwanted {
         ahead: ahead.map(|(snapshot, _)| snapshot.file.clone()).collect(),

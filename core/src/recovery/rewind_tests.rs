@@ -194,7 +194,8 @@ fn without_a_snapshot_from_before_the_target_nothing_is_changed() {
     let (_, mut local) = agreed();
     local.disk.files.remove(&snapshot_name(Zxid::ZERO));
     local.disk.files.remove(&snapshot_name(Zxid::new(1, 3)));
-    for target in targets().filter(|target| *target < Zxid::new(2, 2)) {
+    // For a history without any transaction there is nothing to load.
+    for target in targets().filter(|target| (Zxid(1)..Zxid::new(2, 2)).contains(target)) {
         let mut disk = local.disk.clone();
         let error = disk.rewind(&config(), target).expect_err("nothing to begin with");
         assert_eq!(error, RecoveryError::CannotRewind { target, found: None });

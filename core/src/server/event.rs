@@ -85,6 +85,8 @@ pub enum Event {
         /// Its last transaction.
         zxid: Zxid,
     },
+    /// The server, which had lost data or may have, has been brought up to date: it votes again.
+    Synced,
     /// The server leads no longer, or never came to.
     SteppedDown {
         /// Why.

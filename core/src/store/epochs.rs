@@ -17,6 +17,10 @@ pub const CURRENT_EPOCH: &str = "currentEpoch";
 /// What Java leaves behind when it stops between writing the current epoch and giving the file its name.
 pub const CURRENT_EPOCH_TEMPORARY: &str = "currentEpoch.tmp";
 
+/// Says that this server may have lost what it once acknowledged, until a leader has brought it up to date. ZooKeeper
+/// does not know it.
+pub const UNSYNCED: &str = "zabra.unsynced";
+
 /// The epoch file of this name.
 pub fn epoch_file(name: &str) -> FileName {
     FileName { dir: Dir::Snapshot, name: String::from(name) }

@@ -82,8 +82,8 @@ pub struct Cluster {
     /// Servers that cannot reach each other.
     cut: BTreeSet<(ServerId, ServerId)>,
     starts: u64,
-    /// Servers whose disk does nothing of what it is asked for.
-    held: BTreeSet<ServerId>,
+    /// How much of what it is asked for a server's disk still does; of the others, everything.
+    disk_limits: BTreeMap<ServerId, usize>,
 }
 
 /// The members of an ensemble of `voters` participants, and `observers` behind them.
@@ -109,7 +109,7 @@ impl Cluster {
             pending: VecDeque::new(),
             cut: BTreeSet::new(),
             starts: 0,
-            held: BTreeSet::new(),
+            disk_limits: BTreeMap::new(),
         }
     }
 
@@ -189,10 +189,14 @@ impl Cluster {
 
     /// Whether the disk of a member does nothing from here on.
     pub fn hold_disk(&mut self, id: i64, held: bool) {
-        if held {
-            self.held.insert(ServerId(id));
-        } else {
-            self.held.remove(&ServerId(id));
+        self.limit_disk(id, held.then_some(0));
+    }
+
+    /// How many operations the disk of a member carries out from here on.
+    pub fn limit_disk(&mut self, id: i64, limit: Option<usize>) {
+        match limit {
+            Some(limit) => drop(self.disk_limits.insert(ServerId(id), limit)),
+            None => drop(self.disk_limits.remove(&ServerId(id))),
         }
     }
 
@@ -250,12 +254,15 @@ impl Cluster {
                 }
                 self.drain(id);
             }
-            let ids: Vec<ServerId> =
-                self.nodes.keys().filter(|id| !self.held.contains(id)).copied().collect();
+            let ids: Vec<ServerId> = self.nodes.keys().copied().collect();
             for id in ids {
                 for stream in [Stream::Log, Stream::Bulk] {
+                    if self.disk_limits.get(&id) == Some(&0) {
+                        continue;
+                    }
                     if let Some(done) = self.node(id.0).disk.end_next(stream, None) {
                         self.pending.push_back((id, Input::Disk(done)));
+                        self.disk_limits.entry(id).and_modify(|left| *left -= 1);
                     }
                 }
             }

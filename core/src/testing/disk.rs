@@ -23,6 +23,11 @@ pub struct Disk {
 }
 
 impl Disk {
+    /// The files there are, to look at and to damage.
+    pub const fn files(&mut self) -> &mut BTreeMap<FileName, Vec<u8>> {
+        &mut self.files
+    }
+
     /// Takes an operation in.
     pub fn ask(&mut self, op: DiskOp) {
         self.queue(op.stream()).push_back(op);

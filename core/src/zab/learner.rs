@@ -380,7 +380,10 @@ impl Learner {
     pub fn on_accepted_saved(&mut self, epoch: i64) {
         self.own.accepted_epoch = epoch;
         if self.phase == Phase::SavingAccepted && epoch == self.epoch {
-            self.promise(i32::try_from(self.own.current_epoch).unwrap_or(i32::MAX));
+            // Who may have lost what a quorum relies on cannot speak for what that quorum has.
+            let counts = self.own.has_data;
+            let current_epoch = i32::try_from(self.own.current_epoch).unwrap_or(i32::MAX);
+            self.promise(if counts { current_epoch } else { -1 });
         }
     }
 
@@ -389,8 +392,12 @@ impl Learner {
         self.send(Message::AckEpoch { last_zxid: self.own.last_zxid, current_epoch });
     }
 
-    /// The leader has everything that is in the log here.
+    /// The leader has everything that is in the log here. What is damaged behind it goes, now that there is a leader.
     fn on_diff(&mut self) {
+        if !self.own.has_data {
+            self.phase = Phase::Rewinding;
+            return self.outputs.push_back(LearnerOutput::Rewind { zxid: self.own.last_zxid });
+        }
         self.phase = Phase::Synchronizing;
         self.commit(self.logged);
     }

@@ -14,7 +14,10 @@ struct Learn {
 
 impl Learn {
     fn new(observer: bool, accepted_epoch: i64, current_epoch: i64, last_zxid: Zxid) -> Self {
-        let own = OwnHistory { accepted_epoch, current_epoch, last_zxid, has_data: true };
+        Self::with(observer, OwnHistory { accepted_epoch, current_epoch, last_zxid, has_data: true })
+    }
+
+    fn with(observer: bool, own: OwnHistory) -> Self {
         let start = Start { me: ServerId(1), leader: ServerId(2), observer, config_version: 0, own };
         let now = Instant::from_millis(1000);
         let learner = Learner::new(start, TICK, &EnsembleConfig::new(members(3, 1)), now);
@@ -307,4 +310,24 @@ fn nothing_a_leader_says_out_of_turn_does_harm() {
             }
         }
     }
+}
+
+/// Who has lost data does not count among those whose promises say what a quorum has; and what is damaged behind the end
+/// of its log goes before anything follows there.
+#[test]
+fn quorum_ackepoch_of_who_has_lost_data_does_not_count() {
+    let last_zxid = Zxid::new(1, 5);
+    let own = OwnHistory { accepted_epoch: 1, current_epoch: 1, last_zxid, has_data: false };
+    let mut learn = Learn::with(false, own);
+    learn.say(Message::LeaderInfo { epoch: 2, protocol_version: LearnerInfo::PROTOCOL_VERSION });
+    learn.learner.on_accepted_saved(2);
+    let promise = Message::AckEpoch { last_zxid, current_epoch: -1 };
+    assert!(learn.took().contains(&LearnerOutput::Send { link: LINK, message: promise }));
+    learn.say(Message::Diff { zxid: Zxid::new(1, 7) });
+    assert_eq!(learn.took(), [LearnerOutput::Rewind { zxid: last_zxid }]);
+    assert!(!learn.learner.takes_messages());
+    learn.learner.on_rewound(last_zxid, last_zxid);
+    learn.propose(Zxid::new(1, 6));
+    let logged = LearnerOutput::Log { zxid: Zxid::new(1, 6), txn: Bytes::new() };
+    assert_eq!(learn.took(), [LearnerOutput::Commit { zxid: last_zxid }, logged]);
 }

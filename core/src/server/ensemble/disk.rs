@@ -46,7 +46,9 @@ impl Server {
 
     fn on_promise_done(&mut self, done: &DiskDone) {
         if let Err(error) = done.result {
-            let doing = alloc::string::String::from("writing an epoch file");
+            let doing = alloc::string::String::from(
+                "writing an epoch file, or removing the one that says that data were lost",
+            );
             return self.halt(HaltReason::Disk { doing, error });
         }
         let now = self.now.mono;
@@ -61,7 +63,8 @@ impl Server {
             (Role::Leading(leading), Promise::Current(_)) => leading.leader.on_current_saved(now),
             (Role::Learning(learning), Promise::Accepted(epoch)) => learning.learner.on_accepted_saved(epoch),
             (Role::Learning(learning), Promise::Current(epoch)) => learning.learner.on_current_saved(epoch),
-            (Role::Looking | Role::Settling, _) => {}
+            (Role::Leading(_) | Role::Learning(_), Promise::Synced) | (Role::Looking | Role::Settling, _) => {
+            }
         }
         if let Role::Learning(learning) = &mut ensemble.role {
             learning.learner.heard(now);
@@ -69,6 +72,7 @@ impl Server {
         self.tell(match promise {
             Promise::Accepted(epoch) => Event::EpochAccepted { epoch },
             Promise::Current(epoch) => Event::EpochCurrent { epoch },
+            Promise::Synced => Event::Synced,
         });
     }
 

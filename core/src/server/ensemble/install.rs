@@ -6,7 +6,8 @@
 //!
 //! ```text
 //! TRUNC(z)   recovery with the limit z: cuts the log, reads everything again         (recovery::rewind)
-//! SNAP(z)    if the log goes beyond z: as TRUNC(z), for nobody must find that behind snapshot.z
+//! SNAP(z)    if the log goes beyond z: as TRUNC(z), for nobody must find that behind snapshot.z; if something is
+//!            damaged: as TRUNC(where the log ends)
 //!            snapshot.z from the bytes that come                  ● durable
 //!            remove every log file: they end before z, and what follows z would seem to continue them
 //!            the tree that was read takes the place of the one there was
@@ -56,8 +57,8 @@ pub(super) enum Wanted {
 pub(super) struct Rewind {
     recovery: Recovery,
     zxid: Zxid,
-    /// A snapshot is to be installed then.
-    then_install: bool,
+    /// The snapshot that is to be installed then.
+    then_install: Option<Zxid>,
 }
 
 /// A snapshot comes, and goes to the disk.
@@ -127,13 +128,14 @@ impl Server {
             return;
         }
         match wanted {
-            Wanted::Rewind(zxid) => self.rewind(zxid, false),
-            Wanted::Install(zxid) if self.log.appended() > zxid => self.rewind(zxid, true),
+            Wanted::Rewind(zxid) => self.rewind(zxid, None),
+            Wanted::Install(zxid) if self.log.appended() > zxid => self.rewind(zxid, Some(zxid)),
+            Wanted::Install(zxid) if ensemble.is_damaged => self.rewind(self.log.appended(), Some(zxid)),
             Wanted::Install(zxid) => self.install(zxid),
         }
     }
 
-    fn rewind(&mut self, zxid: Zxid, then_install: bool) {
+    fn rewind(&mut self, zxid: Zxid, then_install: Option<Zxid>) {
         let seed = self.hash_seed();
         let tickets = mem::take(&mut self.tickets);
         let recovery = Recovery::rewinding(&self.config, seed, zxid).with_tickets(tickets);
@@ -201,7 +203,7 @@ impl Server {
         }
     }
 
-    fn on_rewound(&mut self, recovered: Recovered, asked: Zxid, then_install: bool) {
+    fn on_rewound(&mut self, recovered: Recovered, asked: Zxid, then_install: Option<Zxid>) {
         let last_zxid = recovered.last_zxid;
         let Recovered { tree, sessions, inventory, replayed_txns, replayed_bytes, history_base, .. } =
             recovered;
@@ -211,9 +213,10 @@ impl Server {
         self.replace_database(tree, sessions, last_zxid, history_base);
         self.tell(Event::Rewound { asked, last_zxid });
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
+        ensemble.is_damaged = false;
         let Role::Learning(learning) = &mut ensemble.role else { return };
-        if then_install {
-            ensemble.work = Work::Wanted(Wanted::Install(asked));
+        if let Some(zxid) = then_install {
+            ensemble.work = Work::Wanted(Wanted::Install(zxid));
         } else {
             learning.learner.on_rewound(asked, last_zxid);
             learning.learner.heard(self.now.mono);

@@ -156,7 +156,9 @@ impl Server {
         let Role::Learning(learning) = &ensemble.role else { unreachable!("the learner said so") };
         let (epoch, leader) = (learning.learner.epoch(), Some(learning.learner.leader()));
         let role = if learning.learner.is_observer() { RoleName::Observing } else { RoleName::Following };
-        ensemble.has_data = true;
+        if !core::mem::replace(&mut ensemble.has_data, true) {
+            ensemble.promises.save(Promise::Synced);
+        }
         ensemble.election.on_epoch(epoch);
         self.answer_notifications();
         self.tell(Event::RoleTaken { role, epoch, leader });

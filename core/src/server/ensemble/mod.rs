@@ -81,6 +81,8 @@ pub(super) struct Ensemble {
     room: bool,
     /// It has data that it may vote with (PARITY `fle.zxid-1`).
     has_data: bool,
+    /// Behind the end of the log there may be something damaged on the disk.
+    is_damaged: bool,
 }
 
 /// See the module's drawing.
@@ -117,6 +119,7 @@ impl Ensemble {
             stale: BTreeSet::new(),
             room: false,
             has_data: !recovered.unsynced,
+            is_damaged: recovered.unsynced,
         });
         // A change of members may have been under way.
         ensemble.show_configs();

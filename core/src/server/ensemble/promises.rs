@@ -1,10 +1,12 @@
-//! The epoch files: `acceptedEpoch` and `currentEpoch` become durable one write at a time.
+//! The epoch files: `acceptedEpoch` and `currentEpoch` become durable one write at a time; and the file that says that
+//! data were lost goes.
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use crate::store::epochs::{self, ACCEPTED_EPOCH, CURRENT_EPOCH};
+use crate::store::epochs::{self, ACCEPTED_EPOCH, CURRENT_EPOCH, UNSYNCED};
 use crate::store::{DiskOp, Tickets};
 use crate::types::Ticket;
 
@@ -15,6 +17,8 @@ pub(super) enum Promise {
     Accepted(i64),
     /// Its history is the one that this epoch begins with.
     Current(i64),
+    /// It has all that it ever acknowledged, again.
+    Synced,
 }
 
 /// See the module.
@@ -49,6 +53,7 @@ impl Promises {
                 assert!(epoch >= self.current, "the history's epoch does not go back");
                 assert!(epoch <= self.accepted, "nobody's history is of an epoch it has not promised");
             }
+            Promise::Synced => {}
         }
         self.asked.push_back(promise);
     }
@@ -71,6 +76,9 @@ impl Promises {
         let (name, epoch) = match promise {
             Promise::Accepted(epoch) => (ACCEPTED_EPOCH, epoch),
             Promise::Current(epoch) => (CURRENT_EPOCH, epoch),
+            Promise::Synced => {
+                return Some(DiskOp::Remove { ticket, files: Vec::from([epochs::epoch_file(UNSYNCED)]) });
+            }
         };
         let bytes = Bytes::from(epochs::encode(epoch));
         Some(DiskOp::Replace { ticket, file: epochs::epoch_file(name), bytes })
@@ -82,6 +90,7 @@ impl Promises {
         match promise {
             Promise::Accepted(epoch) => self.accepted = epoch,
             Promise::Current(epoch) => self.current = epoch,
+            Promise::Synced => {}
         }
         promise
     }

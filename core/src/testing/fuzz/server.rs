@@ -236,6 +236,7 @@ impl<'a> World<'a> {
             | Event::SnapshotInstalled { .. }
             | Event::SnapshotStarted { .. }
             | Event::SteppedDown { .. }
+            | Event::Synced
             | Event::SnapshotFinished { .. }
             | Event::SnapshotFailed { .. } => {}
         }

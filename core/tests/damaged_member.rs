@@ -1,0 +1,162 @@
+//! A member of an ensemble whose disk is damaged: it is brought up to date by the others, and counts for nothing before.
+
+use core::time::Duration;
+
+use zabra_core::server::{Event, Role};
+use zabra_core::testing::cluster::{Cluster, members};
+use zabra_core::types::{AclList, ConnId, OpCode};
+use zabra_core::wire::Request;
+
+fn create(path: &str) -> Request<'_> {
+    Request::Create { path, data: Some(b"x"), acl: Some(AclList::OpenUnsafe), flags: 0, ttl: None }
+}
+
+fn write(cluster: &mut Cluster, id: i64, conn: ConnId, path: &str) -> bool {
+    cluster.call(id, conn, OpCode::CREATE, &create(path)).is_some_and(|reply| reply.err.0 == 0)
+}
+
+fn exists(cluster: &mut Cluster, id: i64, path: &str) -> bool {
+    let (conn, _) = cluster.client(id).expect("it serves");
+    let request = Request::Exists { path, watch: false };
+    cluster.call(id, conn, OpCode::EXISTS, &request).expect("an answer").err.0 == 0
+}
+
+fn three(snapshot_sync: bool) -> Cluster {
+    let mut cluster = Cluster::new(&members(3, 0), |config| {
+        let ensemble = config.ensemble.as_mut().expect("a member");
+        ensemble.force_snapshot_sync = snapshot_sync;
+        // However small a snapshot would be.
+        ensemble.snapshot_size_permille = Some(u32::MAX);
+    });
+    cluster.start_all();
+    assert_eq!(cluster.leader(), Some(3), "{}", cluster.roles());
+    cluster
+}
+
+/// Flips a bit in the middle of what a member has logged.
+fn damage(cluster: &mut Cluster, id: i64) {
+    let logs = cluster.disk(id).files().iter_mut().filter(|(file, _)| file.name.starts_with("log."));
+    let (_, bytes) = logs.last().expect("it has logged something");
+    let end = bytes.iter().rposition(|byte| *byte != 0).expect("records");
+    bytes[end / 2] ^= 1;
+}
+
+fn is_marked(cluster: &mut Cluster, id: i64) -> bool {
+    cluster.disk(id).files().keys().any(|file| file.name == "zabra.unsynced")
+}
+
+/// However the leader brings it up, it has everything again in the end, and its vote.
+#[test]
+fn disk_log_eof_a_damaged_member_is_brought_up_and_votes_again() {
+    for snapshot_sync in [false, true] {
+        let mut cluster = three(snapshot_sync);
+        let (conn, _) = cluster.client(2).expect("a session");
+        for number in 0..20 {
+            assert!(write(&mut cluster, 2, conn, &format!("/n{number}")));
+        }
+        cluster.kill(1, 1);
+        damage(&mut cluster, 1);
+        assert!(write(&mut cluster, 2, conn, "/meanwhile"));
+        cluster.start(1);
+        cluster.settle();
+        assert_eq!(cluster.role(1), Some(Role::Following), "{}", cluster.roles());
+        assert!(cluster.events(1).contains(&Event::Synced));
+        assert!(write(&mut cluster, 2, conn, "/then"));
+        cluster.pass(Duration::from_millis(300));
+        assert_eq!(cluster.applied(1), cluster.applied(3));
+        assert!(!is_marked(&mut cluster, 1));
+        // Without its vote there is no leader.
+        cluster.kill(3, 1);
+        cluster.settle();
+        assert!(cluster.leader().is_some(), "{}", cluster.roles());
+        let (conn, _) = cluster.client(1).expect("a session");
+        assert!(write(&mut cluster, 1, conn, "/after"));
+        cluster.kill(1, 1);
+        cluster.start(1);
+        cluster.pass(Duration::from_secs(3));
+        for number in 0..20 {
+            assert!(exists(&mut cluster, 1, &format!("/n{number}")));
+        }
+        assert!(exists(&mut cluster, 1, "/meanwhile") && exists(&mut cluster, 1, "/after"));
+    }
+}
+
+/// What only it and a server that is away have acknowledged is not lost: it makes no quorum with one that has less.
+#[test]
+fn a_damaged_member_makes_no_quorum() {
+    let mut cluster = three(false);
+    let (conn, _) = cluster.client(3).expect("a session");
+    assert!(write(&mut cluster, 3, conn, "/all"));
+    cluster.kill(2, 1);
+    for number in 0..20 {
+        assert!(write(&mut cluster, 3, conn, &format!("/n{number}")), "a quorum of 1 and 3");
+    }
+    cluster.kill(1, 1);
+    cluster.kill(3, 1);
+    damage(&mut cluster, 1);
+    cluster.start(1);
+    cluster.start(2);
+    for _ in 0..2 {
+        cluster.pass(Duration::from_secs(5));
+        assert_eq!(cluster.leader(), None, "{}", cluster.roles());
+        // Not by being started again, either.
+        cluster.kill(1, 1);
+        cluster.start(1);
+    }
+    assert!(is_marked(&mut cluster, 1));
+    cluster.start(3);
+    cluster.settle();
+    assert_eq!(cluster.leader(), Some(3), "{}", cluster.roles());
+    for id in [1, 2, 3] {
+        for number in 0..20 {
+            assert!(exists(&mut cluster, id, &format!("/n{number}")), "server {id} lacks /n{number}");
+        }
+    }
+}
+
+/// Wherever its disk stops while it is brought up, what it was sent is not all there was: until it is, it makes no
+/// quorum with one that has less.
+#[test]
+fn a_damaged_member_that_was_half_brought_up_makes_no_quorum() {
+    let mut seen = [0; 2];
+    for (snapshot_sync, limit) in [false, true].into_iter().flat_map(|sync| (1..40).map(move |at| (sync, at)))
+    {
+        let mut cluster = three(snapshot_sync);
+        let (conn, _) = cluster.client(3).expect("a session");
+        assert!(write(&mut cluster, 3, conn, "/all"));
+        cluster.kill(2, 1);
+        for number in 0..6 {
+            assert!(write(&mut cluster, 3, conn, &format!("/n{number}")), "a quorum of 1 and 3");
+        }
+        cluster.kill(1, 1);
+        cluster.kill(3, 1);
+        let behind = cluster.disk(2).files().clone();
+        damage(&mut cluster, 1);
+        cluster.start(2);
+        cluster.start(3);
+        cluster.settle();
+        cluster.limit_disk(1, Some(limit));
+        cluster.start(1);
+        cluster.pass(Duration::from_secs(2));
+        for id in [1, 2, 3] {
+            cluster.kill(id, 0);
+        }
+        cluster.limit_disk(1, None);
+        let marked = is_marked(&mut cluster, 1);
+        seen[usize::from(marked)] += 1;
+        // The server that was away is as it was then.
+        *cluster.disk(2).files() = behind;
+        cluster.start(1);
+        cluster.start(2);
+        cluster.pass(Duration::from_secs(3));
+        if marked {
+            assert_eq!(cluster.leader(), None, "{limit}: {}", cluster.roles());
+            cluster.start(3);
+            cluster.settle();
+        }
+        for number in 0..6 {
+            assert!(exists(&mut cluster, 1, &format!("/n{number}")), "{limit}: /n{number} is lost");
+        }
+    }
+    assert!(seen.iter().all(|&count| count > 5), "{seen:?}");
+}
