@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use zabra_core::server::{HaltReason, Role};
+use zabra_core::server::{Event, HaltReason, Role};
 use zabra_core::testing::cluster::{Cluster, members};
 use zabra_core::types::{AclList, ConnId, OpCode};
 use zabra_core::wire::Request;
@@ -188,4 +188,50 @@ fn a_leader_without_followers_stops_in_order() {
     cluster.stop(3);
     cluster.pass(Duration::from_millis(10));
     assert_eq!(cluster.halted(3), Some(&HaltReason::Shutdown));
+}
+
+/// PARITY `sync.choice.txnlog`: a leader that was started anew, from a snapshot that is ahead of a learner, still has the
+/// log files from before it, and sends what is in there; unless it is told not to, or one of them is gone.
+#[test]
+fn sync_choice_txnlog_reaches_back_behind_the_snapshot_of_a_restart() {
+    for (permille, gone, by_snapshot) in
+        [(Some(u32::MAX), false, false), (None, false, true), (Some(u32::MAX), true, true)]
+    {
+        let mut cluster = Cluster::new(&members(3, 0), |config| {
+            config.snap_count = 8;
+            config.ensemble.as_mut().expect("a member").snapshot_size_permille = permille;
+        });
+        cluster.start_all();
+        let (conn, _) = cluster.client(2).expect("a session");
+        assert!(write(&mut cluster, 2, conn, "/first"));
+        cluster.kill(1, 1);
+        for number in 0..40 {
+            assert!(write(&mut cluster, 2, conn, &format!("/n{number}")));
+        }
+        for id in [2, 3] {
+            cluster.kill(id, 1);
+            let logs = cluster.disk(id).files().keys().filter(|file| file.name.starts_with("log."));
+            let logs: Vec<_> = logs.cloned().collect();
+            assert!(logs.len() > 3, "{logs:?}");
+            if gone {
+                cluster.disk(id).files().remove(&logs[2]);
+            }
+        }
+        cluster.start(2);
+        cluster.start(3);
+        cluster.settle();
+        let told = cluster.events(1).len();
+        cluster.start(1);
+        for _ in 0..5 {
+            cluster.settle();
+            cluster.pass(Duration::from_secs(1));
+        }
+        assert_eq!(cluster.role(1), Some(Role::Following), "{}", cluster.roles());
+        let installed = |event: &Event| matches!(event, Event::SnapshotInstalled { .. });
+        let found = cluster.events(1)[told..].iter().any(installed);
+        assert_eq!(found, by_snapshot, "{permille:?} {gone}");
+        let (conn, _) = cluster.client(2).expect("a session");
+        assert!(write(&mut cluster, 2, conn, "/last"));
+        agree(&mut cluster, &[1, 2, 3]);
+    }
 }

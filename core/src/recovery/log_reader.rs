@@ -8,11 +8,17 @@
 //!
 //! Records must follow each other without a gap, as in recovery: the one after, or the first of a later epoch. Anything
 //! else ends it with an error, and the learner gets a snapshot instead. What recovery calls harmless, a record that was
-//! never finished at the end of a file, is harmless here if the next file has exactly the record that is due. Two
-//! things go unseen, in both places: a file whose last records of an epoch are missing without a trace, where the next
-//! file begins a later epoch, and what stands behind the zeros at the end of a file.
+//! never finished at the end of a file, is harmless here if the next file has exactly the record that is due.
+//!
+//! Recovery reads from the newest snapshot on, this from any log file that is still there; and a server that was sent a
+//! snapshot may have log files from before it that the snapshot does not follow. So where the log goes from one epoch to
+//! a later one, no snapshot may be between the two: it would hold what the log has not.
+//!
+//! Two things go unseen, in both places: a file whose last records of an epoch are missing without a trace, where the
+//! next file begins a later epoch, and what stands behind the zeros at the end of a file.
 
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use core::fmt;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -115,6 +121,8 @@ pub struct LogReader {
     until: Zxid,
     /// Files that were not begun, oldest first.
     files: VecDeque<FileName>,
+    /// What the snapshots hold, oldest first.
+    snapshots: Vec<Zxid>,
     current: Option<Current>,
     /// What is read at the moment.
     in_flight: Option<(Ticket, usize)>,
@@ -162,6 +170,7 @@ impl LogReader {
             after,
             until,
             files: logs.filter(|log| log.zxid <= until).map(|log| log.file.clone()).collect(),
+            snapshots: inventory.snapshots().iter().map(|snapshot| snapshot.zxid).collect(),
             current: None,
             in_flight: None,
             last: None,
@@ -287,7 +296,8 @@ impl LogReader {
                 return None;
             }
             let first_of_epoch = zxid.epoch() > last.epoch() && zxid.counter() == 1;
-            if zxid != last.next() && (self.torn || !first_of_epoch) {
+            let leaps = self.snapshots.iter().any(|snapshot| last < *snapshot && *snapshot < zxid);
+            if zxid != last.next() && (self.torn || !first_of_epoch || leaps) {
                 self.failed = Some(LogReadError::Gap { last_zxid: last, found: zxid });
                 return None;
             }
@@ -389,12 +399,11 @@ impl Current {
 mod tests {
     use alloc::format;
     use alloc::vec;
-    use alloc::vec::Vec;
 
     use super::super::test_disk::{History, TestDisk, header};
     use super::*;
     use crate::store::DirEntry;
-    use crate::store::inventory::log_name;
+    use crate::store::inventory::{log_name, snapshot_name};
     use crate::types::{OpCode, SessionId, Txn};
 
     type Read = (LogStart, Vec<(Zxid, Bytes)>, Result<(), LogReadError>);
@@ -590,5 +599,32 @@ mod tests {
         assert_eq!((start, records, end), (LogStart::Missing { below: None }, vec![], Ok(())));
         let error = LogReadError::Gap { last_zxid: Zxid(3), found: Zxid(7) };
         assert_eq!(format!("{error}"), "transactions are missing: found 0x7 behind 0x3");
+    }
+
+    /// A snapshot between the last record of an epoch and the first of a later one holds what is not in the log; one of
+    /// either record, or within an epoch, says nothing.
+    #[test]
+    fn sync_choice_txnlog_does_not_leap_over_a_snapshot() {
+        let mut history = History::new(&Config::default());
+        let (first, bytes, _) = history.log(3);
+        history.next = Zxid::new(2, 1);
+        let (second, rest, _) = history.log(2);
+        let disk = TestDisk::with_logs(&[(first, bytes), (second, rest)]);
+        let table = [
+            (Zxid(2), true),
+            (Zxid(3), true),
+            (Zxid(9), false),
+            (Zxid::new(1, 4), false),
+            (Zxid::new(2, 0), false),
+            (Zxid::new(2, 1), true),
+            (Zxid::new(2, 2), true),
+        ];
+        for (snapshot, goes_on) in table {
+            let mut disk = disk.clone().put(snapshot_name(snapshot), Vec::new());
+            let (start, records, end) = read(&mut disk, Zxid(1), Zxid::new(2, 2));
+            let gap = LogReadError::Gap { last_zxid: Zxid(3), found: Zxid::new(2, 1) };
+            assert_eq!(end, if goes_on { Ok(()) } else { Err(gap) }, "{snapshot}");
+            assert_eq!((start, records.len()), (LogStart::Found, if goes_on { 4 } else { 2 }), "{snapshot}");
+        }
     }
 }

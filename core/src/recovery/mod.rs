@@ -73,8 +73,6 @@ pub struct Recovered {
     pub sessions: BTreeMap<SessionId, i32>,
     /// The last transaction.
     pub last_zxid: Zxid,
-    /// From here on the log is known to be the history, without a gap: the snapshot that recovery began with.
-    pub history_base: Zxid,
     /// What the epoch files say, which is on the disk by now; only at the start of a member of an ensemble.
     pub epochs: Option<Epochs>,
     /// A member of an ensemble may have lost what it once acknowledged: there was nothing on its disk, and nothing says
@@ -116,8 +114,6 @@ pub struct Recovery {
     /// The snapshots that could not be used, newest first.
     unusable: Vec<(SnapshotFile, SnapshotProblem)>,
     report: Vec<Notice>,
-    /// What the snapshot holds that is replayed upon.
-    history_base: Zxid,
     /// Snapshots are all that there was, and none of them can be used.
     nothing_usable: bool,
     phase: Phase,
@@ -153,7 +149,6 @@ impl Recovery {
             epochs: EpochReads::default(),
             unusable: Vec::new(),
             report: Vec::new(),
-            history_base: Zxid::ZERO,
             nothing_usable: false,
             phase: Phase::List { asked: false },
         }
@@ -406,7 +401,6 @@ impl Recovery {
         });
         let Loaded { tree, sessions, digest, .. } = loaded;
         let zxid = tree.last_zxid();
-        self.history_base = zxid;
         let mut database = Database {
             tree,
             sessions,
@@ -526,7 +520,6 @@ impl Recovery {
             tree,
             sessions,
             last_zxid,
-            history_base: self.history_base,
             epochs,
             unsynced,
             inventory: core::mem::take(&mut self.inventory),

@@ -67,7 +67,6 @@ pub fn empty(config: &Config) -> Recovered {
         tree: Tree::new(options, [1, 2, 3, 4]),
         sessions: BTreeMap::new(),
         last_zxid: Zxid::ZERO,
-        history_base: Zxid::ZERO,
         epochs: None,
         unsynced: false,
         inventory: Inventory::new(Vec::new()),

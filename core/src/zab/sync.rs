@@ -39,9 +39,9 @@ pub enum Sync {
     },
 }
 
-/// Chooses for a learner whose last transaction is `peer`. `history_base` is where the leader's own log is known to
-/// begin without a gap.
-pub fn choose(peer: Zxid, tail: &Tail, history_base: Zxid, force_snapshot: bool) -> Sync {
+/// Chooses for a learner whose last transaction is `peer`. `log_begins` is the first transaction of the oldest log file
+/// that the leader has, if it has any; whether there is a gap behind it shows when it is read.
+pub fn choose(peer: Zxid, tail: &Tail, log_begins: Option<Zxid>, force_snapshot: bool) -> Sync {
     if force_snapshot {
         return Sync::Snap;
     }
@@ -54,7 +54,7 @@ pub fn choose(peer: Zxid, tail: &Tail, history_base: Zxid, force_snapshot: bool)
         // The marker of an epoch lies between its last predecessor and its first transaction: nothing to cut.
         Position::Diverged { previous, .. } if begins_epoch => Sync::Diff { after: previous },
         Position::Diverged { previous, .. } => Sync::Trunc { to: previous },
-        Position::Before if peer >= history_base && (!begins_epoch || peer == Zxid::ZERO) => {
+        Position::Before if !begins_epoch && log_begins.is_some_and(|first| first <= peer) => {
             Sync::Log { after: peer }
         }
         Position::Before => Sync::Snap,
@@ -104,16 +104,24 @@ mod tests {
             (zxid(0, 0), Sync::Snap),
         ];
         for (peer, expected) in table {
-            assert_eq!(choose(peer, &tail, zxid(1, 2), false), expected, "{peer}");
-            assert_eq!(choose(peer, &tail, zxid(1, 2), true), Sync::Snap, "{peer}");
+            assert_eq!(choose(peer, &tail, Some(zxid(1, 2)), false), expected, "{peer}");
+            assert_eq!(choose(peer, &tail, Some(zxid(1, 2)), true), Sync::Snap, "{peer}");
         }
     }
 
     #[test]
-    fn sync_choice_txnlog_brings_up_an_empty_learner_where_the_log_is_whole() {
+    fn sync_choice_txnlog_needs_a_log_that_has_what_the_learner_has() {
         let tail = tail(Zxid::new(1, 5), &[], Zxid::new(1, 5));
-        assert_eq!(choose(Zxid::ZERO, &tail, Zxid::ZERO, false), Sync::Log { after: Zxid::ZERO });
-        assert_eq!(choose(Zxid::ZERO, &tail, Zxid(1), false), Sync::Snap);
+        for (peer, log_begins, worth_a_try) in [
+            (Zxid::ZERO, Some(Zxid(1)), false),
+            (Zxid(1), Some(Zxid(1)), true),
+            (Zxid(1), Some(Zxid(2)), false),
+            (Zxid(1), None, false),
+            (Zxid::new(1, 0), Some(Zxid(1)), false),
+        ] {
+            let expected = if worth_a_try { Sync::Log { after: peer } } else { Sync::Snap };
+            assert_eq!(choose(peer, &tail, log_begins, false), expected, "{peer} {log_begins:?}");
+        }
     }
 
     /// Whatever the learner has, doing what is said leaves it with the leader's history: tried for every history of two
@@ -148,7 +156,7 @@ mod tests {
                         continue;
                     }
                     let peer = *learner.last().unwrap_or(&Zxid::ZERO);
-                    let (kept, after) = match choose(peer, &tail, base, false) {
+                    let (kept, after) = match choose(peer, &tail, None, false) {
                         Sync::Diff { after } => (learner.clone(), after),
                         Sync::Trunc { to } => {
                             assert!(to == Zxid::ZERO || learner.contains(&to), "{leader:?} {learner:?}");
@@ -159,7 +167,7 @@ mod tests {
                             seen[2] += 1;
                             continue;
                         }
-                        Sync::Log { .. } => unreachable!("the log begins where memory does"),
+                        Sync::Log { .. } => unreachable!("there is no log"),
                     };
                     seen[usize::from(kept.len() != learner.len())] += 1;
                     let synced: Vec<Zxid> =

@@ -205,12 +205,11 @@ impl Server {
 
     fn on_rewound(&mut self, recovered: Recovered, asked: Zxid, then_install: Option<Zxid>) {
         let last_zxid = recovered.last_zxid;
-        let Recovered { tree, sessions, inventory, replayed_txns, replayed_bytes, history_base, .. } =
-            recovered;
+        let Recovered { tree, sessions, inventory, replayed_txns, replayed_bytes, .. } = recovered;
         self.inventory = inventory;
         let draw = self.snapshot_rng.next_u64();
         self.snapshotter = Snapshotter::new(&self.config, draw, replayed_txns, replayed_bytes);
-        self.replace_database(tree, sessions, last_zxid, history_base);
+        self.replace_database(tree, sessions, last_zxid);
         self.tell(Event::Rewound { asked, last_zxid });
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
         ensemble.is_damaged = false;
@@ -223,13 +222,7 @@ impl Server {
         }
     }
 
-    fn replace_database(
-        &mut self,
-        tree: Tree,
-        sessions: BTreeMap<SessionId, i32>,
-        last_zxid: Zxid,
-        history_base: Zxid,
-    ) {
+    fn replace_database(&mut self, tree: Tree, sessions: BTreeMap<SessionId, i32>, last_zxid: Zxid) {
         assert!(self.log.is_idle(), "the log is at rest when the database changes");
         self.tree = tree;
         self.sessions.replace(sessions, self.now.mono);
@@ -238,7 +231,6 @@ impl Server {
         self.reset_pending();
         if let Some(ensemble) = self.ensemble.as_deref_mut() {
             ensemble.tail.reset(last_zxid);
-            ensemble.history_base = history_base;
             ensemble.configs.reload(&self.tree);
             ensemble.show_configs();
         }
@@ -326,7 +318,7 @@ impl Server {
             self.inventory.remove(&file);
         }
         let tree = tree.expect("a snapshot that is all there is a tree");
-        self.replace_database(tree, sessions, zxid, zxid);
+        self.replace_database(tree, sessions, zxid);
         self.tell(Event::SnapshotInstalled { zxid });
         let now = self.now.mono;
         if let Some(Ensemble { role: Role::Learning(learning), .. }) = self.ensemble.as_deref_mut() {

@@ -73,8 +73,6 @@ pub(super) struct Ensemble {
     /// What a learner asked for that changes the database under it.
     work: Work,
     tail: Tail,
-    /// From here on the log on disk is the history, without a gap.
-    history_base: Zxid,
     /// Reads that nobody waits for any more.
     stale: BTreeSet<Ticket>,
     /// Something ended: there may be room for what learners ask for.
@@ -115,7 +113,6 @@ impl Ensemble {
             promises: Promises::new(epochs.accepted, epochs.current),
             work: Work::None,
             tail: Tail::new(last_zxid, ensemble.commit_log_count, ensemble.commit_log_bytes),
-            history_base: recovered.history_base,
             stale: BTreeSet::new(),
             room: false,
             has_data: !recovered.unsynced,

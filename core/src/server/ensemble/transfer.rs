@@ -65,12 +65,11 @@ impl Server {
     pub(super) fn begin_transfer(&mut self, link: LinkId, last_zxid: Zxid) {
         let force = self.config.ensemble.as_ref().is_some_and(|ensemble| ensemble.force_snapshot_sync);
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
-        let Ensemble { role: Role::Leading(leading), tail, peers, history_base, .. } = ensemble else {
-            return;
-        };
+        let Ensemble { role: Role::Leading(leading), tail, peers, .. } = ensemble else { return };
         let server = leading.leader.server_on(link);
         let force = force || server.is_some_and(|server| leading.snapshot_next.remove(&server));
-        let mut choice = choose(last_zxid, tail, *history_base, force);
+        let log_begins = self.inventory.logs().first().map(|log| log.zxid);
+        let mut choice = choose(last_zxid, tail, log_begins, force);
         if let Sync::Log { after } = choice
             && !is_log_worth_it(&self.config, &self.inventory, after)
         {
