@@ -157,6 +157,10 @@ pub struct EnsembleConfig {
     pub snapshot_size_permille: Option<u32>,
     /// `standaloneEnabled`: decides how few voters a reconfiguration may leave.
     pub standalone_enabled: bool,
+    /// `localSessionsEnabled`: sessions are known to the server they were opened at, and to no other.
+    pub local_sessions: bool,
+    /// `localSessionsUpgradingEnabled`: they become known to all when they create an ephemeral znode.
+    pub local_sessions_upgrading: bool,
 }
 
 impl EnsembleConfig {
@@ -179,6 +183,8 @@ impl EnsembleConfig {
             force_snapshot_sync: false,
             snapshot_size_permille: Some(330),
             standalone_enabled: true,
+            local_sessions: false,
+            local_sessions_upgrading: false,
         }
     }
 }

@@ -236,7 +236,8 @@ impl Server {
             ("watch_count", self.watches.summary().watches as u64),
             ("ephemerals_count", self.tree.ephemeral_count() as u64),
             ("approximate_data_size", self.tree.approximate_data_size()),
-            ("global_sessions", self.sessions.len() as u64),
+            ("global_sessions", (self.sessions.len() - self.sessions.local_count()) as u64),
+            ("local_sessions", self.sessions.local_count() as u64),
             ("outstanding_changes_queued", self.proposals.len() as u64),
             ("snapshots_in_progress", u64::from(self.snapshotter.is_running())),
         ] {

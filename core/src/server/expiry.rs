@@ -53,8 +53,9 @@ impl Server {
         if self.ensemble.is_some() {
             self.tick_ensemble();
         }
-        if self.is_ordering() {
-            self.expire_sessions();
+        let ordering = self.is_ordering();
+        self.expire_sessions(ordering);
+        if ordering {
             self.delete_containers();
         }
         self.close_silent_connections();
@@ -65,9 +66,16 @@ impl Server {
         }
     }
 
-    fn expire_sessions(&mut self) {
-        for session in self.sessions.expire(self.now.mono) {
+    fn expire_sessions(&mut self, ordering: bool) {
+        if !ordering && self.sessions.local_count() == 0 {
+            return;
+        }
+        for session in self.sessions.expire(self.now.mono, ordering) {
             self.tell(Event::SessionExpired { session });
+            if self.sessions.is_local(session) {
+                self.expire_local_session(session);
+                continue;
+            }
             if let Some(conn) = self.sessions.conn(session).and_then(|id| self.conns.get_mut(id)) {
                 conn.session_over = true;
             }

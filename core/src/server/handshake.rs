@@ -42,6 +42,10 @@ impl Server {
     /// A new session is a transaction; the client is answered when it commits (`conn.new`).
     fn open(&mut self, conn: &mut Conn) {
         conn.session = self.sessions.create(conn.timeout_ms, conn.id, self.now.mono);
+        if self.opens_local_sessions() {
+            self.sessions.set_local(conn.session);
+            return self.establish(conn);
+        }
         conn.phase = Phase::Opening;
         if self.is_learning() {
             self.forward_open(conn);
@@ -55,7 +59,7 @@ impl Server {
     /// the password closes nothing.
     fn reattach(&mut self, conn: &mut Conn, session: SessionId, presented: &[u8]) {
         let known = presented == password(session);
-        if known && self.is_learning() {
+        if known && self.is_learning() && !self.sessions.is_local(session) {
             self.ask_revalidation(conn, session);
             return;
         }

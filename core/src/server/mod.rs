@@ -5,6 +5,7 @@
 //! | `input`, `action`, `event` | what a server is told, asks for, and tells |
 //! | `clients` | connections come, speak and go |
 //! | `handshake` | sessions are opened and re-attached |
+//! | `local` | sessions that no other server knows |
 //! | `requests` | a request is taken: read now, read later, or proposed |
 //! | `commit` | a durable transaction is applied, watched and answered |
 //! | `disk` | completions come in, log batches go out |
@@ -22,6 +23,7 @@ pub mod event;
 mod expiry;
 mod handshake;
 pub mod input;
+mod local;
 mod requests;
 mod snapshots;
 
@@ -253,7 +255,7 @@ impl Server {
         let greeting = self.greetings.front().map(|&(deadline, _)| deadline);
         let ordering = self.is_ordering();
         let timers = [
-            self.sessions.poll_timeout().filter(|_| ordering),
+            self.sessions.poll_timeout(ordering),
             self.containers.deadline().filter(|_| ordering),
             greeting,
             self.purger.deadline().filter(|_| !self.is_rewinding()),

@@ -66,7 +66,9 @@ impl Server {
         if is_write(header.op) && !conn.session_over {
             // A body that does not decode is answered in its turn, like a read.
             let body = reader.rest();
-            if let Ok(request) = Request::decode(header.op, &mut reader) {
+            if let Ok(request) = Request::decode(header.op, &mut reader)
+                && !self.is_settled_here(conn, header.op, &request)
+            {
                 self.on_write(conn, header, &request, body);
                 return;
             }
@@ -142,6 +144,9 @@ impl Server {
         if op == OpCode::CLOSE_SESSION {
             self.sessions.set_closing(session);
             conn.session_over = true;
+        }
+        if self.sessions.is_local(session) {
+            self.upgrade_session(session, op, request);
         }
         if self.is_learning() {
             self.forward(conn, header.xid, op, body);
@@ -219,6 +224,9 @@ impl Server {
         let mut reader = wire::Reader::new(frame);
         let header = RequestHeader::decode(&mut reader).expect("it was decoded when it was taken");
         conn.request_answered(header.xid);
+        if header.op == OpCode::CLOSE_SESSION && !conn.session_over && self.sessions.is_local(conn.session) {
+            return self.close_local_session(conn, header.xid, received);
+        }
         let owed = conn.owed();
         let mut looked_at = 0;
         let decoded = self.admit(conn, header.op, &mut reader, received);
@@ -257,8 +265,8 @@ impl Server {
             return Err(ErrorCode::THROTTLEDOP);
         }
         let request = Request::decode(op, reader).map_err(|_: DecodeError| ErrorCode::MARSHALLINGERROR)?;
-        // Only a body that did not decode brings a write here, and it does not decode now either.
-        if is_write(op) { Err(ErrorCode::MARSHALLINGERROR) } else { Ok(request) }
+        // A write comes here that a local session may not ask for; one whose body did not decode does not now either.
+        if is_write(op) { Err(ErrorCode::EPHEMERALONLOCALSESSION) } else { Ok(request) }
     }
 
     /// A request was answered: count it.

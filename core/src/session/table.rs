@@ -50,6 +50,8 @@ struct Session {
     committed: bool,
     /// Its closeSession is on the way; nothing more is taken from it.
     closing: bool,
+    /// No other server knows it; it is not committed.
+    local: bool,
 }
 
 /// All sessions that this server tracks.
@@ -63,6 +65,8 @@ pub struct SessionTable {
     next_id: SessionId,
     /// Sessions that were heard from, where a leader wants to know; each once.
     touched: Option<Vec<SessionId>>,
+    /// How many sessions are local.
+    local_count: usize,
 }
 
 impl SessionTable {
@@ -89,8 +93,14 @@ impl SessionTable {
             _ => SessionId(first),
         };
         let tick_ms = u64::try_from(tick.as_millis()).unwrap_or(u64::MAX);
-        let mut table =
-            Self { sessions: BTreeMap::new(), buckets: BTreeMap::new(), tick_ms, next_id, touched: None };
+        let mut table = Self {
+            sessions: BTreeMap::new(),
+            buckets: BTreeMap::new(),
+            tick_ms,
+            next_id,
+            touched: None,
+            local_count: 0,
+        };
         for (&session, &timeout_ms) in recovered {
             table.track(session, timeout_ms, None, now.mono);
             table.commit(session);
@@ -110,6 +120,36 @@ impl SessionTable {
         self.next_id = SessionId(session.0 + 1);
         self.track(session, timeout_ms, Some(Owner::Conn(owner)), now);
         session
+    }
+
+    /// The session stays with this server: no other one knows it.
+    pub fn set_local(&mut self, session: SessionId) {
+        if let Some(entry) = self.sessions.get_mut(&session)
+            && !entry.local
+        {
+            assert!(!entry.committed, "a session that all servers know");
+            entry.local = true;
+            self.local_count += 1;
+        }
+    }
+
+    /// Whether no other server knows the session.
+    pub fn is_local(&self, session: SessionId) -> bool {
+        self.local_count > 0 && self.sessions.get(&session).is_some_and(|entry| entry.local)
+    }
+
+    /// Whether the session is known here, and not for this server alone.
+    pub fn is_global(&self, session: SessionId) -> bool {
+        self.sessions.get(&session).is_some_and(|entry| !entry.local)
+    }
+
+    /// A local session is to be known to all servers. Returns its timeout in milliseconds, if it was one.
+    pub fn upgrade(&mut self, session: SessionId) -> Option<i32> {
+        let entry = self.sessions.get_mut(&session).filter(|entry| entry.local && !entry.closing)?;
+        entry.local = false;
+        self.local_count -= 1;
+        entry.timeout_ms = entry.current_timeout_ms;
+        Some(entry.timeout_ms)
     }
 
     /// A session that another server opened is known from here on, with who serves it. Whether it was not before.
@@ -133,6 +173,7 @@ impl SessionTable {
         self.sessions.clear();
         self.buckets.clear();
         self.touched = None;
+        self.local_count = 0;
         for (session, timeout_ms) in sessions {
             self.track(session, timeout_ms, None, now);
             self.commit(session);
@@ -168,6 +209,7 @@ impl SessionTable {
             touched: false,
             committed: false,
             closing: false,
+            local: false,
         };
         let before = self.sessions.insert(session, entry);
         assert!(before.is_none(), "a session id was given twice");
@@ -178,6 +220,7 @@ impl SessionTable {
     pub fn commit(&mut self, session: SessionId) {
         if let Some(entry) = self.sessions.get_mut(&session) {
             entry.committed = true;
+            self.local_count -= usize::from(core::mem::replace(&mut entry.local, false));
         }
     }
 
@@ -195,6 +238,7 @@ impl SessionTable {
             entry.due_ms = entry.due_ms.max(bucket(tick_ms, timeout_ms, now));
             if let Some(touched) = &mut self.touched
                 && !entry.touched
+                && !entry.local
             {
                 entry.touched = true;
                 touched.push(session);
@@ -268,17 +312,20 @@ impl SessionTable {
     /// The session ended. Returns the connection of this server that it was attached to.
     pub fn remove(&mut self, session: SessionId) -> Option<ConnId> {
         let conn = self.conn(session);
-        self.sessions.remove(&session);
+        let entry = self.sessions.remove(&session);
+        self.local_count -= usize::from(entry.is_some_and(|entry| entry.local));
         conn
     }
 
-    /// When the next bucket is due.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        self.buckets.keys().next().map(|&due_ms| Instant::from_millis(due_ms))
+    /// When the next bucket is due. `all`: whether only local sessions expire here, or all of them.
+    pub fn poll_timeout(&self, all: bool) -> Option<Instant> {
+        let first = self.buckets.keys().next().filter(|_| all || self.local_count > 0);
+        first.map(|&due_ms| Instant::from_millis(due_ms))
     }
 
-    /// Takes the sessions that were not heard from in time and marks them closing.
-    pub fn expire(&mut self, now: Instant) -> Vec<SessionId> {
+    /// Takes the sessions that were not heard from in time and marks them closing; but those that all servers know only
+    /// if `all` expire here. Where they do not, they are tracked again from the next [`SessionTable::restart`] on.
+    pub fn expire(&mut self, now: Instant, all: bool) -> Vec<SessionId> {
         let mut expired = Vec::new();
         while let Some(bucket) = self.buckets.first_entry() {
             let bucket_ms = *bucket.key();
@@ -287,7 +334,7 @@ impl SessionTable {
             }
             for session in bucket.remove() {
                 let Some(entry) = self.sessions.get_mut(&session) else { continue };
-                if entry.closing || entry.listed_ms != bucket_ms {
+                if entry.closing || entry.listed_ms != bucket_ms || !all && !entry.local {
                     continue;
                 }
                 if entry.due_ms <= now.as_millis() {
@@ -307,6 +354,11 @@ impl SessionTable {
     pub fn timeouts(&self) -> impl Iterator<Item = (SessionId, i32)> + Clone + '_ {
         let committed = self.sessions.iter().filter(|(_, entry)| entry.committed);
         committed.map(|(&session, entry)| (session, entry.timeout_ms))
+    }
+
+    /// How many of them no other server knows.
+    pub const fn local_count(&self) -> usize {
+        self.local_count
     }
 
     /// How many sessions there are.
@@ -365,14 +417,14 @@ mod tests {
             for timeout_ms in [1, 99, 100, 101, 250] {
                 let mut table = table();
                 let session = table.create(timeout_ms, CONN, at(start));
-                let due = table.poll_timeout().expect("one session is due some time");
+                let due = table.poll_timeout(true).expect("one session is due some time");
                 let earliest = start + u64::try_from(timeout_ms).expect("positive");
                 assert!(due.as_millis() > earliest);
                 assert!(due.as_millis() <= earliest + 100);
-                assert_eq!(table.expire(at(due.as_millis() - 1)), []);
-                assert_eq!(table.expire(due), [session]);
+                assert_eq!(table.expire(at(due.as_millis() - 1), true), []);
+                assert_eq!(table.expire(due, true), [session]);
                 assert!(is_over(&table, session));
-                assert_eq!(table.expire(at(10_000)), [], "a session expires once");
+                assert_eq!(table.expire(at(10_000), true), [], "a session expires once");
             }
         }
     }
@@ -383,8 +435,8 @@ mod tests {
         let mut table = table();
         let session = table.create(500, CONN, at(0));
         table.touch(session, None, at(400));
-        assert_eq!(table.expire(at(900)), []);
-        assert_eq!(table.expire(at(1000)), [session]);
+        assert_eq!(table.expire(at(900), true), []);
+        assert_eq!(table.expire(at(1000), true), [session]);
         table.touch(session, None, at(1000));
         assert!(is_over(&table, session), "no touch revives a closing session");
     }
@@ -405,7 +457,7 @@ mod tests {
             [(session, 5000)],
             "the transaction's timeout stays"
         );
-        assert_eq!(table.expire(at(300)), [session], "the shorter timeout counts");
+        assert_eq!(table.expire(at(300), true), [session], "the shorter timeout counts");
         assert_eq!(table.reattach(session, 200, Owner::Conn(CONN), at(301)), Err(SessionExpired));
     }
 
@@ -419,13 +471,13 @@ mod tests {
             for timeout_ms in [300, 5000] {
                 assert!(table.reattach(session, timeout_ms, Owner::Conn(CONN), at(round * 10)).is_ok());
             }
-            assert_eq!(table.expire(at(round * 10)), []);
+            assert_eq!(table.expire(at(round * 10), true), []);
             let listed: usize = table.buckets.values().map(Vec::len).sum();
             assert!(listed <= 1 + 5000 / 100, "{listed} listings of one session");
         }
         assert_eq!(table.reattach(session, 300, Owner::Conn(CONN), at(10_000)), Ok(Some(Owner::Conn(CONN))));
-        assert_eq!(table.expire(at(10_300)), []);
-        assert_eq!(table.expire(at(10_400)), [session], "the last timeout counts");
+        assert_eq!(table.expire(at(10_300), true), []);
+        assert_eq!(table.expire(at(10_400), true), [session], "the last timeout counts");
     }
 
     /// PARITY `sess.id`: the top byte is the server's, and no id is given that a recovered session has.

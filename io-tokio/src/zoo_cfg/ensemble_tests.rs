@@ -85,6 +85,9 @@ fn keys_of_ensembles_reach_the_configuration() {
     assert!(!ensemble("leaderServes=no").leader_serves);
     assert!(ensemble("forceSnapshotSync=true").force_snapshot_sync);
     assert!(!ensemble("standaloneEnabled=false").standalone_enabled);
+    assert!(ensemble("localSessionsEnabled=true").local_sessions);
+    assert!(ensemble("localSessionsUpgradingEnabled=true").local_sessions_upgrading);
+    assert!(!ensemble("").local_sessions);
     assert_eq!(ensemble("commitLogCount=700").commit_log_count, 700);
     assert_eq!(ensemble("commitLogCount=7").commit_log_count, 500);
     for (text, permille) in [
@@ -196,11 +199,6 @@ fn what_is_not_built_is_refused() {
 #[test]
 fn what_does_nothing_in_an_ensemble_is_said() {
     let cases = [
-        (
-            "localSessionsEnabled=true",
-            "zoo.cfg:8: localSessionsEnabled has no effect: every session is known to the whole ensemble here, \
-             and can do all that a local one can",
-        ),
         (
             "leader.nodelay=false",
             "zoo.cfg:8: leader.nodelay has no effect: small packets are never held back here",

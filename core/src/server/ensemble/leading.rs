@@ -13,9 +13,10 @@ use super::transfer::{SnapshotSend, Transfer};
 use super::{Ensemble, Role};
 use crate::conn::Waiting;
 use crate::pipeline::prep::{Origin, Prep};
+use crate::server::local::creates_ephemeral;
 use crate::server::requests::{Decided, is_write};
 use crate::server::{Action, Event, HangupReason, Role as RoleName, Server};
-use crate::session::Owner;
+use crate::session::{Owner, SessionExpired};
 use crate::time::Instant;
 use crate::tree::Hint;
 use crate::types::{
@@ -289,12 +290,16 @@ impl Server {
         body: &Bytes,
         identities: &[Id],
     ) -> Txn {
-        if let Err(code) = self.sessions.check(session, Owner::Learner(server)) {
+        let known = self.sessions.is_global(session) || !self.may_be_local_elsewhere(session);
+        if known && let Err(code) = self.sessions.check(session, Owner::Learner(server)) {
             return Txn::Error { code };
         }
         let Ok(request) = Request::decode(op, &mut wire::Reader::new(body)) else {
             return Txn::Error { code: ErrorCode::MARSHALLINGERROR };
         };
+        if !known && creates_ephemeral(op, &request) {
+            return Txn::Error { code: ErrorCode::SESSIONEXPIRED };
+        }
         if !is_write(op) {
             return Txn::Error { code: ErrorCode::UNIMPLEMENTED };
         }
@@ -310,7 +315,11 @@ impl Server {
 
     /// A client came to a learner with a session it had before (PARITY `quorum.revalidate`).
     fn revalidate(&mut self, link: LinkId, server: ServerId, session: SessionId, timeout_ms: i32) {
-        let before = self.sessions.reattach(session, timeout_ms, Owner::Learner(server), self.now.mono);
+        let owner = Owner::Learner(server);
+        let before = match self.sessions.is_local(session) {
+            true => Err(SessionExpired),
+            false => self.sessions.reattach(session, timeout_ms, owner, self.now.mono),
+        };
         let valid = before.is_ok();
         if let Ok(Some(Owner::Conn(conn))) = before {
             self.close_by_id(conn, crate::server::CloseReason::SessionMoved);

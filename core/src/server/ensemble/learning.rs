@@ -232,6 +232,12 @@ impl Server {
         self.say(Message::Request { session: conn.session, cxid, op, body, identities });
     }
 
+    /// A session that only this server knows is to be known to all. Nobody waits for an answer.
+    pub(in crate::server) fn forward_upgrade(&mut self, session: SessionId, timeout_ms: i32) {
+        let (op, body) = (OpCode::CREATE_SESSION, Bytes::copy_from_slice(&timeout_ms.to_be_bytes()));
+        self.say(Message::Request { session, cxid: 0, op, body, identities: Vec::new() });
+    }
+
     /// A client wants to see everything that was written before it asked: only the leader knows what that is.
     pub(in crate::server) fn on_sync(&mut self, conn: &mut Conn, cxid: i32, frame: &Bytes) {
         let frame = Bytes::copy_from_slice(frame);
