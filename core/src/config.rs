@@ -161,6 +161,8 @@ pub struct EnsembleConfig {
     pub local_sessions: bool,
     /// `localSessionsUpgradingEnabled`: they become known to all when they create an ephemeral znode.
     pub local_sessions_upgrading: bool,
+    /// `readonlymode.enabled`: a member that finds no leader serves clients that only read.
+    pub read_only_mode: bool,
 }
 
 impl EnsembleConfig {
@@ -185,6 +187,7 @@ impl EnsembleConfig {
             standalone_enabled: true,
             local_sessions: false,
             local_sessions_upgrading: false,
+            read_only_mode: false,
         }
     }
 }

@@ -52,6 +52,8 @@ impl Farewell {
             | CloseReason::LeaderLost
             | CloseReason::NoSession
             | CloseReason::NotServing
+            | CloseReason::ReadOnly
+            | CloseReason::ReadOnlyOver
             | CloseReason::SessionMoved
             | CloseReason::Shutdown
             | CloseReason::UnknownOperation => Self::Plain,

@@ -42,6 +42,9 @@ pub(crate) fn log(event: &Event) {
         Event::EpochAccepted { epoch } => tracing::info!(epoch, "epoch accepted"),
         Event::EpochCurrent { epoch } => tracing::info!(epoch, "epoch begun"),
         Event::LeaderLost { why } => tracing::warn!(?why, "leader lost"),
+        Event::ReadOnlyBegun { zxid } => {
+            tracing::warn!(%zxid, "no leader: serving clients that only read");
+        }
         Event::Reconfigured { version, members } => {
             let members: Vec<i64> = members.iter().map(|member| member.0).collect();
             tracing::info!(version = format_args!("{version:x}"), ?members, "members changed");

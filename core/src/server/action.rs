@@ -124,6 +124,10 @@ pub enum CloseReason {
     LeaderLost,
     /// The server has no leader yet.
     NotServing,
+    /// The server only reads, and the client did not ask for one that does, or for a session that it cannot give.
+    ReadOnly,
+    /// The server only read, and has found a leader.
+    ReadOnlyOver,
     /// A large request was refused for want of room.
     LargeRequest,
     /// The client does not read what it asked for.

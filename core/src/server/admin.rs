@@ -73,7 +73,11 @@ impl Server {
                 // Java prints the digest as a signed number.
                 writeln!(out, "{zxid:x}: {}", digest as i64)
             }),
-            Word::IsReadOnly => out.write_str(if self.mode().is_some() { "rw" } else { "null" }),
+            Word::IsReadOnly => out.write_str(match self.mode() {
+                Some(_) if self.is_read_only() => "ro",
+                Some(_) => "rw",
+                None => "null",
+            }),
             Word::Monitor => self.write_metrics(&mut out),
             Word::ServerBrief => self.write_status(&mut out, None),
             Word::ServerFull => self.write_status(&mut out, Some(asking)),
@@ -140,6 +144,9 @@ impl Server {
     /// `srvr`, or `stat` with its list of clients.
     fn write_status(&self, out: &mut String, with_clients: Option<&Conn>) -> core::fmt::Result {
         writeln!(out, "Zookeeper version: {}", self.config.about.version)?;
+        if self.is_read_only() {
+            writeln!(out, "READ-ONLY mode; serving only read-only clients")?;
+        }
         if let Some(asking) = with_clients {
             writeln!(out, "Clients:")?;
             self.write_connections(out, true, asking)?;

@@ -51,6 +51,11 @@ pub enum Event {
         /// The epoch.
         epoch: i64,
     },
+    /// The server has found no leader for so long that it serves clients that only read.
+    ReadOnlyBegun {
+        /// Up to which transaction.
+        zxid: Zxid,
+    },
     /// The server does something else in its ensemble from now on. It leads once a quorum has acknowledged what its
     /// epoch begins with, and follows or observes once its leader says that it may serve.
     RoleTaken {

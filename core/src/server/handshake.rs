@@ -5,8 +5,9 @@ use crate::conn::{Conn, Phase};
 use crate::server::Event;
 use crate::session::Owner;
 use crate::session::password::password;
-use crate::types::{OpCode, SessionId, Txn, Zxid};
+use crate::types::{ErrorCode, OpCode, SessionId, Txn, Zxid};
 use crate::wire::connect::{ConnectRequest, ConnectResponse};
+use crate::wire::reply;
 
 impl Server {
     pub(super) fn on_handshake(&mut self, conn: &mut Conn, frame: &[u8]) {
@@ -16,8 +17,14 @@ impl Server {
             self.close(conn, CloseReason::BadFrame);
             return;
         };
-        if !self.is_serving() {
+        let read_only = self.is_read_only();
+        if !self.is_serving() && !read_only {
             self.close(conn, CloseReason::NotServing);
+            return;
+        }
+        // Who wants to write, too, finds no other answer than none (PARITY `conn.ro.refuse`).
+        if read_only && request.read_only != Some(true) {
+            self.close(conn, CloseReason::ReadOnly);
             return;
         }
         // A client that has seen more than this server knows must find one that is further (`conn.zxidahead`).
@@ -29,6 +36,8 @@ impl Server {
         conn.timeout_ms = self.negotiate(request.timeout_ms);
         if request.session == SessionId::NONE {
             self.open(conn);
+        } else if read_only {
+            self.reattach_read_only(conn, request.session, request.password);
         } else {
             self.reattach(conn, request.session, request.password);
         }
@@ -41,6 +50,12 @@ impl Server {
 
     /// A new session is a transaction; the client is answered when it commits (`conn.new`).
     fn open(&mut self, conn: &mut Conn) {
+        if self.is_read_only() && !self.opens_local_sessions() {
+            reply::header_only(&mut conn.outbox, 0, self.tree.last_zxid(), ErrorCode::NOTREADONLY);
+            self.count_sent(conn);
+            self.close(conn, CloseReason::ReadOnly);
+            return;
+        }
         conn.session = self.sessions.create(conn.timeout_ms, conn.id, self.now.mono);
         if self.opens_local_sessions() {
             self.sessions.set_local(conn.session);
@@ -53,6 +68,20 @@ impl Server {
         }
         let (session, timeout_ms) = (conn.session, conn.timeout_ms);
         self.propose(Some(conn), session, 0, OpCode::CREATE_SESSION, |_| Txn::CreateSession { timeout_ms });
+    }
+
+    /// A session that all servers know waits until they can be asked; of any other this server is as good a judge as
+    /// ZooKeeper's, which takes whoever knows the password, unless it has local sessions.
+    fn reattach_read_only(&mut self, conn: &mut Conn, session: SessionId, presented: &[u8]) {
+        if self.sessions.is_global(session) {
+            self.close(conn, CloseReason::ReadOnly);
+            return;
+        }
+        if presented == password(session) && !self.opens_local_sessions() {
+            self.sessions.learn(session, conn.timeout_ms, None, self.now.mono);
+            self.sessions.set_local(session);
+        }
+        self.reattach(conn, session, presented);
     }
 
     /// ZooKeeper closes the session's other connection before it looks at the password; here whoever does not know
@@ -125,7 +154,7 @@ impl Server {
 
     /// The session ended, or never was (`conn.expired`).
     fn refuse(&mut self, conn: &mut Conn) {
-        let read_only = conn.knows_read_only.then_some(false);
+        let read_only = conn.knows_read_only.then_some(self.is_read_only());
         ConnectResponse::expired(read_only).encode(&mut conn.outbox);
         self.count_sent(conn);
         self.close(conn, CloseReason::SessionExpired);
@@ -137,7 +166,7 @@ impl Server {
             timeout_ms: conn.timeout_ms,
             session: conn.session,
             password: password(conn.session),
-            read_only: conn.knows_read_only.then_some(false),
+            read_only: conn.knows_read_only.then_some(self.is_read_only()),
         };
         response.encode(&mut conn.outbox);
         conn.phase = Phase::Established;

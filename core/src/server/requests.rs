@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::ensemble::changes_something;
 use super::{Action, Asked, CloseReason, Event, Proposal, Server};
 use crate::auth::{self, Authentication};
 use crate::conn::stats::short_name;
@@ -63,7 +64,8 @@ impl Server {
             return;
         }
         conn.request_taken(header.xid);
-        if is_write(header.op) && !conn.session_over {
+        let read_only = self.is_read_only();
+        if is_write(header.op) && !conn.session_over && !read_only {
             // A body that does not decode is answered in its turn, like a read.
             let body = reader.rest();
             if let Ok(request) = Request::decode(header.op, &mut reader)
@@ -73,7 +75,7 @@ impl Server {
                 return;
             }
         }
-        if header.op == OpCode::SYNC && self.ensemble.is_some() && !conn.session_over {
+        if header.op == OpCode::SYNC && self.ensemble.is_some() && !conn.session_over && !read_only {
             self.on_sync(conn, header.xid, frame);
             return;
         }
@@ -259,6 +261,9 @@ impl Server {
     ) -> Result<Request<'a>, ErrorCode> {
         if conn.session_over {
             return Err(ErrorCode::SESSIONEXPIRED);
+        }
+        if changes_something(op) && self.is_read_only() {
+            return Err(ErrorCode::NOTREADONLY);
         }
         let waited = self.now.mono.since(received);
         if op != OpCode::PING && self.config.throttled_op_wait.is_some_and(|limit| waited > limit) {

@@ -386,18 +386,31 @@ impl Cluster {
         id: i64,
         request: &ConnectRequest<'_>,
     ) -> Option<(ConnId, ConnectResponse)> {
+        let mut bytes = Vec::new();
+        request.encode(&mut bytes);
+        let conn = self.connect(id, bytes);
+        let sent = self.node(id).sent.remove(&conn)?;
+        let answer = ConnectResponse::decode(&sent[4..]).ok()?;
+        (answer.session != SessionId::NONE).then_some((conn, answer))
+    }
+
+    /// What a member answers to a four-letter word.
+    pub fn word(&mut self, id: i64, word: &[u8; 4]) -> String {
+        let conn = self.connect(id, word.to_vec());
+        let sent = self.node(id).sent.remove(&conn).unwrap_or_default();
+        String::from_utf8(sent).expect("text")
+    }
+
+    /// A connection that begins so.
+    fn connect(&mut self, id: i64, bytes: Vec<u8>) -> ConnId {
         let node = self.node(id);
         let conn = ConnId(node.next_conn);
         node.next_conn += 1;
         let from = "10.0.0.2:4000".parse().expect("an address");
-        let mut bytes = Vec::new();
-        request.encode(&mut bytes);
         self.pending.push_back((ServerId(id), Input::Accepted { conn, from }));
         self.pending.push_back((ServerId(id), Input::Received { conn, bytes: Bytes::from(bytes) }));
         self.run();
-        let sent = self.node(id).sent.remove(&conn)?;
-        let answer = ConnectResponse::decode(&sent[4..]).expect("an answer to a handshake");
-        (answer.session != SessionId::NONE).then_some((conn, answer))
+        conn
     }
 
     /// Sends a request of a client, which nobody waits for.

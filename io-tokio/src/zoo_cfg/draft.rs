@@ -120,7 +120,8 @@ impl Draft {
             problems.extend(self.ensemble.check(whole));
             self.warnings.append(&mut self.ensemble.warnings);
             let options = self.ensemble.options.clone();
-            let ensemble = EnsembleConfig { membership: list.membership, ..options };
+            let read_only_mode = self.read_only_mode;
+            let ensemble = EnsembleConfig { membership: list.membership, read_only_mode, ..options };
             self.settings.core.ensemble = Some(ensemble);
         }
     }

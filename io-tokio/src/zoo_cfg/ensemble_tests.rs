@@ -87,7 +87,8 @@ fn keys_of_ensembles_reach_the_configuration() {
     assert!(!ensemble("standaloneEnabled=false").standalone_enabled);
     assert!(ensemble("localSessionsEnabled=true").local_sessions);
     assert!(ensemble("localSessionsUpgradingEnabled=true").local_sessions_upgrading);
-    assert!(!ensemble("").local_sessions);
+    assert!(ensemble("readonlymode.enabled=true").read_only_mode);
+    assert!(!ensemble("").local_sessions && !ensemble("").read_only_mode);
     assert_eq!(ensemble("commitLogCount=700").commit_log_count, 700);
     assert_eq!(ensemble("commitLogCount=7").commit_log_count, 500);
     for (text, permille) in [

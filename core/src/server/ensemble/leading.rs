@@ -76,6 +76,7 @@ enum Asker {
 impl Server {
     /// Elected: everything in the log is this server's history, whether a quorum has it will show.
     pub(super) fn begin_leading(&mut self) {
+        self.end_read_only();
         self.commit_up_to(self.log.appended());
         self.reset_pending();
         let now = self.now.mono;

@@ -33,6 +33,7 @@ pub(super) struct Learning {
 impl Server {
     /// Somebody else was elected.
     pub(super) fn begin_learning(&mut self, leader: ServerId) {
+        self.end_read_only();
         let now = self.now.mono;
         let last_zxid = self.log.appended();
         let ensemble = self.ensemble.as_deref_mut().expect("only a member is in elections");

@@ -22,6 +22,7 @@
 //! | `reconfig` | members change |
 //! | `install` | a snapshot that comes becomes the database; a log is cut |
 //! | `promises` | the epoch files |
+//! | `read_only` | without a leader, clients that only read |
 //! | `report` | what operators are told |
 //! | `disk` | what all of these ask of the disk |
 
@@ -32,6 +33,7 @@ mod leading;
 mod learning;
 mod peers;
 mod promises;
+mod read_only;
 mod reconfig;
 mod report;
 mod transfer;
@@ -47,6 +49,8 @@ use self::leading::Leading;
 use self::learning::Learning;
 use self::peers::PeerLinks;
 use self::promises::Promises;
+use self::read_only::ReadOnly;
+pub(super) use self::read_only::changes_something;
 use super::{Action, CloseReason, Event, HangupReason, LinkOrigin, PeerPort, Role as RoleName, Server};
 use crate::config::Config;
 use crate::election::{Election, ElectionOutput, Links, LinksOutput, links};
@@ -79,6 +83,8 @@ pub(super) struct Ensemble {
     room: bool,
     /// It has data that it may vote with (PARITY `fle.zxid-1`).
     has_data: bool,
+    /// Whether clients that only read are served meanwhile.
+    read_only: ReadOnly,
     /// Behind the end of the log there may be something damaged on the disk.
     is_damaged: bool,
 }
@@ -116,6 +122,7 @@ impl Ensemble {
             stale: BTreeSet::new(),
             room: false,
             has_data: !recovered.unsynced,
+            read_only: ReadOnly::Off,
             is_damaged: recovered.unsynced,
         });
         // A change of members may have been under way.
@@ -292,6 +299,7 @@ impl Server {
         for link in ensemble.peers.overdue(now) {
             self.hang_up(link, HangupReason::Timeout);
         }
+        self.begin_read_only();
     }
 
     pub(super) fn ensemble_timeout(&self) -> Option<Instant> {
@@ -303,7 +311,10 @@ impl Server {
                 [leading.leader.poll_timeout(), due].into_iter().flatten().min()
             }
             Role::Learning(learning) => learning.learner.poll_timeout(),
-            Role::Looking => ensemble.election.poll_timeout(),
+            Role::Looking => {
+                let timers = [ensemble.election.poll_timeout(), ensemble.read_only_due()];
+                timers.into_iter().flatten().min()
+            }
             // What is under way ends with an input. Where nothing is, as at the start, there is none to wait for.
             Role::Settling => self.is_at_rest(ensemble).then_some(self.now.mono),
         };
@@ -462,6 +473,7 @@ impl Server {
         let last_zxid = self.log.appended();
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
         let own = ensemble.own_history(last_zxid);
+        ensemble.await_read_only(&self.config, now);
         ensemble.election_links.set_looking(now, true);
         ensemble.election.look(now, own, ensemble.configs.view());
         self.tell(Event::RoleTaken { role: RoleName::Looking, epoch: own.current_epoch, leader: None });

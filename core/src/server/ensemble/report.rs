@@ -40,7 +40,7 @@ impl Server {
             Some(Role::Learning(learning)) if !learning.learner.is_serving() => None,
             Some(Role::Learning(learning)) if learning.learner.is_observer() => Some("observer"),
             Some(Role::Learning(_)) => Some("follower"),
-            Some(Role::Looking | Role::Settling) => None,
+            Some(Role::Looking | Role::Settling) => self.is_read_only().then_some("read-only"),
         }
     }
 

@@ -226,6 +226,7 @@ impl<'a> World<'a> {
             | Event::EpochAccepted { .. }
             | Event::EpochCurrent { .. }
             | Event::LeaderLost { .. }
+            | Event::ReadOnlyBegun { .. }
             | Event::Reconfigured { .. }
             | Event::Rewound { .. }
             | Event::RoleTaken { .. }

@@ -60,5 +60,5 @@ pub(super) const KEYS: &[Key] = &[
         Text(|d, list| d.four_letter_words = Some(list.split(',').map(|word| word.trim().into()).collect())),
         "The four-letter words that are answered, with commas between them; `*` is all. `srvr` always is."),
     key("readonlymode.enabled", Bare, Kind::Flag, "false", Flag(|d, on| d.read_only_mode = on),
-        "Adds `isro` to the four-letter words; a standalone server is never read-only."),
+        "Whether a member that finds no leader serves clients that only read; adds `isro` to the four-letter words."),
 ];
