@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use zabra_core::config::FourLetterWords;
 use zabra_core::server::{Event, HaltReason, Role};
 use zabra_core::testing::cluster::{Cluster, members};
 use zabra_core::types::{AclList, ConnId, OpCode};
@@ -234,4 +235,22 @@ fn sync_choice_txnlog_reaches_back_behind_the_snapshot_of_a_restart() {
         assert!(write(&mut cluster, 2, conn, "/last"));
         agree(&mut cluster, &[1, 2, 3]);
     }
+}
+
+/// PARITY `conn.revalidate`: a session that has ended leaves nothing behind where it is asked for, however often.
+#[test]
+fn conn_revalidate_of_a_session_that_ended_is_forgotten() {
+    let mut cluster = Cluster::new(&members(3, 0), |config| config.four_letter_words = FourLetterWords::All);
+    cluster.start_all();
+    let (conn, answer) = cluster.client(1).expect("a session");
+    let closed = cluster.call(1, conn, OpCode::CLOSE_SESSION, &Request::CloseSession).expect("an answer");
+    assert_eq!(closed.err.0, 0);
+    let mut again = zabra_core::testing::lone::new_session(10_000);
+    again.session = answer.session;
+    again.password = &answer.password;
+    for _ in 0..3 {
+        assert!(cluster.client_with(1, &again).is_none(), "it has ended");
+    }
+    let metrics = cluster.word(1, b"mntr");
+    assert!(metrics.contains("zk_global_sessions\t0\n"), "{metrics}");
 }

@@ -275,9 +275,9 @@ impl Server {
         }
         let Some(mut conn) = id.and_then(|id| self.conns.take(id)) else { return };
         let owner = Owner::Conn(conn.id);
-        // The leader's word counts; its transaction that began the session may still be on the way here.
-        self.sessions.learn(session, conn.timeout_ms, None, self.now.mono);
         let attached = if valid {
+            // The leader's word counts; its transaction that began the session may still be on the way here.
+            self.sessions.learn(session, conn.timeout_ms, None, self.now.mono);
             self.sessions.reattach(session, conn.timeout_ms, owner, self.now.mono).ok()
         } else {
             None
