@@ -2,7 +2,8 @@
 
 Each keeps one session with an ephemeral node, and checks what an ensemble promises: an acknowledged write stays, an
 unacknowledged one happens at most once, a session lives while its client is heard of, and of two changes that expect
-the same version one wins, also when each is made on another side of a broken ensemble.
+the same version one wins, also when each is made on another side of a broken ensemble. Reads and changes of the node
+that all share go into a history, which must be one that a single server could have made.
 """
 
 import collections
@@ -12,9 +13,13 @@ import threading
 import time
 
 from harness import wire
+from harness.history import History, Read, Write
 
-# Of a writer's nodes all but every tenth are deleted, so many writes later.
+COUNTER = "/load/counter"
+# Of a writer's nodes all but one in so many are deleted, that many writes later.
 _KEPT, _LATER = 10, 30
+# Every so many of the shared node's reads follow a sync.
+_SYNCED = 4
 # A client that hears nothing for so long goes elsewhere.
 _SILENCE_SECONDS = 4
 _PAUSE_SECONDS = 0.004
@@ -24,14 +29,14 @@ Lost = collections.namedtuple("Lost", "writer silent_seconds timeout_seconds")
 
 class Writer:
     """One session. Below its folder it creates nodes by number and deletes them again; every fifth write changes the
-    counter that all share."""
+    counter that all share, if nobody else has changed it meanwhile."""
 
     def __init__(self, load, number, timeout_ms):
         self.load = load
         self.folder = f"/load/{number}"
         self.created, self.deleted, self.unknown = {}, set(), set()
-        # Versions of the counter that this writer was told it made.
-        self.versions = []
+        # How often it changed the counter.
+        self.counted = 0
         self.lost = []
         self.refused = []
         self._timeout_ms = timeout_ms
@@ -48,7 +53,7 @@ class Writer:
     @property
     def acknowledged(self):
         """How many writes."""
-        return len(self.created) + len(self.deleted) + len(self.versions)
+        return len(self.created) + len(self.deleted) + self.counted
 
     def _run(self):
         while not self.load.stopped.is_set():
@@ -87,7 +92,7 @@ class Writer:
 
     def _begin(self):
         """A new session's folder and ephemeral node."""
-        for path in ("/load", "/load/counter", self.folder):
+        for path in ("/load", COUNTER, self.folder):
             self._write(wire.create_request(path, b""), may_fail=wire.NODE_EXISTS)
         # Of the session before, if that one was lost.
         self._write(wire.delete_request(f"{self.folder}/ephemeral"), may_fail=wire.NO_NODE)
@@ -104,10 +109,10 @@ class Writer:
         self.created[path] = b"%d" % number
         self.unknown.discard(path)
         old = number - _LATER
-        if old % _KEPT and f"{self.folder}/{old}" in self.created:
+        if old % self.load.kept and f"{self.folder}/{old}" in self.created:
             self._delete(f"{self.folder}/{old}")
         if number % 5 == 0:
-            self._count()
+            self._count(number)
 
     def _delete(self, path):
         self.unknown.add(path)
@@ -115,13 +120,32 @@ class Writer:
         self.deleted.add(path)
         self.unknown.discard(path)
 
-    def _count(self):
-        _, stat = self._client.get("/load/counter")
-        reply = self._write(wire.set_request("/load/counter", self.folder.encode(), stat.version), may_fail=-103)
-        if reply.error == 0:
-            self.versions.append(reply.body.stat().version)
+    def _count(self, number):
+        """Changes the counter from what it was to a value that nobody writes again, and remembers all it was told."""
+        history, synced = self.load.history, number // 5 % _SYNCED == 0
+        begin = time.monotonic()
+        if synced:
+            self._call((wire.SYNC, wire.string(COUNTER)))
+        reply = self._call((wire.GET, wire.string(COUNTER) + b"\0"))
+        value, stat = reply.body.buffer().decode(), reply.body.stat()
+        history.read(Read(begin, self.folder, COUNTER, reply.zxid, stat.version, value, synced))
+        new = f"{self.folder}:{number}"
+        history.sent(COUNTER, new)
+        begin = time.monotonic()
+        reply = self._write(wire.set_request(COUNTER, new.encode(), stat.version), may_fail=wire.BAD_VERSION)
+        if reply.error:
+            history.refused(COUNTER, new)
+            return
+        version = reply.body.stat().version
+        history.wrote(Write(begin, self._heard, self.folder, COUNTER, reply.zxid, version, new))
+        self.counted += 1
 
     def _write(self, request, may_fail=0):
+        reply = self._call(request, may_fail)
+        self.load.acknowledgement(self._heard)
+        return reply
+
+    def _call(self, request, may_fail=0):
         sent = self._client.send(*request)
         reply = self._client.receive()
         if reply.xid != sent:
@@ -130,9 +154,7 @@ class Writer:
             self.refused.append((request, reply.error))
             raise ConnectionError(f"error {reply.error}")
         self._zxid = max(self._zxid, reply.zxid)
-        now = time.monotonic()
-        self._heard = now
-        self.load.acknowledgement(now)
+        self._heard = time.monotonic()
         return reply
 
     @property
@@ -142,10 +164,14 @@ class Writer:
 
 
 class Load:
-    """Several writers, spread over the members."""
+    """Several writers, spread over the members. Of what each creates one in `kept` nodes stays."""
 
-    def __init__(self, ensemble, writers=4, timeout_ms=20_000):
+    def __init__(self, ensemble, writers=4, timeout_ms=20_000, kept=_KEPT):
         self.ports = [ensemble.port(number) for number in ensemble.members]
+        self.kept = kept
+        self.history = History()
+        # ZooKeeper's leader answers a sync without asking whether it leads still.
+        self._synced = all(member.kind == "zabra" for member in ensemble.members.values())
         self.stopped = threading.Event()
         self.longest_gap = 0.0
         self._lock = threading.Lock()
@@ -192,11 +218,8 @@ class Load:
                 ephemeral = nodes.get(f"{writer.folder}/ephemeral")
                 assert ephemeral, f"{writer.folder}/ephemeral is gone, but its session is not"
                 assert ephemeral.stat.owner == writer.session.id, f"{writer.folder}/ephemeral is another session's"
-        versions = [version for writer in self._writers for version in writer.versions]
-        twice = [version for version, count in collections.Counter(versions).items() if count > 1]
-        assert not twice, f"versions of the counter that two writers made: {twice}"
-        final = nodes["/load/counter"].stat.version
-        assert max(versions, default=0) <= final, f"the counter is at {final}, but {max(versions)} was acknowledged"
+        counter = nodes[COUNTER]
+        self.history.check({COUNTER: (counter.stat.version, counter.data.decode())}, self._synced)
 
     @staticmethod
     def _check_nodes(writer, nodes, found):

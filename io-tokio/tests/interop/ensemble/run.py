@@ -11,6 +11,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from ensemble import catch_up, faults, mixes, rolling  # noqa: E402
+from harness import history_cases  # noqa: E402
 from harness.report import Report  # noqa: E402
 
 
@@ -19,6 +20,7 @@ MINE = "zabra"
 
 def scenarios():
     """(name, whether it is among the quick ones, function, arguments) of every scenario."""
+    yield "history: what is wrong is found", True, history_cases.tell_apart, ()
     for mix in mixes.VOTERS:
         yield f"mix: {mix[0]} leads {mix[1]} and {mix[2]}", mix in mixes.QUICK, mixes.voters, mix
     for mix in mixes.OBSERVED:

@@ -20,7 +20,7 @@ AUTH, SET_WATCHES, EPHEMERALS, CHILDREN_NUMBER, CLOSE = 100, 101, 103, 104, -11
 PERSISTENT, EPHEMERAL, SEQUENTIAL, EPHEMERAL_SEQUENTIAL, CONTAINER, TTL, TTL_SEQUENTIAL = range(7)
 
 OPEN_ACL = ((31, "world", "anyone"),)
-NO_NODE, NODE_EXISTS, SESSION_EXPIRED, NO_AUTH = -101, -110, -112, -102
+NO_NODE, NODE_EXISTS, SESSION_EXPIRED, NO_AUTH, BAD_VERSION = -101, -110, -112, -102, -103
 
 
 class Refused(Exception):
@@ -125,10 +125,11 @@ def multi_request(requests):
 
 
 class Client:
-    """One connection; a session on it once `connect` was called."""
+    """One connection; a session on it once `connect` was called. `port` is one of loopback, or (address, port)."""
 
     def __init__(self, port, timeout=20):
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=timeout)
+        address = port if isinstance(port, tuple) else ("127.0.0.1", port)
+        self.sock = socket.create_connection(address, timeout=timeout)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.session = None
         self.events = []
