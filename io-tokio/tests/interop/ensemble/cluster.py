@@ -35,17 +35,20 @@ def wait_for(what, condition, seconds=PATIENCE_SECONDS):
 
 
 class Ensemble:
-    """Members by number. `kinds` maps numbers to kinds; numbers in `observers` do not vote."""
+    """Members by number. `kinds` maps numbers to kinds; numbers in `observers` do not vote; `hosts` are where they run,
+    if not all on loopback."""
 
-    def __init__(self, kinds, observers=(), config=()):
+    def __init__(self, kinds, observers=(), config=(), hosts=None):
         self.folder = places.scratch("ensemble")
         self.observers = frozenset(observers)
+        self._hosts = hosts or {}
         ports = iter(free_ports(3 * len(kinds)))
         addresses, self._client_ports = {}, {}
         for number in kinds:
             quorum, election, self._client_ports[number] = next(ports), next(ports), next(ports)
             role = "observer" if number in self.observers else "participant"
-            addresses[f"server.{number}"] = f"127.0.0.1:{quorum}:{election}:{role}"
+            ip = hosts[number].peer_address if hosts else "127.0.0.1"
+            addresses[f"server.{number}"] = f"{ip}:{quorum}:{election}:{role}"
         self._config = {"tickTime": TICK_MS, "initLimit": INIT_LIMIT, "syncLimit": SYNC_LIMIT, **addresses,
                         **dict(config)}
         self.members = {number: self._member(number, kind) for number, kind in kinds.items()}
@@ -64,7 +67,7 @@ class Ensemble:
         if number in self.observers:
             config["peerType"] = "observer"
         folder = self.folder / f"{number}"
-        server = Server(kind, config=config, folder=folder, port=self._client_ports[number],
+        server = Server(kind, config=config, folder=folder, port=self._client_ports[number], host=self._hosts.get(number),
                         properties=["zookeeper.preAllocSize=64", "znode.container.checkIntervalMs=3600000"])
         server.data.mkdir(parents=True, exist_ok=True)
         (server.data / "myid").write_text(f"{number}\n")
@@ -121,8 +124,9 @@ class Ensemble:
         wait_for(f"{numbers} serve", one_leads)
 
     def port(self, number):
-        """A member's client port."""
-        return self.members[number].port
+        """Where a member's clients connect: its port on loopback, or its address and port."""
+        member = self.members[number]
+        return (member.ip, member.port) if number in self._hosts else member.port
 
     def name(self, number):
         """A member, for messages."""

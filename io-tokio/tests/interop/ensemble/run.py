@@ -10,8 +10,8 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from ensemble import catch_up, faults, mixes, rolling  # noqa: E402
-from harness import history_cases  # noqa: E402
+from ensemble import catch_up, cut_off, faults, mixes, rolling  # noqa: E402
+from harness import history_cases, network  # noqa: E402
 from harness.report import Report  # noqa: E402
 
 
@@ -39,10 +39,14 @@ def scenarios():
             yield name, mix == (MINE, MINE, "java39"), faults.faults, mix
         yield f"rolling: {java} to {MINE} and back", quick, rolling.replaced, (java, MINE, java)
         yield f"rolling: {java} restarted", False, rolling.replaced, (java, java)
+    for mix in ((MINE, MINE, MINE), (MINE, "java39", MINE), ("java39", "java39", "java39")):
+        quick = mix == (MINE, MINE, MINE)
+        yield f"cut off: the leader of {', '.join(mix)}", quick, cut_off.cut_off, mix
 
 
 def main():
     """Runs the selected scenarios."""
+    network.enter()
     parser = argparse.ArgumentParser()
     parser.add_argument("--long", action="store_true")
     parser.add_argument("words", nargs="*")

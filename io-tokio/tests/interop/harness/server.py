@@ -45,15 +45,18 @@ def command_line(kind, zoo_cfg, properties=()):
 
 
 class Server:
-    """One server on a loopback port, its files in one folder: zoo.cfg, server.log, and data/ unless given elsewhere."""
+    """One server on a loopback port, or at a `host` of its own (see `network`), its files in one folder: zoo.cfg,
+    server.log, and data/ unless given elsewhere."""
 
-    def __init__(self, kind=None, *, config=(), properties=(), folder=None, data=None, port=None):
+    def __init__(self, kind=None, *, config=(), properties=(), folder=None, data=None, port=None, host=None):
         self.kind = kind or kind_under_test()
         self.folder = pathlib.Path(folder or places.scratch(self.kind))
         self.data = pathlib.Path(data or self.folder / "data")
         self.port = port or free_port()
+        self.ip = host.client_address if host else "127.0.0.1"
+        self._prefix = host.prefix if host else ()
         self.config = {"tickTime": 2000, "dataDir": self.data, "clientPort": self.port,
-                       "clientPortAddress": "127.0.0.1", "maxClientCnxns": 0, "maxSessionTimeout": 600_000,
+                       "clientPortAddress": self.ip, "maxClientCnxns": 0, "maxSessionTimeout": 600_000,
                        "4lw.commands.whitelist": "*", **dict(config)}
         self.properties = [f"zookeeper.DigestAuthenticationProvider.superDigest={SUPER_DIGEST}",
                            "zookeeper.extendedTypesEnabled=true", *properties]
@@ -69,7 +72,7 @@ class Server:
     @property
     def address(self):
         """Where clients connect."""
-        return f"127.0.0.1:{self.port}"
+        return f"{self.ip}:{self.port}"
 
     @property
     def log_path(self):
@@ -91,7 +94,7 @@ class Server:
         zoo_cfg.write_text("".join(f"{key}={value}\n" for key, value in self.config.items()))
         self._log = open(self.log_path, "ab")
         self.process = subprocess.Popen(
-            command_line(self.kind, zoo_cfg, self.properties), cwd=self.folder, stdin=subprocess.DEVNULL,
+            [*self._prefix, *command_line(self.kind, zoo_cfg, self.properties)], cwd=self.folder, stdin=subprocess.DEVNULL,
             stdout=self._log, stderr=subprocess.STDOUT, start_new_session=True)
         self._log.close()
         return self
@@ -119,7 +122,7 @@ class Server:
 
     def four_letter(self, word, timeout=10):
         """The answer to a four-letter word."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=timeout) as sock:
+        with socket.create_connection((self.ip, self.port), timeout=timeout) as sock:
             sock.sendall(word.encode())
             answer = b""
             while chunk := sock.recv(65536):
