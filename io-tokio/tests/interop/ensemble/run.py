@@ -1,16 +1,19 @@
 #!/usr/bin/env python3
 """Mixed ensembles: servers under test and Java ZooKeeper 3.8 and 3.9 elect, replicate and fail together.
 
-`run.py [--long] [word ...]`; words select scenarios by part of their name, `--long` adds those that take minutes.
+`run.py [--long] [--kills N] [--seed S] [word ...]`; words select scenarios by part of their name, `--long` adds those
+that take minutes. The seed decides whom a kill hits and when, not what the machine makes of it.
 """
 
 import argparse
+import os
 import pathlib
+import random
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from ensemble import catch_up, cut_off, faults, mixes, rolling  # noqa: E402
+from ensemble import catch_up, cut_off, faults, kills, mixes, rolling  # noqa: E402
 from harness import history_cases, network  # noqa: E402
 from harness.report import Report  # noqa: E402
 
@@ -18,7 +21,7 @@ from harness.report import Report  # noqa: E402
 MINE = "zabra"
 
 
-def scenarios():
+def scenarios(options):
     """(name, whether it is among the quick ones, function, arguments) of every scenario."""
     yield "history: what is wrong is found", True, history_cases.tell_apart, ()
     for mix in mixes.VOTERS:
@@ -42,6 +45,8 @@ def scenarios():
     for mix in ((MINE, MINE, MINE), (MINE, "java39", MINE), ("java39", "java39", "java39")):
         quick = mix == (MINE, MINE, MINE)
         yield f"cut off: the leader of {', '.join(mix)}", quick, cut_off.cut_off, mix
+    name = f"kills: {options.kills} of random members, seed {options.seed}"
+    yield name, True, kills.killed, (options.kills, options.seed)
 
 
 def main():
@@ -49,10 +54,12 @@ def main():
     network.enter()
     parser = argparse.ArgumentParser()
     parser.add_argument("--long", action="store_true")
+    parser.add_argument("--kills", type=int, default=int(os.environ.get("ENSEMBLE_KILLS", "15")))
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     parser.add_argument("words", nargs="*")
     options = parser.parse_args()
     report = Report("ensemble")
-    for name, quick, function, arguments in scenarios():
+    for name, quick, function, arguments in scenarios(options):
         if (quick or options.long) and all(word in name for word in options.words):
             report.run(name, function, *arguments)
     report.finish()
