@@ -75,6 +75,11 @@ pub struct Options {
     #[arg(long)]
     pub secs: Option<f64>,
 
+    /// Run a load until a line or the end of standard input, instead of for --secs; a first line of output says that it
+    /// has begun
+    #[arg(long, conflicts_with_all = ["secs", "total", "fill", "phase"])]
+    pub until_line: bool,
+
     /// Seconds to run before measuring
     #[arg(long, default_value_t = 1.0)]
     pub warm: f64,
@@ -226,6 +231,7 @@ mod tests {
                 .and_then(|options| options.check())
         };
         assert_eq!(options("--connections 2 --threads 2 --rate 1e5"), Ok(()));
+        assert_eq!(options("--until-line --rate 1e5"), Ok(()));
         for bad in [
             "--connections 0",
             "--connections 2 --threads 3",
@@ -238,6 +244,8 @@ mod tests {
             "--root /",
             "--load nothing",
             "--phase idle --fill 3",
+            "--until-line --secs 3",
+            "--until-line --total 3",
         ] {
             assert!(options(bad).is_err(), "{bad}");
         }

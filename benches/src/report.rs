@@ -91,6 +91,9 @@ impl Report {
     pub fn new(options: &Options, mut sum: Tally, start: Nanos, ran: Duration, processor: Duration) -> Self {
         let seconds = match options.total() {
             Some(_) => Duration::from_nanos(sum.reply_last.saturating_sub(start)).as_secs_f64(),
+            None if options.until_line => {
+                Duration::from_nanos(sum.reply_last.saturating_sub(start)).as_secs_f64() - options.warm
+            }
             None => options.measure().as_secs_f64(),
         };
         let named_errors = sum.errors.iter().map(|(code, count)| {
@@ -178,6 +181,19 @@ impl fmt::Display for Report {
             writeln!(f, "  BROKEN: {count} sessions lost: {why}")?;
         }
         Ok(())
+    }
+}
+
+/// What a load that lasts until a line says first.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Begun {
+    /// Always.
+    pub ready: bool,
+}
+
+impl fmt::Display for Begun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "the load has begun")
     }
 }
 

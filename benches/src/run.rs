@@ -1,7 +1,11 @@
 //! Runs a load: prepares, starts the threads together, and adds up what they counted.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    io::BufRead,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -9,7 +13,7 @@ use std::{
 use crate::{
     clock::{Clock, Nanos, nanos, processor_time},
     options::Options,
-    report::Report,
+    report::{Begun, Report, print},
     setup,
     tally::Tally,
     worker::Worker,
@@ -17,6 +21,8 @@ use crate::{
 
 /// Time between the decision to start and the start, so that all threads have heard of it.
 const START_DELAY: Duration = Duration::from_millis(20);
+/// Between two looks at whether the run has started.
+const LOOK_INTERVAL: Duration = Duration::from_millis(1);
 
 /// What the threads of a run share.
 #[derive(Debug)]
@@ -29,6 +35,8 @@ pub struct Shared {
     start: AtomicU64,
     /// A thread has given up.
     failed: AtomicBool,
+    /// Somebody has said that the load should end.
+    told: AtomicBool,
 }
 
 impl Shared {
@@ -50,6 +58,11 @@ impl Shared {
         self.failed.load(Ordering::Relaxed)
     }
 
+    /// Whether the load should end now.
+    pub fn is_told(&self) -> bool {
+        self.told.load(Ordering::Relaxed)
+    }
+
     /// Makes all threads give up.
     pub fn fail(&self) {
         self.failed.store(true, Ordering::Relaxed);
@@ -63,12 +76,18 @@ pub fn run(options: &Options) -> Result<Report, String> {
     } else if !options.no_prepare {
         setup::prepare(options)?;
     }
-    let shared = Shared {
+    let shared = Arc::new(Shared {
         clock: Clock::start(),
         established: AtomicUsize::new(0),
         start: AtomicU64::new(0),
         failed: AtomicBool::new(false),
-    };
+        told: AtomicBool::new(false),
+    });
+    if options.until_line {
+        let (shared, json) = (Arc::clone(&shared), options.json);
+        // Not joined: it may wait for a line for ever, and ends with the process.
+        thread::spawn(move || wait_for_line(&shared, json));
+    }
     let processor_before = processor_time();
     let tallies: Vec<Result<Tally, String>> = thread::scope(|scope| {
         let threads: Vec<_> = (0..options.threads)
@@ -92,4 +111,14 @@ pub fn run(options: &Options) -> Result<Report, String> {
     }
     let start = shared.start().expect("the workers ran");
     Ok(Report::new(options, sum, start, Duration::from_nanos(shared.clock.now() - start), processor))
+}
+
+/// Says that the load has begun, and ends it when a line or the end of standard input comes.
+fn wait_for_line(shared: &Shared, json: bool) {
+    while shared.start().is_none() {
+        thread::sleep(LOOK_INTERVAL);
+    }
+    print(&Begun { ready: true }, json);
+    let _ = std::io::stdin().lock().read_line(&mut String::new());
+    shared.told.store(true, Ordering::Relaxed);
 }

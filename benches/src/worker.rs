@@ -180,16 +180,15 @@ impl<'a> Worker<'a> {
     }
 
     fn window(&self, start: Nanos) -> Range<Nanos> {
+        let warm = start + nanos(Duration::from_secs_f64(self.options.warm));
         match self.options.total() {
             Some(_) => start..Nanos::MAX,
-            None => {
-                let start = start + nanos(Duration::from_secs_f64(self.options.warm));
-                start..start + nanos(self.options.measure())
-            }
+            None if self.options.until_line => warm..Nanos::MAX,
+            None => warm..warm + nanos(self.options.measure()),
         }
     }
 
-    /// The load itself: until the window ends, the total is reached or nobody is left.
+    /// The load itself: until the window ends, the total is reached, somebody says so or nobody is left.
     fn issue_until(&mut self, start: Nanos, end: Nanos) -> Result<(), String> {
         self.issuing = true;
         match self.options.rate {
@@ -206,7 +205,10 @@ impl<'a> Worker<'a> {
                 }
             }
         }
-        while self.shared.clock.now() < end && self.connections.iter().flatten().any(|c| c.quota > 0) {
+        while self.shared.clock.now() < end
+            && !self.shared.is_told()
+            && self.connections.iter().flatten().any(|c| c.quota > 0)
+        {
             let timeout = self.issue_due()?;
             self.turn(timeout)?;
         }
