@@ -42,9 +42,9 @@ def ratio(values, other):
     return ours / theirs if ours is not None and theirs else None
 
 
-def verdicts(measure, values):
+def verdicts(bars, measure, values):
     """Each bar of a measure as text, and whether it holds: None if it could not be judged."""
-    for name, other, kind, bar in BARS:
+    for name, other, kind, bar in bars:
         if name != measure:
             continue
         found = values.get("zabra") if other is None else ratio(values, other)
@@ -54,25 +54,29 @@ def verdicts(measure, values):
         yield text, holds
 
 
-def table(measurements):
-    """The table as Markdown, and whether every bar that could be judged holds."""
+def table(measurements, rows=ROWS, bars=BARS, others=("java", "null")):
+    """The table as Markdown, and whether every bar that could be judged holds. `others` are what Zabra stands beside."""
+    names = {"java": "Java", "zabra": "Zabra", "null": "null"}
+    columns = [others[0], "zabra", *others[1:]]
+    head = [names[server] for server in columns] + [f"Zabra / {names[server]}" for server in others]
     lines = [
-        "| measure | unit | Java | Zabra | null | Zabra / Java | Zabra / null | bar | |",
-        "|---|---|--:|--:|--:|--:|--:|---|---|",
+        f"| measure | unit | {' | '.join(head)} | bar | |",
+        f"|---|---|{'--:|' * len(head)}---|---|",
     ]
     units = {sample["measure"]: sample["unit"] for sample in measurements.samples}
     all_hold = True
-    for measure in ROWS:
+    for measure in rows:
         values = measurements.medians(measure)
         if not values:
             continue
-        judged = list(verdicts(measure, values))
+        judged = list(verdicts(bars, measure, values))
         all_hold &= all(holds is not False for _, holds in judged)
-        bars = ", ".join(text for text, _ in judged)
+        promised = ", ".join(text for text, _ in judged)
         words = {True: "pass", False: "**FAIL**", None: "not measured"}
         verdict = ", ".join(words[holds] for _, holds in judged)
         cells = [measure, units[measure]]
-        cells += [number(values.get(server)) for server in ("java", "zabra", "null")]
-        cells += [number(ratio(values, "java")), number(ratio(values, "null")), bars, verdict]
+        cells += [number(values.get(server)) for server in columns]
+        cells += [number(ratio(values, server)) for server in others]
+        cells += [promised, verdict]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines), all_hold

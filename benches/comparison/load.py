@@ -20,8 +20,15 @@ class Load:
         return report
 
     def hold(self, address, **arguments):
-        """Starts a phase that is held; for use in a `with` block, which gets the report of readiness."""
+        """Starts a phase or a load that is held; for use in a `with` block, which gets the report of readiness."""
         return Held(self._command(address, arguments))
+
+    def start(self, address, **arguments):
+        """Starts a load that is not expected to end well; the caller ends the process."""
+        return subprocess.Popen(
+            self._command(address, arguments), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
 
     def probe(self, address, patience, process):
         """Whether the server of `process` serves before patience ends."""
@@ -47,11 +54,12 @@ class Load:
 
 
 class Held:
-    """A phase that lasts until the block ends."""
+    """A phase or a load that lasts until the block ends; after it, `report` is the last one."""
 
     def __init__(self, command):
         self.command = command
         self.process = None
+        self.report = None
 
     def __enter__(self):
         self.process = subprocess.Popen(
@@ -64,7 +72,10 @@ class Held:
 
     def __exit__(self, *_):
         try:
-            self.process.communicate("\n", timeout=60)
+            out, _ = self.process.communicate("\n", timeout=60)
         except subprocess.TimeoutExpired:
             self.process.kill()
-            self.process.communicate()
+            out, _ = self.process.communicate()
+        if out:
+            self.report = json.loads(out.splitlines()[-1])
+            self.report["clean"] = self.process.returncode == 0

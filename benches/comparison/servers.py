@@ -28,39 +28,56 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def megabytes(heap):
+    """What a size of a Java heap means."""
+    return int(heap[:-1]) * {"m": 1, "g": 1024}[heap[-1].lower()]
+
+
 class Server:
     """One server process; `start` and `stop` may be called any number of times."""
 
     name = None
+    # Where clients connect, and the command that brings a process to that place.
+    ip = "127.0.0.1"
+    prefix = ()
 
     def __init__(self, folder, load):
         self.folder = os.path.join(folder, self.name)
         self.load = load
         self.port = free_port()
         self.process = None
+        self.started = None
         self.log = None
 
     @property
     def address(self):
-        return f"127.0.0.1:{self.port}"
+        return f"{self.ip}:{self.port}"
 
     def command(self, settings):
         raise NotImplementedError
 
     def start(self, fresh=False, **settings):
         """Starts the process and returns the seconds until it served a client."""
+        self.launch(fresh, **settings)
+        return self.wait()
+
+    def launch(self, fresh=False, **settings):
+        """Starts the process."""
         assert self.process is None
         if fresh:
             shutil.rmtree(self.folder, ignore_errors=True)
         os.makedirs(self.folder, exist_ok=True)
         command = self.command(settings)
         self.log = open(os.path.join(self.folder, "output"), "ab")
-        started = time.monotonic()
+        self.started = time.monotonic()
         self.process = subprocess.Popen(
-            command, cwd=self.folder, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log
+            [*self.prefix, *command], cwd=self.folder, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log
         )
+
+    def wait(self):
+        """Returns the seconds from the start of the process until it served a client."""
         ready = self.load.probe(self.address, READY_TIMEOUT_S, self.process)
-        took = time.monotonic() - started
+        took = time.monotonic() - self.started
         if not ready:
             self.kill()
             raise Unavailable(f"{self.name} did not serve; its last words: {self.last_words()}")
@@ -114,7 +131,7 @@ class Server:
             "tickTime": 2000,
             "dataDir": os.path.join(self.folder, "data"),
             "clientPort": self.port,
-            "clientPortAddress": "127.0.0.1",
+            "clientPortAddress": self.ip,
             "maxClientCnxns": 0,
             "admin.enableServer": "false",
             **settings,
@@ -145,14 +162,14 @@ class Java(Server):
     def command(self, settings):
         return [
             "java",
-            "-Xms1g",
+            f"-Xms{min(self.heap, '1g', key=megabytes)}",
             f"-Xmx{self.heap}",
             # Some sets of jars log every request otherwise, which would not be fair.
             "-Dzookeeper.jmx.log4j.disable=true",
             "-Dlog4j2.level=WARN",
             "-cp",
             self.classpath,
-            "org.apache.zookeeper.server.ZooKeeperServerMain",
+            "org.apache.zookeeper.server.quorum.QuorumPeerMain",
             self.write_zoo_cfg(settings),
         ]
 
