@@ -149,11 +149,16 @@ impl Server {
     }
 
     fn wait_for_snapshot(&mut self, link: LinkId) {
-        let due = self.now.mono + GATHERING.min(self.config.tick_time / 2);
-        if let Some(leading) = self.leading() {
-            leading.transfers.insert(link, Transfer::Waiting);
-            leading.snapshot_due.get_or_insert(due);
-        }
+        let Some(Ensemble { role: Role::Leading(leading), configs, .. }) = self.ensemble.as_deref_mut()
+        else {
+            return;
+        };
+        // This learner, the leader, and those that follow already: nobody else would come.
+        let is_last = leading.leader.followers().count() + 2 >= configs.current().members().len();
+        let gathering = GATHERING.min(self.config.tick_time / 2);
+        let due = if is_last { self.now.mono } else { self.now.mono + gathering };
+        leading.transfers.insert(link, Transfer::Waiting);
+        leading.snapshot_due = Some(leading.snapshot_due.map_or(due, |earlier| earlier.min(due)));
     }
 
     /// A snapshot for all who wait for one, if it is time and nobody else walks the tree. Whether there is one now.
