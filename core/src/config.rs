@@ -66,6 +66,8 @@ pub struct Config {
     pub force_sync: bool,
     /// Bytes of a snapshot handed to the disk at a time.
     pub snapshot_chunk_bytes: usize,
+    /// Likewise of a snapshot that a leader sends: this server has nobody else to serve meanwhile, and should be back soon.
+    pub received_chunk_bytes: usize,
     /// `autopurge.snapRetainCount`: snapshots kept, at least 3.
     pub snap_retain_count: usize,
     /// `autopurge.purgeInterval`: `None`: nothing is ever purged.
@@ -258,6 +260,7 @@ impl Default for Config {
             pre_alloc_size: 64 << 20,
             force_sync: true,
             snapshot_chunk_bytes: 16 << 10,
+            received_chunk_bytes: 2 << 20,
             snap_retain_count: 3,
             purge_interval: None,
             digest_enabled: true,

@@ -325,6 +325,7 @@ fn small_config(tick: Duration) -> Config {
         snap_count: 200,
         pre_alloc_size: 16 << 10,
         snapshot_chunk_bytes: 1 << 10,
+        received_chunk_bytes: 1 << 10,
         ..Config::default()
     }
 }

@@ -29,7 +29,8 @@ const CHUNKS_IN_FLIGHT_MAX: usize = 4;
 pub struct Snapshotter {
     snap_count: u64,
     snap_size_limit: Option<u64>,
-    bytes_in_flight_max: usize,
+    chunk_bytes: usize,
+    received_chunk_bytes: usize,
     /// Transactions and log bytes since the last snapshot was begun.
     txns: u64,
     log_bytes: u64,
@@ -56,6 +57,7 @@ struct Snapshot {
     zxid: Zxid,
     file: FileName,
     bytes: u64,
+    bytes_in_flight_max: usize,
 }
 
 #[derive(Debug)]
@@ -95,7 +97,8 @@ impl Snapshotter {
         let mut snapshotter = Self {
             snap_count: config.snap_count.max(2),
             snap_size_limit: config.snap_size_limit,
-            bytes_in_flight_max: config.snapshot_chunk_bytes.saturating_mul(CHUNKS_IN_FLIGHT_MAX),
+            chunk_bytes: config.snapshot_chunk_bytes,
+            received_chunk_bytes: config.received_chunk_bytes,
             txns: replayed_txns,
             log_bytes: replayed_bytes,
             txns_due: 0,
@@ -131,6 +134,18 @@ impl Snapshotter {
     /// # Panics
     /// If one is being written.
     pub fn begin(&mut self, zxid: Zxid, draw: u64) {
+        self.begin_in_chunks(zxid, draw, self.chunk_bytes);
+    }
+
+    /// Likewise for one that a leader sends.
+    ///
+    /// # Panics
+    /// If one is being written.
+    pub fn begin_received(&mut self, zxid: Zxid, draw: u64) {
+        self.begin_in_chunks(zxid, draw, self.received_chunk_bytes);
+    }
+
+    fn begin_in_chunks(&mut self, zxid: Zxid, draw: u64, chunk_bytes: usize) {
         assert!(matches!(self.state, State::Idle), "one snapshot at a time");
         assert!(self.in_flight.is_empty() && self.asked.is_empty(), "idle with operations in flight");
         self.txns = 0;
@@ -138,7 +153,8 @@ impl Snapshotter {
         self.draw(draw);
         let file = snapshot_name(zxid);
         self.asked.push_back(Asked::Create(file.clone()));
-        self.state = State::Writing(Snapshot { zxid, file, bytes: 0 });
+        let bytes_in_flight_max = chunk_bytes.saturating_mul(CHUNKS_IN_FLIGHT_MAX);
+        self.state = State::Writing(Snapshot { zxid, file, bytes: 0, bytes_in_flight_max });
     }
 
     /// Whether a snapshot is under way, from its begin to its last completion.
@@ -149,9 +165,12 @@ impl Snapshotter {
     /// Whether there is room for another chunk.
     pub fn wants_chunk(&self) -> bool {
         let waiting = self.in_flight.len() + self.asked.len();
-        matches!(self.state, State::Writing(_))
-            && waiting < CHUNKS_IN_FLIGHT_MAX
-            && self.bytes_waiting() < self.bytes_in_flight_max
+        match &self.state {
+            State::Writing(snapshot) => {
+                waiting < CHUNKS_IN_FLIGHT_MAX && self.bytes_waiting() < snapshot.bytes_in_flight_max
+            }
+            State::Idle | State::Finishing(_) | State::Failing => false,
+        }
     }
 
     fn bytes_waiting(&self) -> usize {
@@ -309,6 +328,26 @@ mod tests {
         snapshotter.begin(Zxid(0x1a), 0);
         assert!(!snapshotter.is_due(), "not while one runs");
         snapshotter
+    }
+
+    #[test]
+    fn a_received_snapshot_has_a_window_of_its_own() {
+        let config = Config { snapshot_chunk_bytes: 10, received_chunk_bytes: 1000, ..Config::default() };
+        for (received, bytes, chunks) in [(false, 10, 3), (true, 10, 3), (false, 50, 1), (true, 50, 3)] {
+            let mut snapshotter = Snapshotter::new(&config, 0, 0, 0);
+            if received {
+                snapshotter.begin_received(Zxid(0x1a), 0);
+            } else {
+                snapshotter.begin(Zxid(0x1a), 0);
+            }
+            let mut taken = 0;
+            while snapshotter.wants_chunk() {
+                snapshotter.chunk(Bytes::from(vec![b'x'; bytes]));
+                taken += 1;
+            }
+            // The file that is created first counts as one.
+            assert_eq!(taken, chunks, "pieces of {bytes} bytes, received: {received}");
+        }
     }
 
     #[test]

@@ -17,6 +17,10 @@ use super::disk_error;
 /// busy for seconds, and the log's syncs behind it; this much keeps it busy for about a millisecond.
 const UNSYNCED_MAX: usize = 1 << 20;
 
+/// Large pieces are those of a snapshot that a leader sends: nothing goes to this server's log meanwhile, somebody waits
+/// for the end, and a sync costs more than its bytes. So that many of them are synced at once.
+const PIECES_UNSYNCED_MAX: usize = 2;
+
 /// Carries out the operations of the bulk stream.
 #[derive(Debug)]
 pub(super) struct BulkFiles {
@@ -190,7 +194,7 @@ impl Snapshot {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all(bytes)?;
         self.unsynced += bytes.len();
-        if self.unsynced >= UNSYNCED_MAX {
+        if self.unsynced >= UNSYNCED_MAX.max(PIECES_UNSYNCED_MAX * bytes.len()) {
             self.unsynced = 0;
             self.file.sync_data()?;
         }

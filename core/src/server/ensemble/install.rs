@@ -166,7 +166,7 @@ impl Server {
             removing: None,
             finished: false,
         };
-        self.snapshotter.begin(zxid, self.snapshot_rng.next_u64());
+        self.snapshotter.begin_received(zxid, self.snapshot_rng.next_u64());
         if let Some(ensemble) = self.ensemble.as_deref_mut() {
             ensemble.work = Work::Installing(Box::new(install));
         }
@@ -242,7 +242,7 @@ impl Server {
         if !self.snapshotter.wants_chunk() {
             return false;
         }
-        let limit = self.config.snapshot_chunk_bytes;
+        let limit = self.config.received_chunk_bytes;
         let Some(Ensemble { work: Work::Installing(install), role: Role::Learning(learning), peers, .. }) =
             self.ensemble.as_deref_mut()
         else {
@@ -256,7 +256,9 @@ impl Server {
         match install.push(&bytes) {
             Ok(None) => {
                 if install.chunk.len() >= limit {
-                    self.snapshotter.chunk(Bytes::from(mem::take(&mut install.chunk)));
+                    // As much again without growing step by step, and the last item of a read on top.
+                    let next = Vec::with_capacity(limit + limit / 8);
+                    self.snapshotter.chunk(Bytes::from(mem::replace(&mut install.chunk, next)));
                 }
             }
             Ok(Some(rest)) => {

@@ -82,6 +82,7 @@ fn config(source: &mut Source<'_>) -> Config {
         txn_log_size_limit: flag(more, 2).then_some(600),
         pre_alloc_size: if flag(more, 3) { 2000 } else { 0 },
         snapshot_chunk_bytes: 200,
+        received_chunk_bytes: 200,
         purge_interval: flag(more, 4).then_some(Duration::from_secs(5)),
         digest_enabled: !flag(flags, 0),
         serialize_last_processed_zxid: !flag(flags, 1),
