@@ -1,11 +1,16 @@
 #!/usr/bin/env bash
-# Runs the interop suites, all of them or those named: run.sh [kazoo zkcli clients disk durability bad_input ensemble]
+# Runs the interop suites, all of them or those named:
+#   run.sh [--long] [kazoo[:kind,kind,kind] zkcli clients disk durability bad_input ensemble]
+# `--long` adds every mix of the ensemble's servers, and kazoo's suite against mixed ensembles.
 # Ends with one line `N passed, N failed[, N skipped]` and fails if anything did. Settings are in README.md.
 set -uo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
+long=
+[ "${1-}" != --long ] || { long=--long; shift; }
 suites=("$@")
-[ ${#suites[@]} -gt 0 ] || suites=(zkcli clients disk durability bad_input ensemble kazoo)
+[ ${#suites[@]} -gt 0 ] || suites=(zkcli clients disk durability bad_input ensemble kazoo
+    ${long:+kazoo:zabra,java39,java39 kazoo:java39,zabra,zabra})
 
 "$here/install.sh" || { echo "0 passed, 1 failed"; exit 1; }
 
@@ -15,7 +20,13 @@ trap 'rm -f "$output"' EXIT
 for suite in "${suites[@]}"; do
     echo "== $suite"
     start=$SECONDS
-    python3 -u "$here/$suite/run.py" 2>&1 | tee "$output"
+    name=${suite%%:*}
+    arguments=()
+    [ "$name" != ensemble ] || arguments=($long)
+    (
+        [ "$name" = "$suite" ] || export KAZOO_SERVERS=${suite#*:}
+        python3 -u "$here/$name/run.py" "${arguments[@]}" 2>&1
+    ) | tee "$output"
     last=$(tail -n 1 "$output")
     if [[ $last =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed(,\ ([0-9]+)\ skipped)?$ ]]; then
         passed=$((passed + BASH_REMATCH[1]))

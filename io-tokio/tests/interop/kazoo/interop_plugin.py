@@ -23,7 +23,8 @@ def not_yet():
 
 def pytest_configure():
     """Runs in every worker before kazoo's harness reads its environment."""
-    os.environ["ZOOKEEPER_PORT_OFFSET"] = str(ports.free_ports(10)[0])
+    servers = int(os.environ["ZOOKEEPER_CLUSTER_SIZE"])
+    os.environ["ZOOKEEPER_PORT_OFFSET"] = str(ports.free_ports(10 * servers)[0])
 
 
 def pytest_collection_modifyitems(items):

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Runs kazoo's own test suite, from its source package, against one server of the kind under test.
+"""Runs kazoo's own test suite, from its source package, against one server of the kind under test or an ensemble.
 
-Arguments go to pytest: `kazoo/run.py -k test_lock -x`. KAZOO_WORKERS sets the number of processes (default 6: nearly
-all of the time is spent in sleeps of the tests and of kazoo's harness). KAZOO_CLUSTER_SIZE=3 runs it against an ensemble.
+KAZOO_SERVERS names the kinds of the servers 1, 2 and so on: `KAZOO_SERVERS=zabra,java39,java39`. The highest number
+leads as a rule, for kazoo starts that one first. Arguments go to pytest: `kazoo/run.py -k test_lock -x`. KAZOO_WORKERS
+sets the number of processes (default 6: nearly all of the time is spent in sleeps of the tests and of kazoo's harness).
 """
 
 import os
@@ -19,18 +20,27 @@ from harness import places, server  # noqa: E402
 from harness.report import Report  # noqa: E402
 
 
+def kinds():
+    """The kinds of the servers, in the order of their numbers."""
+    named = os.environ.get("KAZOO_SERVERS", server.kind_under_test()).split(",")
+    unknown = set(named) - set(server.KINDS)
+    assert not unknown, f"KAZOO_SERVERS: {', '.join(unknown)}: expected some of {', '.join(server.KINDS)}"
+    return named
+
+
 def environment():
-    """What kazoo's harness reads, and what leads it to the server under test."""
+    """What kazoo's harness reads, and what leads it to the servers under test."""
     env = dict(os.environ)
+    servers = kinds()
     env.update(
-        SERVER=server.kind_under_test(),
+        KAZOO_SERVERS=",".join(servers),
         INTEROP_JAVA_PATH=env["PATH"],
         PATH=f"{HERE / 'bin'}:{env['PATH']}",
         PYTHONPATH=f"{HERE}:{HERE.parent}:{places.KAZOO}",
         # Zabra speaks 3.9; the class path is only there because kazoo insists on one.
         ZOOKEEPER_VERSION="3.9.3",
         ZOOKEEPER_CLASSPATH="unused",
-        ZOOKEEPER_CLUSTER_SIZE=os.environ.get("KAZOO_CLUSTER_SIZE", "1"),
+        ZOOKEEPER_CLUSTER_SIZE=str(len(servers)),
         INTEROP_CACHE=str(places.CACHE),
     )
     # kazoo's test of its own build settings runs only where this is set.
