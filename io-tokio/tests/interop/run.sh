@@ -10,7 +10,7 @@ long=
 [ "${1-}" != --long ] || { long=--long; shift; }
 suites=("$@")
 [ ${#suites[@]} -gt 0 ] || suites=(zkcli clients disk durability bad_input ensemble kazoo
-    ${long:+kazoo:zabra,java39,java39 kazoo:java39,zabra,zabra})
+    ${long:+kazoo:zabra,java39,java39 kazoo:zabra,java39,zabra})
 
 "$here/install.sh" || { echo "0 passed, 1 failed"; exit 1; }
 
