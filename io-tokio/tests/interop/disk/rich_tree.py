@@ -12,13 +12,16 @@ Written = collections.namedtuple("Written", "live ephemerals owners gone")
 _CONTAINER_OWNER = -(1 << 63)
 _TTL_MARK = 0xFF << 56
 _HOUR_MS = 3_600_000
+_ROOT_ACL = [(31, "world", "anyone"), (1, "ip", "10.0.0.1")]
 
 
-def write(port):
-    """Writes the tree through three sessions, of which one stays."""
+def write(port, acl_counts=lambda path, acl: None):
+    """Writes the tree through three sessions, of which one stays. `acl_counts` returns once the server that orders
+    writes has applied a new ACL, where that may be later than the client is answered."""
     admin = wire.Client(port).connect().auth("digest", "super:test")
     owners = _nodes(admin)
     _acls(admin, port)
+    acl_counts("/", _ROOT_ACL)
     _quotas(admin)
     gone = _changes(admin) + _closed_session(port)
     live = wire.Client(port).connect()
@@ -70,7 +73,7 @@ def _acls(client, port):
     client.create("/acl-set", b"")
     client.set_acl("/acl-set", [(31, "digest", "user:tpUq/4Pn5A64fVZyQ0gOJ8ZWqkY="), (1, "world", "anyone")])
     client.set_acl("/acl-set", [(15, "world", "anyone")], version=1)
-    client.set_acl("/", [(31, "world", "anyone"), (1, "ip", "10.0.0.1")])
+    client.set_acl("/", _ROOT_ACL)
 
 
 def _quotas(client):

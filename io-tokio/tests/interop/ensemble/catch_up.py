@@ -23,7 +23,7 @@ def away(leader, learner, other):
     """A learner misses a few transactions, then so many that only a snapshot helps."""
     with Ensemble({1: learner, 2: other, 3: leader}, config=_NO_LOG) as ensemble:
         ensemble.start(leader=3)
-        session = work.write(ensemble.port(1), "/first").session
+        session = work.write(ensemble, 1, "/first").session
         for count, folder, way in ((20, "/few", "DIFF"), (_MANY, "/many", "SNAP"), (20, "/again", "DIFF")):
             ensemble.members[1].kill()
             work.many(ensemble.port(3), folder, count)

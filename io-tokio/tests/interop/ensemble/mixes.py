@@ -50,14 +50,17 @@ def configuration():
 
 
 def _check(ensemble):
-    clients = {number: work.write(ensemble.port(number), f"/through{number}") for number in ensemble.members}
-    written = work.everything(ensemble.port(1))
+    clients = {number: work.write(ensemble, number, f"/through{number}") for number in ensemble.members}
+    written = work.everything(ensemble, 1)
     nodes = ensemble.same_tree()
     for number, client in clients.items():
         path = f"/through{number}/ephemeral"
         assert nodes[path].stat.owner == client.session.id, f"{path} has another owner"
     for path in written.gone:
         assert path not in nodes, f"{path} is back"
+    if ensemble.members[ensemble.leader()].kind == "zabra":
+        for number in ensemble.members:
+            work.acl_counts_at_once(ensemble, number, rounds=20)
     for number, client in clients.items():
         _session_moves(ensemble, number, client)
     _expires(ensemble)

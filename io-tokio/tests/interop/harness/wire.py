@@ -109,6 +109,11 @@ def set_request(path, data, version=-1):
     return SET, string(path) + buffer(data) + struct.pack(">i", version)
 
 
+def set_acl_request(path, acl, version=-1):
+    """A setACL request."""
+    return SET_ACL, string(path) + acl_list(acl) + struct.pack(">i", version)
+
+
 def delete_request(path, version=-1):
     """A delete request."""
     return DELETE, string(path) + struct.pack(">i", version)
@@ -238,7 +243,7 @@ class Client:
 
     def set_acl(self, path, acl, version=-1):
         """Replaces the ACL."""
-        self.call(SET_ACL, string(path) + acl_list(acl) + struct.pack(">i", version))
+        self.call(*set_acl_request(path, acl, version))
 
     def multi(self, requests):
         """Runs requests in one transaction; raises the error of the one that failed."""
