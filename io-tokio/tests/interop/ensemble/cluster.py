@@ -42,15 +42,9 @@ class Ensemble:
         self.folder = places.scratch("ensemble")
         self.observers = frozenset(observers)
         self._hosts = hosts or {}
-        ports = iter(free_ports(3 * len(kinds)))
-        addresses, self._client_ports = {}, {}
-        for number in kinds:
-            quorum, election, self._client_ports[number] = next(ports), next(ports), next(ports)
-            role = "observer" if number in self.observers else "participant"
-            ip = hosts[number].peer_address if hosts else "127.0.0.1"
-            addresses[f"server.{number}"] = f"{ip}:{quorum}:{election}:{role}"
-        self._config = {"tickTime": TICK_MS, "initLimit": INIT_LIMIT, "syncLimit": SYNC_LIMIT, **addresses,
-                        **dict(config)}
+        self._config = {"tickTime": TICK_MS, "initLimit": INIT_LIMIT, "syncLimit": SYNC_LIMIT, **dict(config)}
+        self._ports = {}
+        self.reserve(kinds)
         self.members = {number: self._member(number, kind) for number, kind in kinds.items()}
 
     def __enter__(self):
@@ -62,12 +56,35 @@ class Ensemble:
         if not any(member.folder.exists() for member in self.members.values()):
             shutil.rmtree(self.folder, ignore_errors=True)
 
+    def reserve(self, numbers):
+        """Gives servers their ports, whether they are ever started or not."""
+        ports = iter(free_ports(3 * len(numbers)))
+        for number in numbers:
+            self._ports[number] = next(ports), next(ports), next(ports)
+
+    def address(self, number, role=None):
+        """Where a member's peers find it, and its role: what comes behind `server.N=`."""
+        quorum, election, _ = self._ports[number]
+        role = role or ("observer" if number in self.observers else "participant")
+        ip = self._hosts[number].peer_address if number in self._hosts else "127.0.0.1"
+        return f"{ip}:{quorum}:{election}:{role}"
+
+    def address_with_client(self, number, role=None):
+        """The same, and where clients find it."""
+        return f"{self.address(number, role)};127.0.0.1:{self._ports[number][2]}"
+
+    def add(self, number, kind):
+        """A server that is no member yet. It is started with the members there were, and itself."""
+        self.reserve([number])
+        self.members[number] = self._member(number, kind)
+        return self.members[number]
+
     def _member(self, number, kind):
-        config = dict(self._config)
+        config = {**self._config, **{f"server.{other}": self.address(other) for other in self._ports}}
         if number in self.observers:
             config["peerType"] = "observer"
         folder = self.folder / f"{number}"
-        server = Server(kind, config=config, folder=folder, port=self._client_ports[number], host=self._hosts.get(number),
+        server = Server(kind, config=config, folder=folder, port=self._ports[number][2], host=self._hosts.get(number),
                         properties=["zookeeper.preAllocSize=64", "znode.container.checkIntervalMs=3600000"])
         server.data.mkdir(parents=True, exist_ok=True)
         (server.data / "myid").write_text(f"{number}\n")

@@ -13,7 +13,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from ensemble import catch_up, cut_off, faults, kills, mixes, rolling  # noqa: E402
+from ensemble import catch_up, cut_off, faults, kills, mixes, reconfig, rolling  # noqa: E402
 from harness import history_cases, network  # noqa: E402
 from harness.report import Report  # noqa: E402
 
@@ -40,6 +40,14 @@ def scenarios(options):
         for mix in ((MINE, MINE, java), (MINE, java, java), (java, MINE, MINE), (java, MINE, java)):
             name = f"faults: {mix[0]} leads {mix[1]} and {mix[2]}"
             yield name, mix == (MINE, MINE, "java39"), faults.faults, mix
+        for mix in ((MINE, java, MINE, java), (java, MINE, java, MINE), (MINE, java, java, MINE), (java, MINE, MINE, java)):
+            name = f"members: {mix[0]} leads {mix[1]} and {mix[2]}, {mix[3]} joins"
+            yield name, quick and mix[1] != mix[2], reconfig.changes, mix
+        for leader, learner in ((MINE, java), (java, MINE)):
+            mix = (leader, learner, MINE)
+            yield f"members: {leader} leads {learner}, what is refused", quick, reconfig.refused, mix
+            yield f"members: {leader} leads {learner}, none change", False, reconfig.disabled, mix
+            yield f"members: {leader} alone, {learner} joins", False, reconfig.grows, (leader, learner)
         yield f"rolling: {java} to {MINE} and back", quick, rolling.replaced, (java, MINE, java)
         yield f"rolling: {java} restarted", False, rolling.replaced, (java, java)
     for mix in ((MINE, MINE, MINE), (MINE, "java39", MINE), ("java39", "java39", "java39")):

@@ -46,7 +46,10 @@ def command_line(kind, zoo_cfg, properties=()):
 
 class Server:
     """One server on a loopback port, or at a `host` of its own (see `network`), its files in one folder: zoo.cfg,
-    server.log, and data/ unless given elsewhere."""
+    server.log, and data/ unless given elsewhere.
+
+    The zoo.cfg is written once: from then on it is the server's, which changes it when the members of its ensemble do.
+    """
 
     def __init__(self, kind=None, *, config=(), properties=(), folder=None, data=None, port=None, host=None):
         self.kind = kind or kind_under_test()
@@ -91,7 +94,8 @@ class Server:
         self.data.mkdir(parents=True, exist_ok=True)
         self.folder.mkdir(parents=True, exist_ok=True)
         zoo_cfg = self.folder / "zoo.cfg"
-        zoo_cfg.write_text("".join(f"{key}={value}\n" for key, value in self.config.items()))
+        if not zoo_cfg.exists():
+            zoo_cfg.write_text("".join(f"{key}={value}\n" for key, value in self.config.items()))
         self._log = open(self.log_path, "ab")
         self.process = subprocess.Popen(
             [*self._prefix, *command_line(self.kind, zoo_cfg, self.properties)], cwd=self.folder, stdin=subprocess.DEVNULL,

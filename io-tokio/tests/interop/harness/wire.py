@@ -14,13 +14,14 @@ Reply = collections.namedtuple("Reply", "xid zxid error body")
 Session = collections.namedtuple("Session", "id password timeout_ms")
 
 CREATE, DELETE, EXISTS, GET, SET, GET_ACL, SET_ACL, SYNC, PING = 1, 2, 3, 4, 5, 6, 7, 9, 11
-CHILDREN, CHECK, MULTI, CREATE2, CREATE_CONTAINER, CREATE_TTL = 12, 13, 14, 15, 19, 21
+CHILDREN, CHECK, MULTI, CREATE2, RECONFIG, CREATE_CONTAINER, CREATE_TTL = 12, 13, 14, 15, 16, 19, 21
 AUTH, SET_WATCHES, EPHEMERALS, CHILDREN_NUMBER, CLOSE = 100, 101, 103, 104, -11
 
 PERSISTENT, EPHEMERAL, SEQUENTIAL, EPHEMERAL_SEQUENTIAL, CONTAINER, TTL, TTL_SEQUENTIAL = range(7)
 
 OPEN_ACL = ((31, "world", "anyone"),)
-NO_NODE, NODE_EXISTS, SESSION_EXPIRED, NO_AUTH, BAD_VERSION = -101, -110, -112, -102, -103
+NO_NODE, NODE_EXISTS, SESSION_EXPIRED, NO_AUTH, BAD_VERSION, BAD_ARGUMENTS = -101, -110, -112, -102, -103, -8
+NEW_CONFIG_NO_QUORUM, RECONFIG_IN_PROGRESS, RECONFIG_DISABLED = -13, -14, -123
 
 
 class Refused(Exception):
@@ -254,6 +255,12 @@ class Client:
             if error:
                 raise ServerError(error)
             kind, done, _ = reader.unpack("i?i")
+
+    def reconfig(self, joining=None, leaving=None, new_members=None, version=-1):
+        """Changes the members; returns the new configuration's text and stat."""
+        fields = string(joining) + string(leaving) + string(new_members)
+        body = self.call(RECONFIG, fields + struct.pack(">q", version)).body
+        return body.buffer().decode(), body.stat()
 
     def ephemerals(self, prefix="/"):
         """Paths of this session's ephemeral nodes, sorted."""
