@@ -56,6 +56,27 @@ fn three_servers_elect_a_leader_and_replicate() {
     }
 }
 
+/// PARITY `zab.leader-not-serving`: where the leader serves nobody, the others do, and a new leader stops to.
+#[test]
+fn zab_leader_not_serving_clients_go_to_the_others() {
+    let mut cluster = Cluster::new(&members(3, 0), |config| {
+        config.ensemble.as_mut().expect("a member").leader_serves = false;
+    });
+    cluster.start_all();
+    assert_eq!(cluster.leader(), Some(3), "{}", cluster.roles());
+    assert!(cluster.client(3).is_none(), "the leader serves");
+    for id in [1, 2] {
+        let (conn, _) = cluster.client(id).expect("a session");
+        assert!(write(&mut cluster, id, conn, &format!("/by-{id}")));
+    }
+    cluster.kill(3, 1);
+    cluster.settle();
+    assert_eq!(cluster.leader(), Some(2), "{}", cluster.roles());
+    assert!(cluster.client(2).is_none(), "the new leader serves");
+    let (conn, _) = cluster.client(1).expect("a session");
+    assert!(write(&mut cluster, 1, conn, "/by-1-again"));
+}
+
 #[test]
 fn a_leader_that_dies_is_replaced_and_comes_back_as_a_follower() {
     let mut cluster = three();

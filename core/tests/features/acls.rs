@@ -68,6 +68,20 @@ fn acl_which() {
     }
 }
 
+/// `op.setACL`: a new ACL counts for the requests right behind it, while the change is still under way to the disk.
+#[test]
+fn op_set_acl_counts_before_it_is_committed() {
+    let (mut lone, conn) = server();
+    make(&mut lone, conn, "/a");
+    lone.hold_disk();
+    lone.send(conn, 1, OpCode::SET_ACL, &set_acl("/a", &[(1, "world", "anyone")]));
+    lone.send(conn, 2, OpCode::SET_DATA, &set("/a", b"2"));
+    lone.send(conn, 3, OpCode::CREATE, &create("/a/b", 0));
+    lone.release_disk();
+    let errors: Vec<_> = lone.replies(conn).iter().map(|reply| (reply.xid, reply.err)).collect();
+    assert_eq!(errors, [(1, ErrorCode::OK), (2, ErrorCode::NOAUTH), (3, ErrorCode::NOAUTH)]);
+}
+
 /// `op.getACL`: READ or ADMIN; without ADMIN hashes do not show.
 #[test]
 fn op_get_acl() {

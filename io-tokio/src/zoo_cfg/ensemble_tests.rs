@@ -111,6 +111,14 @@ fn keys_of_ensembles_reach_the_configuration() {
 }
 
 #[test]
+fn fle_alg_there_is_one_way_to_elect() {
+    assert_eq!(warnings("electionAlg=3"), "");
+    for older in ["0", "1", "2", "4"] {
+        assert!(refusal(&format!("electionAlg={older}")).contains("electionAlg"), "{older}");
+    }
+}
+
+#[test]
 fn reconf_standalone_one_server_is_an_ensemble_only_if_it_is_said() {
     let home = Home::new("1");
     let one = "clientPort=2181\nserver.1=127.0.0.1:2888:3888\n";
