@@ -126,6 +126,9 @@ pub struct Config {
 pub struct EnsembleConfig {
     /// The members as the configuration file names them (`server.N`, `group.N`, `weight.N`), this server included.
     pub membership: Membership,
+    /// The newest members that the server saw proposed, as they were kept at last (see
+    /// [`Action::KeepSeenConfig`](crate::server::Action::KeepSeenConfig)).
+    pub seen: Option<Membership>,
     /// `initLimit`, in ticks: how long connecting to a leader and catching up with it may take.
     pub init_limit: u32,
     /// `syncLimit`, in ticks: how long leader and learner may hear nothing of each other.
@@ -172,6 +175,7 @@ impl EnsembleConfig {
     pub fn new(membership: Membership) -> Self {
         Self {
             membership,
+            seen: None,
             init_limit: 10,
             sync_limit: 5,
             connect_to_leader_limit: 0,

@@ -58,8 +58,17 @@ pub(crate) type Shared<M> = Rc<RefCell<Driver<M>>>;
 /// once: nothing is under way on the disk, and no client but one is waiting for this thread.
 pub(crate) type DiskPort = Box<dyn FnMut(DiskOp, bool) -> Option<DiskDone>>;
 
-/// Where a configuration goes that is in force from now on. It may block: members change when an operator says so.
-pub(crate) type ConfigKeeper = Box<dyn FnMut(&Membership)>;
+/// Where configurations go that the next start begins with. It may block: members change when an operator says so.
+pub(crate) type ConfigKeeper = Box<dyn FnMut(Kept<'_>)>;
+
+/// A configuration of the ensemble that is to be kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kept<'a> {
+    /// In force from now on.
+    InForce(&'a Membership),
+    /// The newest one that was proposed, if that is not in force.
+    Seen(Option<&'a Membership>),
+}
 
 /// How sockets are treated.
 #[derive(Clone, Copy, Debug)]
@@ -337,7 +346,8 @@ impl<M: Machine> Driver<M> {
                 tracing::debug!(conn = conn.0, ?why, "connection closed");
                 self.close(conn, Farewell::of(why));
             }
-            Action::KeepConfig { membership } => (self.keep_config)(&membership),
+            Action::KeepConfig { membership } => (self.keep_config)(Kept::InForce(&membership)),
+            Action::KeepSeenConfig { membership } => (self.keep_config)(Kept::Seen(membership.as_ref())),
             Action::Dial { dial, port, server, addresses, timeout } => {
                 self.links.dial(Dial { dial, port, server, addresses, timeout });
                 self.schedule();

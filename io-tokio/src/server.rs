@@ -15,7 +15,7 @@ use zabra_core::types::{Membership, ServerId};
 
 use crate::clock::Clock;
 use crate::disk::{self, Directories, Disk, OpenError};
-use crate::driver::{ConfigKeeper, DiskPort, Driver, DriverTask, SocketOptions};
+use crate::driver::{ConfigKeeper, DiskPort, Driver, DriverTask, Kept, SocketOptions};
 use crate::listener::{self, AcceptTask, Door};
 use crate::machine::Machine;
 use crate::peer_listeners::{self, PeerListenError};
@@ -239,16 +239,26 @@ fn config_keeper(settings: &Settings) -> ConfigKeeper {
     let server = ServerId(settings.core.server_id);
     let file = settings.config_file.clone();
     let mut known = settings.core.ensemble.as_ref().map(|ensemble| ensemble.membership.clone());
-    Box::new(move |membership| {
-        let place = |membership: &Membership| {
-            membership.member(server).map(|m| (m.quorum.clone(), m.election.clone(), m.client.clone()))
-        };
-        let before = known.replace(membership.clone());
-        if before.as_ref().map(place) != Some(place(membership)) {
-            tracing::warn!("this server's own addresses have changed; it listens on them after a restart");
-        }
+    Box::new(move |kept| {
         let Some(file) = &file else { return };
-        if let Err(error) = zoo_cfg::keep(file, membership, server) {
+        let result = match kept {
+            Kept::InForce(membership) => {
+                let place = |membership: &Membership| {
+                    membership
+                        .member(server)
+                        .map(|m| (m.quorum.clone(), m.election.clone(), m.client.clone()))
+                };
+                let before = known.replace(membership.clone());
+                if before.as_ref().map(place) != Some(place(membership)) {
+                    tracing::warn!(
+                        "this server's own addresses have changed; it listens on them after a restart"
+                    );
+                }
+                zoo_cfg::keep(file, membership, server)
+            }
+            Kept::Seen(membership) => zoo_cfg::keep_seen(file, membership),
+        };
+        if let Err(error) = result {
             tracing::error!(
                 %error,
                 "the new members of the ensemble could not be written beside {}: \

@@ -128,6 +128,8 @@ pub struct Node {
     pub standing: Option<Standing>,
     /// The members that the next process starts with, if a process had them kept.
     pub members: Option<Membership>,
+    /// The newest members that a process saw proposed, as it had them kept.
+    pub seen: Option<Membership>,
     /// It has power: whoever knocks is at least refused.
     pub powered: bool,
     /// The log, and everything else.
@@ -168,6 +170,7 @@ impl Node {
             next_peer: 1,
             standing: None,
             members: None,
+            seen: None,
             powered: true,
             queues: BTreeMap::from([
                 (Stream::Log, DiskQueue::default()),

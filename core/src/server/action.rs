@@ -23,6 +23,12 @@ pub enum Action {
         /// The configuration.
         membership: Membership,
     },
+    /// The newest configuration that was proposed, while that is not in force, has changed: start with this one the next
+    /// time. It is to be kept before what is asked for behind this is done.
+    KeepSeenConfig {
+        /// The configuration; `None`: there is no such one any more.
+        membership: Option<Membership>,
+    },
     /// Send bytes to a client.
     Send {
         /// On which connection.

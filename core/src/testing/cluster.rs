@@ -125,6 +125,12 @@ impl Cluster {
         &config.expect("it is a member").membership
     }
 
+    /// What a member would start with as the newest configuration that it saw.
+    pub fn kept_seen_config(&self, id: i64) -> Option<&Membership> {
+        let config = self.nodes[&ServerId(id)].config.ensemble.as_ref();
+        config.expect("it is a member").seen.as_ref()
+    }
+
     /// Starts every member and lets them agree on a leader.
     pub fn start_all(&mut self) {
         let ids: Vec<i64> = self.nodes.keys().map(|id| id.0).collect();
@@ -285,6 +291,10 @@ impl Cluster {
                 Action::KeepConfig { membership } => {
                     let config = self.node(id.0).config.ensemble.as_mut().expect("it is a member");
                     config.membership = membership;
+                }
+                Action::KeepSeenConfig { membership } => {
+                    let config = self.node(id.0).config.ensemble.as_mut().expect("it is a member");
+                    config.seen = membership;
                 }
                 Action::Dial { dial, port, addresses, .. } => self.dial(id, dial, port, &addresses),
                 Action::SendLink { link, bytes } => {

@@ -118,6 +118,7 @@ impl LoneServer {
                 Action::Dial { .. }
                 | Action::Hangup { .. }
                 | Action::KeepConfig { .. }
+                | Action::KeepSeenConfig { .. }
                 | Action::PauseLink { .. }
                 | Action::ResumeLink { .. }
                 | Action::SendLink { .. } => unreachable!("a standalone server has no links"),

@@ -120,8 +120,9 @@ impl Draft {
             problems.extend(self.ensemble.check(whole));
             self.warnings.append(&mut self.ensemble.warnings);
             let options = self.ensemble.options.clone();
-            let read_only_mode = self.read_only_mode;
-            let ensemble = EnsembleConfig { membership: list.membership, read_only_mode, ..options };
+            let MemberList { membership, seen, .. } = list;
+            let ensemble =
+                EnsembleConfig { membership, seen, read_only_mode: self.read_only_mode, ..options };
             self.settings.core.ensemble = Some(ensemble);
         }
     }

@@ -12,6 +12,7 @@ use zabra_core::types::MembershipError;
 use zabra_core::types::{Address, MemberRole, Membership, ServerId};
 
 use super::error::Problem;
+use super::keep::next_file;
 use super::properties;
 
 /// One `server.N`, `group.N` or `weight.N`.
@@ -46,6 +47,8 @@ pub(crate) struct MemberList {
     pub(crate) file: String,
     /// Who they are.
     pub(crate) membership: Membership,
+    /// Who they were to become when this server ended, if it saw such a change.
+    pub(crate) seen: Option<Membership>,
     /// Whether they make an ensemble: otherwise this server runs standalone.
     pub(crate) is_ensemble: bool,
 }
@@ -102,22 +105,16 @@ impl EnsembleDraft {
         whole: &str,
         warnings: &mut Vec<String>,
     ) -> Result<Option<MemberList>, Vec<Problem>> {
-        let (file, lines, version) = match self.dynamic_file.take() {
-            None => (whole.to_owned(), std::mem::take(&mut self.lines), None),
+        let (file, lines, version, seen) = match self.dynamic_file.take() {
+            None => (whole.to_owned(), std::mem::take(&mut self.lines), None, None),
             Some(dynamic) => {
                 let misplaced: Vec<_> = self.lines.iter().map(|line| misplaced(line, &dynamic)).collect();
                 if !misplaced.is_empty() {
                     return Err(misplaced);
                 }
                 let shown = dynamic.display().to_string();
-                let next = PathBuf::from(format!("{whole}.dynamic.next"));
-                if next.exists() {
-                    warnings.push(format!(
-                        "{}: a change of members that was under way when this server stopped; it is not read",
-                        next.display()
-                    ));
-                }
-                (shown.clone(), read_dynamic(&dynamic, &shown)?, version_of(&shown))
+                let seen = read_seen(&next_file(Path::new(whole))).map_err(|problem| vec![problem])?;
+                (shown.clone(), read_dynamic(&dynamic, &shown)?, version_of(&shown), seen)
             }
         };
         if lines.is_empty() {
@@ -130,7 +127,8 @@ impl EnsembleDraft {
             )]);
         }
         let membership = parse(&file, &lines, version)?;
-        self.judge(file, membership, warnings).map(Some).map_err(|problem| vec![problem])
+        let list = self.judge(file, membership, warnings).map_err(|problem| vec![problem])?;
+        Ok(Some(MemberList { seen, ..list }))
     }
 
     /// Decides whether the members make an ensemble.
@@ -174,7 +172,7 @@ impl EnsembleDraft {
                 voters - 1
             ));
         }
-        Ok(MemberList { file, membership, is_ensemble })
+        Ok(MemberList { file, membership, seen: None, is_ensemble })
     }
 
     /// What an ensemble needs besides its members.
@@ -233,6 +231,17 @@ fn read_dynamic(path: &Path, shown: &str) -> Result<Vec<MemberLine>, Vec<Problem
         }
     }
     if problems.is_empty() { Ok(lines) } else { Err(problems) }
+}
+
+/// The change of members that was under way when this server ended, if there was one.
+fn read_seen(path: &Path) -> Result<Option<Membership>, Problem> {
+    let shown = path.display().to_string();
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Problem::unreadable(&shown, &error)),
+    };
+    Membership::parse(&text).map(Some).map_err(|error| Problem::general(&shown, &error.to_string()))
 }
 
 /// The version at the end of a dynamic file's name, in hexadecimal: `zoo.cfg.dynamic.100000002`.

@@ -327,17 +327,25 @@ fn cfg_rule_dynfile_names_members_and_version() {
     assert!(home.load(&text).unwrap_err().starts_with(&format!("{file}: cannot be read: ")));
 }
 
+/// PARITY `reconf.dynfile`: the change that was under way is known again, with its version.
 #[test]
-fn a_change_of_members_under_way_is_told() {
+fn reconf_dynfile_a_change_of_members_under_way_is_read() {
     let home = Home::new("2");
     let (static_file, dynamic) = (home.path("zoo.cfg"), home.path("zoo.cfg.dynamic"));
+    let next = home.path("zoo.cfg.dynamic.next");
     std::fs::write(&dynamic, THREE).unwrap();
-    std::fs::write(home.path("zoo.cfg.dynamic.next"), THREE).unwrap();
     let data = home.0.path().display();
     let text = format!("dataDir={data}\nclientPort=2181\n{LIMITS}dynamicConfigFile={dynamic}\n");
     std::fs::write(&static_file, text).unwrap();
-    let loaded = from_file(Path::new(&static_file), &[]).unwrap();
-    assert_eq!(loaded.settings.core.ensemble.unwrap().membership.version(), 0);
-    assert_eq!(loaded.warnings.len(), 1, "{:?}", loaded.warnings);
-    assert!(loaded.warnings[0].starts_with(&format!("{static_file}.dynamic.next: ")));
+    let load = || from_file(Path::new(&static_file), &[]);
+    assert_eq!(load().unwrap().settings.core.ensemble.unwrap().seen, None);
+    std::fs::write(&next, format!("{THREE}server.4=127.0.0.4:2888:3888\nversion=100000002\n")).unwrap();
+    let loaded = load().unwrap();
+    let ensemble = loaded.settings.core.ensemble.unwrap();
+    assert_eq!((ensemble.membership.version(), ensemble.membership.members().len()), (0, 3));
+    let seen = ensemble.seen.expect("what was seen");
+    assert_eq!((seen.version(), seen.members().len()), (0x1_0000_0002, 4));
+    assert_eq!(loaded.warnings, [""; 0]);
+    std::fs::write(&next, "server.4=x\n").unwrap();
+    assert!(load().unwrap_err().to_string().starts_with(&format!("{next}: ")));
 }

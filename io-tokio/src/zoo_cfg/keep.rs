@@ -4,6 +4,8 @@
 //! what it said itself of members. What else it says stays as it is, comments included; ZooKeeper keeps none of those.
 //! The file as an operator wrote it, with the members in it, is kept as `zoo.cfg.bak`.
 //!
+//! What was proposed and is not in force yet is in `zoo.cfg.dynamic.next`, with its version.
+//!
 //! Each file is replaced at once, the list before the file that names it: a crash in between leaves what there was.
 
 use std::ffi::OsString;
@@ -31,10 +33,33 @@ pub(crate) fn keep(config: &Path, membership: &Membership, server: ServerId) -> 
     replace(config, &edited.bytes)
 }
 
+/// Writes the file of what was proposed, or removes it.
+///
+/// # Errors
+/// If that cannot be done.
+pub(crate) fn keep_seen(config: &Path, membership: Option<&Membership>) -> io::Result<()> {
+    let next = next_file(config);
+    match membership {
+        Some(membership) => replace(&next, lines(&membership.text(), |_| true).as_bytes()),
+        None => match fs::remove_file(&next) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            done => done.and_then(|()| sync_directory(&next)),
+        },
+    }
+}
+
+/// Where what was proposed is kept.
+pub(super) fn next_file(config: &Path) -> PathBuf {
+    beside(config, ".dynamic.next")
+}
+
 /// The members as a dynamic file has them: sorted lines, and no version, which is in its name.
 fn members(membership: &Membership) -> String {
-    let text = membership.text();
-    let mut lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("version=")).collect();
+    lines(&membership.text(), |line| !line.starts_with("version="))
+}
+
+fn lines(text: &str, stays: impl Fn(&str) -> bool) -> String {
+    let mut lines: Vec<&str> = text.lines().filter(|line| stays(line)).collect();
     lines.sort_unstable();
     lines.join("\n")
 }
@@ -105,6 +130,11 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;
+    sync_directory(path)
+}
+
+/// Makes durable which files are where this one is, or was.
+fn sync_directory(path: &Path) -> io::Result<()> {
     match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         Some(directory) => File::open(directory)?.sync_all(),
         None => File::open(".")?.sync_all(),
@@ -157,6 +187,24 @@ mod tests {
         assert_eq!(fs::read(beside(&config, ".bak")).expect("still that of the operator"), before);
         let loaded = from_file(&config, &[]).expect("a good file");
         assert_eq!(loaded.settings.core.ensemble.expect("an ensemble").membership, later);
+    }
+
+    /// PARITY `reconf.dynfile`: what was seen is kept with its version, replaced, and removed.
+    #[test]
+    fn reconf_dynfile_what_was_seen_is_kept_until_it_is_in_force() {
+        let directory = tempfile::tempdir().expect("a place for tests");
+        let config = directory.path().join("zoo.cfg");
+        let members = Membership::parse(TWO).expect("members");
+        keep_seen(&config, None).expect("nothing to remove");
+        for version in [0x1_0000_0002, 0x2_0000_000a] {
+            let seen = members.clone().with_version(version);
+            keep_seen(&config, Some(&seen)).expect("kept");
+            let text = fs::read_to_string(next_file(&config)).expect("it is there");
+            assert_eq!(text, format!("{TWO}\nversion={version:x}"));
+            assert_eq!(Membership::parse(&text), Ok(seen));
+        }
+        keep_seen(&config, None).expect("removed");
+        assert!(!next_file(&config).exists());
     }
 
     #[test]

@@ -24,7 +24,7 @@ use std::path::Path;
 use self::draft::Draft;
 use self::ensemble::MemberLine;
 pub use self::error::{ConfigError, Problem};
-pub(crate) use self::keep::keep;
+pub(crate) use self::keep::{keep, keep_seen};
 use self::keys::{Effect, Key};
 pub use self::reference::reference;
 use self::value::Value;

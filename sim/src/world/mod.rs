@@ -369,8 +369,10 @@ impl World {
     /// How the server on a node is configured.
     fn config_of(&self, node: NodeId) -> Config {
         let mut config = Config { server_id: peers::server_of(node).0, ..self.options.config.clone() };
-        if let (Some(ensemble), Some(kept)) = (&mut config.ensemble, &self.nodes[node.0].members) {
-            ensemble.membership = kept.clone();
+        if let Some(ensemble) = &mut config.ensemble {
+            let kept = &self.nodes[node.0];
+            ensemble.membership = kept.members.clone().unwrap_or_else(|| ensemble.membership.clone());
+            ensemble.seen = kept.seen.clone();
         }
         config
     }

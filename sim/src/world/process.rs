@@ -264,6 +264,10 @@ impl World {
                 self.nodes[id.0].members = Some(membership);
                 Ok(())
             }
+            Action::KeepSeenConfig { membership } => {
+                self.nodes[id.0].seen = membership;
+                Ok(())
+            }
             Action::Dial { dial, port, addresses, timeout, .. } => {
                 self.dial_peer(id, dial, port, addresses, timeout)
             }

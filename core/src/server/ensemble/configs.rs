@@ -4,12 +4,13 @@
 //! other servers. What is newer than that was proposed and may come into force: until that is known, it takes quorums
 //! of both to elect a leader.
 //!
-//! The newest one is as durable as the log is: the transaction that proposes it is in there, and in the tree, before it
-//! is acknowledged. So the server need not wait for any file of configurations. ZooKeeper, which looks for neither,
-//! keeps a file `zoo.cfg.dynamic.next` for it (PARITY `reconf.dynfile`), which it writes before it logs the transaction;
-//! whoever finds that file finds the transaction, or the transaction was acknowledged by nobody. The one configuration
-//! of which there is no transaction is the first: a new leader gives it a version (PARITY `sync.leader.activation`),
-//! with the same members, and who forgets that version learns it again, or the next one.
+//! The newest one is durable before it is acknowledged. If a transaction proposed it, that is in the log, and in the tree
+//! of the next start. But a leader can also begin its epoch with one of which there is no transaction: a new leader gives
+//! the first configuration a version (PARITY `sync.leader.activation`), and a leader of ZooKeeper, which looks for none in
+//! its log, takes what it saw last from the file `zoo.cfg.dynamic.next` (PARITY `reconf.dynfile`), into which it went
+//! before the transaction went to the log, and maybe instead. So that is kept, too, as ZooKeeper keeps it: for a
+//! ZooKeeper server that takes over the files, and for this one, lest it acknowledge the beginning of an epoch, forget
+//! the configuration in a crash, and help those who never heard of it to a quorum that is none any more.
 
 use bytes::Bytes;
 
@@ -25,18 +26,24 @@ pub(super) struct Configs {
     current: Membership,
     /// `current` as text.
     text: Bytes,
-    /// Newer than `current`.
-    next: Option<Membership>,
+    /// The newest one that the log has, if it is newer than `current`.
+    proposed: Option<Membership>,
+    /// The newest one that need not be in the log, until a leader says what counts. Newer than `current`.
+    heard: Option<Membership>,
+    /// The version of the newest one as it was kept last.
+    kept: Option<i64>,
     /// What the leader's epoch begins with.
     offered: Option<Membership>,
 }
 
 impl Configs {
-    /// The configuration of the file, and what the tree has.
-    pub(super) fn new(dynamic: bool, current: Membership, tree: &Tree) -> Self {
+    /// The configuration of the file, the one that was seen last according to another, and what the tree has.
+    pub(super) fn new(dynamic: bool, current: Membership, seen: Option<Membership>, tree: &Tree) -> Self {
         let text = Bytes::from(current.text());
-        let mut configs = Self { dynamic, current, text, next: None, offered: None };
-        configs.next = configs.in_tree(tree);
+        let kept = seen.as_ref().map(Membership::version);
+        let heard = seen.filter(|seen| dynamic && seen.version() > current.version());
+        let mut configs = Self { dynamic, current, text, proposed: None, heard, kept, offered: None };
+        configs.reload(tree);
         configs
     }
 
@@ -50,8 +57,8 @@ impl Configs {
     }
 
     /// The newest one, if that is not in force.
-    pub(super) const fn next(&self) -> Option<&Membership> {
-        self.next.as_ref()
+    pub(super) fn next(&self) -> Option<&Membership> {
+        self.proposed.iter().chain(&self.heard).max_by_key(|membership| membership.version())
     }
 
     /// The text of the configuration in force.
@@ -61,11 +68,11 @@ impl Configs {
 
     /// The text of the newest one.
     pub(super) fn newest_text(&self) -> Bytes {
-        self.next.as_ref().map_or_else(|| self.text.clone(), |next| Bytes::from(next.text()))
+        self.next().map_or_else(|| self.text.clone(), |next| Bytes::from(next.text()))
     }
 
     pub(super) fn view(&self) -> View {
-        View::new(self.current.clone(), self.next.clone(), self.text.clone())
+        View::new(self.current.clone(), self.next().cloned(), self.text.clone())
     }
 
     /// Whether the configuration in force has the server as an observer; one that it does not have at all follows without
@@ -84,24 +91,44 @@ impl Configs {
         (is_newer && Zxid(version) == node.stat().mzxid).then_some(membership)
     }
 
-    /// The database is another one: what its log does not have was never agreed on.
+    /// The database is another one: what was proposed and is not in its log was never agreed on.
     pub(super) fn reload(&mut self, tree: &Tree) {
-        self.next = self.in_tree(tree);
+        self.proposed = self.in_tree(tree);
     }
 
-    /// Remembers a configuration that was proposed, or with which the leader's epoch begins. Whether it is news.
-    pub(super) fn see(&mut self, membership: Membership) -> bool {
-        let newest = self.next.as_ref().unwrap_or(&self.current).version();
+    /// Remembers a configuration that was proposed. Whether it is news.
+    pub(super) fn propose(&mut self, membership: Membership) -> bool {
+        let newest = self.next().unwrap_or(&self.current).version();
         let news = self.dynamic && membership.version() > newest;
         if news {
-            self.next = Some(membership);
+            self.proposed = Some(membership);
         }
         news
     }
 
-    /// Remembers what the leader's epoch begins with.
+    /// Remembers what a leader's epoch begins with. What is newer and not in the log counts no more.
     pub(super) fn offer(&mut self, membership: Membership) {
-        self.offered = self.dynamic.then_some(membership);
+        if self.dynamic {
+            self.heard = Some(membership.clone()).filter(|heard| heard.version() > self.current.version());
+            self.offered = Some(membership);
+        }
+    }
+
+    /// Gives the first configuration, with which this server's own epoch begins, its version.
+    pub(super) fn number(&mut self, version: i64) -> Option<Membership> {
+        if !self.dynamic || self.current.version() != 0 || self.next().is_some() {
+            return None;
+        }
+        let first = self.current.clone().with_version(version);
+        self.heard = Some(first.clone());
+        Some(first)
+    }
+
+    /// What is to be kept as the newest one, if that is not what was kept last.
+    pub(super) fn unkept(&mut self) -> Option<Option<Membership>> {
+        let newest = self.next().cloned();
+        let version = newest.as_ref().map(Membership::version);
+        (core::mem::replace(&mut self.kept, version) != version).then_some(newest)
     }
 
     pub(super) fn forget_offer(&mut self) {
@@ -117,7 +144,7 @@ impl Configs {
         if !self.dynamic || self.current.version() >= zxid.0 {
             return Ok(None);
         }
-        match &self.next {
+        match self.next() {
             Some(next) if next.version() == zxid.0 => Ok(Some(next.clone())),
             Some(_) | None => Err(Unknown),
         }
@@ -126,7 +153,9 @@ impl Configs {
     /// The configuration is in force. Returns the one that was.
     pub(super) fn activate(&mut self, membership: Membership) -> Membership {
         assert!(membership.version() > self.current.version(), "configurations do not go back");
-        self.next.take_if(|next| next.version() <= membership.version());
+        for next in [&mut self.proposed, &mut self.heard] {
+            next.take_if(|next| next.version() <= membership.version());
+        }
         self.text = Bytes::from(membership.text());
         core::mem::replace(&mut self.current, membership)
     }

@@ -232,8 +232,8 @@ impl Server {
         if let Some(ensemble) = self.ensemble.as_deref_mut() {
             ensemble.tail.reset(last_zxid);
             ensemble.configs.reload(&self.tree);
-            ensemble.show_configs();
         }
+        self.show_configs();
         self.write_config();
     }
 

@@ -109,7 +109,12 @@ impl Ensemble {
         let addresses = membership.member(me).map(|member| member.election.clone()).unwrap_or_default();
         let mut ensemble = Box::new(Self {
             me,
-            configs: Configs::new(config.reconfig_enabled, membership, &recovered.tree),
+            configs: Configs::new(
+                config.reconfig_enabled,
+                membership,
+                ensemble.seen.clone(),
+                &recovered.tree,
+            ),
             designated: None,
             election: Election::new(me, ensemble),
             election_links: Links::new(me, &addresses, ensemble, config.tick_time * ensemble.sync_limit),

@@ -55,11 +55,11 @@ impl Server {
     pub(super) fn see_config(&mut self, header: &TxnHeader, txn: &Txn) {
         let Some(membership) = proposed(header, txn) else { return };
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
-        if ensemble.configs.see(membership.clone()) {
+        if ensemble.configs.propose(membership.clone()) {
             if let Some(leading) = ensemble.leading_mut() {
                 leading.leader.propose_members(membership);
             }
-            ensemble.show_configs();
+            self.show_configs();
         }
     }
 
@@ -68,10 +68,8 @@ impl Server {
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
         // Who cannot read it learns of it by the next change; ZooKeeper does no more.
         let Some(membership) = parse(text) else { return };
-        ensemble.configs.offer(membership.clone());
-        if ensemble.configs.see(membership) {
-            ensemble.show_configs();
-        }
+        ensemble.configs.offer(membership);
+        self.show_configs();
     }
 
     /// This server leads an epoch that is now decided. The first configuration gets a version: then it is newer than
@@ -79,12 +77,9 @@ impl Server {
     pub(super) fn number_first_config(&mut self) {
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
         let Role::Leading(leading) = &mut ensemble.role else { return };
-        let current = ensemble.configs.current();
-        if ensemble.configs.is_dynamic() && current.version() == 0 && ensemble.configs.next().is_none() {
-            let first = current.clone().with_version(leading.leader.epoch() << 32);
-            leading.leader.bring_members(first.clone());
-            ensemble.configs.see(first);
-            ensemble.show_configs();
+        if let Some(first) = ensemble.configs.number(leading.leader.epoch() << 32) {
+            leading.leader.bring_members(first);
+            self.show_configs();
         }
     }
 
@@ -161,12 +156,21 @@ impl Server {
         let version = membership.version();
         let ensemble = self.ensemble.as_deref_mut().expect("only a member has configurations");
         let before = ensemble.configs.activate(membership.clone());
-        ensemble.show_configs();
         let members: Vec<ServerId> = membership.members().keys().copied().collect();
         self.tell(Event::Reconfigured { version, members });
         self.actions.push_back(Action::KeepConfig { membership });
+        self.show_configs();
         self.write_config();
         before
+    }
+
+    /// Elections go by what this server knows now, and so does its next start.
+    pub(super) fn show_configs(&mut self) {
+        let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
+        ensemble.show_configs();
+        if let Some(newest) = ensemble.configs.unkept() {
+            self.actions.push_back(Action::KeepSeenConfig { membership: newest });
+        }
     }
 }
 

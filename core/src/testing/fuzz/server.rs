@@ -182,6 +182,7 @@ impl<'a> World<'a> {
                 Action::Dial { .. }
                 | Action::Hangup { .. }
                 | Action::KeepConfig { .. }
+                | Action::KeepSeenConfig { .. }
                 | Action::PauseLink { .. }
                 | Action::ResumeLink { .. }
                 | Action::SendLink { .. } => unreachable!("a standalone server has no links"),

@@ -5,6 +5,7 @@ what the configuration says it does; the writes go on meanwhile, and none is los
 """
 
 import re
+import signal
 
 from harness import wire
 
@@ -236,3 +237,29 @@ def _refuses(ensemble, number, client, code, change):
         assert error.code == code, f"{ensemble.name(number)} answers {change} with {error.code}, not {code}"
         return
     raise AssertionError(f"{ensemble.name(number)} does {change}, where {code} was due")
+
+
+def seen(leader, learner):
+    """A change that was proposed and is not in force is on the disks of all that saw it, and comes into force later."""
+    with Ensemble({1: learner, 2: learner, 3: leader}, config=_DYNAMIC) as ensemble:
+        ensemble.start(leader=3)
+        ensemble.reserve([4])
+        members = {number: ensemble.address(number) for number in (1, 2, 3)}
+        before = _same(ensemble, members)
+        members[4] = ensemble.address_with_client(4, "observer")
+        with wire.Client(ensemble.port(3)).connect().auth("digest", "super:test") as client:
+            for number in (1, 2):
+                ensemble.members[number].signal(signal.SIGSTOP)
+            joining = wire.string(f"server.4={members[4]}") + wire.string(None) + wire.string(None)
+            client.send(wire.RECONFIG, joining + before.to_bytes(8, "big"))
+            wait_for(f"{ensemble.name(3)} keeps what it saw", lambda: _next(ensemble, 3) == members)
+            for number in (1, 2):
+                ensemble.members[number].signal(signal.SIGCONT)
+        _same(ensemble, members)
+        ensemble.no_complaints()
+
+
+def _next(ensemble, number):
+    """The members in the file of what was seen."""
+    path = ensemble.members[number].folder / "zoo.cfg.dynamic.next"
+    return _parse(path.read_bytes())[0] if path.exists() else None

@@ -48,6 +48,7 @@ def scenarios(options):
             yield f"members: {leader} leads {learner}, what is refused", quick, reconfig.refused, mix
             yield f"members: {leader} leads {learner}, none change", False, reconfig.disabled, mix
             yield f"members: {leader} alone, {learner} joins", False, reconfig.grows, (leader, learner)
+            yield f"members: {leader} leads {learner}, a change is seen", quick, reconfig.seen, (leader, learner)
         yield f"rolling: {java} to {MINE} and back", quick, rolling.replaced, (java, MINE, java)
         yield f"rolling: {java} restarted", False, rolling.replaced, (java, java)
     for mix in ((MINE, MINE, MINE), (MINE, "java39", MINE), ("java39", "java39", "java39")):
