@@ -355,7 +355,7 @@ impl World {
             Told::Rewound { last_zxid: last, .. } | Told::SnapshotInstalled { zxid: last } => {
                 self.observe(Observed::Rewound { node: id, last })
             }
-            Told::Reconfigured { .. } => {
+            Told::ReadOnlyBegun { .. } | Told::Reconfigured { .. } | Told::Synced => {
                 self.observe(Observed::Remark { node: id, words: format!("{told:?}") })
             }
             Told::SessionClosed { .. } | Told::SnapshotStarted { .. } | Told::SnapshotFailed { .. } => Ok(()),
