@@ -9,6 +9,7 @@ use zabra_core::types::{Message, SessionId, Zxid};
 use crate::clock::SimTime;
 use crate::link::{ClientId, LinkId, NodeId};
 use crate::node::Standing;
+use crate::omissions::Fault;
 use crate::op::{Answer, EventKind, Op};
 use crate::txnlog::Logged;
 use crate::wiretap::Brief;
@@ -113,8 +114,13 @@ pub enum Observed {
         /// To which znode.
         path: String,
     },
-    /// A fault was injected, in words.
-    Fault(String),
+    /// Something went wrong.
+    Fault {
+        /// Which fault of the profile; none, if a scenario wants it.
+        fault: Option<Fault>,
+        /// What it does.
+        words: String,
+    },
     /// The history on a disk ends somewhere else than before, and not because something was logged: a process began,
     /// the log was cut, or a snapshot took its place.
     Found {
@@ -315,7 +321,8 @@ impl fmt::Display for Record {
             Observed::Event { client, zxid, kind, path } => {
                 write!(f, "c{} < event {kind:?} {path} at {zxid}", client.0)
             }
-            Observed::Fault(words) => write!(f, "-- {words}"),
+            Observed::Fault { fault: Some(fault), words } => write!(f, "-- {fault}: {words}"),
+            Observed::Fault { fault: None, words } => write!(f, "-- {words}"),
             Observed::Found { node, last, durable } => {
                 write!(f, "n{}'s disk ends with {last}, durable {durable}", node.0)
             }

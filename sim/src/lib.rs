@@ -3,7 +3,7 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`seed`], [`options`] | the number, the streams drawn from it, and the profile of a run |
+//! | [`seed`], [`options`], [`omissions`] | the number, the streams drawn from it, the profile of a run, and what is left out |
 //! | [`clock`], [`disk`], [`link`] | what errs, fails and delays |
 //! | [`op`], [`client`], [`workload`] | who asks, and for what |
 //! | [`txnlog`], [`wiretap`], [`history`] | what is seen of the servers |
@@ -27,6 +27,7 @@ pub mod history;
 pub mod link;
 pub mod model;
 pub mod node;
+pub mod omissions;
 pub mod op;
 pub mod options;
 pub mod report;

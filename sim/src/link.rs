@@ -7,6 +7,7 @@
 //! hears [`Link::pump`] tell how much the operating system took: that is where back-pressure comes from.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,6 +34,15 @@ pub enum Party {
     Client(ClientId),
     /// A server.
     Node(NodeId),
+}
+
+impl fmt::Display for Party {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Client(client) => write!(f, "c{}", client.0),
+            Self::Node(node) => write!(f, "n{}", node.0),
+        }
+    }
 }
 
 /// Which end of a link.

@@ -10,6 +10,7 @@ use zabra_core::config::{Config, EnsembleConfig};
 
 use crate::disk::TearProfile;
 use crate::link::NetProfile;
+use crate::omissions::Omissions;
 use crate::seed::{Rng, Seed};
 use crate::workload::Weights;
 use crate::world::peers::membership;
@@ -39,6 +40,10 @@ pub struct Options {
     pub faults: FaultProfile,
     /// What clients do.
     pub workload: WorkloadProfile,
+    /// Whether it is a profile of ensembles, of which some have one server only.
+    pub is_cluster: bool,
+    /// What is left out of all this.
+    pub omissions: Omissions,
 }
 
 /// How disks behave, faults apart.
@@ -176,6 +181,8 @@ impl Options {
                 directories: rng.within(1, 8),
                 data_max: *rng.pick(&[16, 200, 3_000]),
             },
+            is_cluster: false,
+            omissions: Omissions::default(),
         };
         options.demand(&mut rng);
         options
@@ -208,6 +215,7 @@ impl Options {
         let mut options = Self::from_seed(seed);
         let mut rng = seed.stream("ensemble", 0);
         let tick = Duration::from_millis(100);
+        options.is_cluster = true;
         options.servers = [1, 2, 3, 4, 5, 6, 7][rng.weighted(&[5, 6, 40, 6, 30, 3, 10])];
         options.observers = if options.servers == 1 { 0 } else { *rng.pick(&[0, 0, 0, 1, 1, 2]) };
         options.clients = rng.within(1, 10) as usize;
@@ -260,6 +268,11 @@ impl Options {
             ..EnsembleConfig::new(membership(self.servers, self.observers))
         };
         self.config.ensemble = (self.nodes() > 1).then_some(ensemble);
+    }
+
+    /// When faults and requests end.
+    pub fn ends(&self) -> Duration {
+        self.omissions.duration.map_or(self.duration, |duration| duration.min(self.duration))
     }
 
     /// All servers.

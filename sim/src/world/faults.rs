@@ -1,20 +1,23 @@
 //! Misfortune: when it comes, whom it strikes, and how it ends.
 //!
-//! Every kind draws from a stream of its own, so that a run without one kind has all the others as before, for as
-//! long as the world itself goes the same way.
+//! Every kind draws from a stream of its own, and every fault draws the same, whether it strikes or not. So a run that
+//! leaves some out has all the others at the same times, with the same targets; see [`crate::omissions`].
 
 use std::time::Duration;
 
 use zabra_core::server::Role;
 
+use super::harm::{Drawn, Harm, Names, Struck, Way};
 use super::net::LinkState;
 use super::{Event, World};
 use crate::check::Violation;
 use crate::disk::SyncMode;
 use crate::history::Observed;
-use crate::link::{End, LinkId, NodeId};
+use crate::link::{End, NodeId, Party};
+use crate::node::Life;
+use crate::omissions::Fault;
 use crate::options::FaultProfile;
-use crate::seed::Rng;
+use crate::seed::{Rng, fnv};
 
 /// How long an operating system goes on sending into silence, at least, and at most beyond that.
 const SILENCE_MIN: Duration = Duration::from_secs(3);
@@ -81,6 +84,28 @@ impl FaultKind {
         Self::Moment,
     ];
 
+    /// What it is called on the command line.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Blackout => "blackout",
+            Self::ClockStep => "clock-step",
+            Self::Cut => "cut",
+            Self::FailedSync => "failed-sync",
+            Self::Full => "full",
+            Self::HalfOpen => "half-open",
+            Self::Hold => "hold",
+            Self::Kill => "kill",
+            Self::Moment => "moment",
+            Self::Partition => "partition",
+            Self::Pause => "pause",
+            Self::Power => "power",
+            Self::Reset => "reset",
+            Self::SlowReader => "slow-reader",
+            Self::Stall => "stall",
+            Self::Stop => "stop",
+        }
+    }
+
     /// The average time between two of the kind; none, if it never comes.
     const fn mean(self, profile: &FaultProfile) -> Option<Duration> {
         match self {
@@ -104,11 +129,25 @@ impl FaultKind {
     }
 }
 
+/// Where the faults of one kind come from.
+#[derive(Clone, Debug)]
+pub(super) struct FaultStream {
+    pub(super) rng: Rng,
+    /// How many there were, those that were left out among them.
+    pub(super) count: u32,
+}
+
+impl FaultStream {
+    pub(super) const fn new(rng: Rng) -> Self {
+        Self { rng, count: 0 }
+    }
+}
+
 impl World {
     /// Schedules the next fault of a kind, if it ever comes.
     pub(super) fn schedule_fault(&mut self, kind: FaultKind) {
         if let Some(mean) = kind.mean(&self.options.faults) {
-            let pause = self.rng(kind).exponential(mean);
+            let pause = self.faults(kind).rng.exponential(mean);
             self.schedule(self.now + pause, Event::Fault { kind });
         }
     }
@@ -120,15 +159,18 @@ impl World {
         self.schedule_fault(kind);
         // Every fault takes the same draws, whether it finds somebody to strike or not.
         let count = self.nodes.len();
-        let rng = self.rng(kind);
+        let FaultStream { rng, count: number } = self.faults(kind);
+        *number += 1;
+        let fault = Fault { kind, number: *number };
         let node = NodeId(rng.index(count));
         let (share, choice, at_leader) = (rng.below(1_000_000) as u32, rng.bits(), rng.chance(AT_LEADER));
+        if self.options.omissions.omits(fault) {
+            return Ok(());
+        }
+        let drawn = (node, share, choice);
         let node = self.leading().filter(|_| at_leader).unwrap_or(node);
-        let words = match kind {
-            FaultKind::Blackout => {
-                self.black_out(share, choice)?;
-                None
-            }
+        let harm = match kind {
+            FaultKind::Blackout => self.black_out(share, choice),
             FaultKind::Moment => unreachable!("it is never scheduled by itself"),
             FaultKind::Cut | FaultKind::Partition => self.strike_ways(kind, node, share, choice),
             FaultKind::ClockStep | FaultKind::Pause => self.strike_process(kind, node, share, choice),
@@ -136,20 +178,40 @@ impl World {
             FaultKind::HalfOpen | FaultKind::Hold | FaultKind::Reset | FaultKind::SlowReader => {
                 self.strike_link(kind, share, choice)?
             }
-            FaultKind::Kill | FaultKind::Power => {
-                self.crash(node, kind == FaultKind::Power)?;
-                self.schedule_restart(node);
-                None
-            }
+            FaultKind::Kill | FaultKind::Power => self.strike_down(vec![node], kind == FaultKind::Power),
             FaultKind::Stop => {
                 self.stop(node);
-                Some(format!("n{} is asked to stop", node.0))
+                Harm::to_node(kind, node, Duration::ZERO, format!("n{} is asked to stop", node.0))
             }
         };
-        match words {
-            Some(words) => self.observe(Observed::Fault(words)),
-            None => Ok(()),
+        self.strike(fault, drawn, harm)
+    }
+
+    /// A fault has come, and done what it does; but processes end only now, when that was told.
+    pub(super) fn strike(&mut self, fault: Fault, drawn: Drawn, harm: Option<Harm>) -> Result<(), Violation> {
+        let at = self.now;
+        self.struck.push(Struck { fault, at, drawn, harm: harm.clone() });
+        let Some(Harm { words, to, down, .. }) = harm else { return Ok(()) };
+        self.observe(Observed::Fault { fault: Some(fault), words })?;
+        let Some(power) = down else { return Ok(()) };
+        for party in to {
+            if let Party::Node(node) = party {
+                self.crash(node, power)?;
+                self.schedule_restart(node);
+            }
         }
+        Ok(())
+    }
+
+    /// Processes end, if there are any.
+    pub(super) fn strike_down(&self, nodes: Vec<NodeId>, power: bool) -> Option<Harm> {
+        let there = |id: &NodeId| !matches!(self.nodes[id.0].life, Life::Down);
+        let nodes: Vec<NodeId> = nodes.into_iter().filter(there).collect();
+        let kind = if power { FaultKind::Power } else { FaultKind::Kill };
+        let what = if power { "no power" } else { "no process" };
+        let words = format!("there is {what} any more on {}", Names(&nodes));
+        let to = nodes.iter().map(|&node| Party::Node(node)).collect();
+        (!nodes.is_empty()).then_some(Harm { kind, words, to, lasts: Duration::ZERO, down: Some(power) })
     }
 
     pub(super) fn strike_process(
@@ -158,7 +220,7 @@ impl World {
         id: NodeId,
         share: u32,
         choice: u64,
-    ) -> Option<String> {
+    ) -> Option<Harm> {
         let now = self.now;
         let pause = part(self.options.faults.pause_max, share);
         let step_max = self.options.clock.wall_ms_max;
@@ -168,11 +230,11 @@ impl World {
                 return None;
             }
             node.paused_until = now + pause;
-            return Some(format!("n{} is frozen for {pause:?}", id.0));
+            return Harm::to_node(kind, id, pause, format!("n{} is frozen for {pause:?}", id.0));
         }
         let step = (choice % (step_max * 2 + 1)) as i64 - step_max as i64;
         node.clock.step_wall(step);
-        Some(format!("n{}'s wall clock is stepped by {step} ms", id.0))
+        Harm::to_node(kind, id, Duration::ZERO, format!("n{}'s wall clock is stepped by {step} ms", id.0))
     }
 
     /// A server that says it leads; of several, the one that has for longest.
@@ -183,22 +245,17 @@ impl World {
     }
 
     /// All nodes, or some of them, go down at the same instant; each comes back in its own time.
-    fn black_out(&mut self, share: u32, choice: u64) -> Result<(), Violation> {
+    fn black_out(&mut self, share: u32, choice: u64) -> Option<Harm> {
         self.counts.blackouts += 1;
         let power = choice & 3 != 0;
         let all = share < 300_000;
-        for index in 0..self.nodes.len() {
-            let chosen = all || choice >> (8 + index) & 3 != 0;
-            if chosen && !self.nodes[index].is_down() {
-                self.crash(NodeId(index), power)?;
-                self.schedule_restart(NodeId(index));
-            }
-        }
-        Ok(())
+        let chosen = |node: &NodeId| all || choice >> (8 + node.0) & 3 != 0;
+        let works = |node: &NodeId| !self.nodes[node.0].is_down();
+        self.strike_down((0..self.nodes.len()).map(NodeId).filter(chosen).filter(works).collect(), power)
     }
 
     /// Two nodes, or all of them in two groups, do not hear of each other for a while.
-    fn strike_ways(&mut self, kind: FaultKind, id: NodeId, share: u32, choice: u64) -> Option<String> {
+    fn strike_ways(&mut self, kind: FaultKind, id: NodeId, share: u32, choice: u64) -> Option<Harm> {
         let count = self.nodes.len();
         if count < 2 {
             return None;
@@ -213,7 +270,9 @@ impl World {
                 self.cut(other, id, until);
             }
             let arrow = if one_way { "to" } else { "and" };
-            return Some(format!("the way from n{} {arrow} n{} is cut for {lasts:?}", id.0, other.0));
+            let words = format!("the way from n{} {arrow} n{} is cut for {lasts:?}", id.0, other.0);
+            let to = vec![Party::Node(id), Party::Node(other)];
+            return Some(Harm { kind, words, to, lasts, down: None });
         }
         let side = |node: usize| choice >> node & 1 == 1;
         let all = (0..count).map(NodeId);
@@ -224,13 +283,14 @@ impl World {
             1 => all.filter(|&node| node != id).partition(|node| side(node.0)),
             _ => all.partition(|node| side(node.0)),
         };
-        let words = format!("{one:?} and {other:?} do not hear of each other for {lasts:?}");
+        let words = format!("{} and {} do not hear of each other for {lasts:?}", Names(&one), Names(&other));
+        let to = one.iter().chain(&other).map(|&node| Party::Node(node)).collect();
         self.partition(&[one, other], until);
         self.counts.partitions += 1;
-        Some(words)
+        Some(Harm { kind, words, to, lasts, down: None })
     }
 
-    pub(super) fn strike_disk(&mut self, kind: FaultKind, id: NodeId, share: u32) -> Option<String> {
+    pub(super) fn strike_disk(&mut self, kind: FaultKind, id: NodeId, share: u32) -> Option<Harm> {
         let now = self.now;
         let stall = part(self.options.faults.stall_max, share);
         let node = &mut self.nodes[id.0];
@@ -242,31 +302,31 @@ impl World {
                 node.disk.set_sync_mode(SyncMode::Failing);
                 node.disk_fails = true;
                 node.cache_lies = true;
-                Some(format!("n{}'s disk fails to synchronise", id.0))
+                Harm::to_node(kind, id, Duration::ZERO, format!("n{}'s disk fails to synchronise", id.0))
             }
             FaultKind::Full => {
                 let room = u64::from(share) % 4096;
                 let used = node.disk.used();
                 node.disk.set_capacity(used + room);
                 node.disk_fails = true;
-                let until = now + Duration::from_millis(200) + part(Duration::from_secs(4), share);
-                self.schedule(until, Event::Room { node: id });
-                Some(format!("n{}'s disk has {room} bytes left", id.0))
+                let lasts = Duration::from_millis(200) + part(Duration::from_secs(4), share);
+                self.schedule(now + lasts, Event::Room { node: id });
+                Harm::to_node(kind, id, lasts, format!("n{}'s disk has {room} bytes left", id.0))
             }
             _ => {
                 node.stalled_until = now + stall;
-                Some(format!("n{}'s disk stalls for {stall:?}", id.0))
+                Harm::to_node(kind, id, stall, format!("n{}'s disk stalls for {stall:?}", id.0))
             }
         }
     }
 
-    fn strike_link(&mut self, kind: FaultKind, share: u32, choice: u64) -> Result<Option<String>, Violation> {
-        let open: Vec<LinkId> =
-            self.links.iter().filter(|(_, state)| can_strike(kind, state)).map(|(&id, _)| id).collect();
-        if open.is_empty() {
+    fn strike_link(&mut self, kind: FaultKind, share: u32, choice: u64) -> Result<Option<Harm>, Violation> {
+        // Not the place in a list, which any other link would shift: the same draw strikes the same two ends as long
+        // as there is a link between them.
+        let open = self.links.iter().filter(|(_, state)| can_strike(kind, state));
+        let Some(id) = open.max_by_key(|(_, state)| affinity(choice, state)).map(|(&id, _)| id) else {
             return Ok(None);
-        }
-        let id = open[(choice % open.len() as u64) as usize];
+        };
         let hold = part(self.options.faults.hold_max, share);
         let until = self.now + hold;
         let ends: &[End] = match choice >> 32 & 3 {
@@ -275,6 +335,8 @@ impl World {
             _ => &[End::Acceptor, End::Dialer],
         };
         let state = self.links.get_mut(&id).expect("just listed");
+        let to = vec![state.link.dialer, state.link.acceptor];
+        let mut lasts = Duration::ZERO;
         let words = match kind {
             FaultKind::HalfOpen => {
                 for &end in ends {
@@ -287,7 +349,7 @@ impl World {
                         self.schedule(at, Event::GiveUp { link: id, to: end });
                     }
                 }
-                format!("link {} falls silent towards {ends:?}", id.0)
+                format!("{} falls silent towards {ends:?}", Way(id, &to))
             }
             FaultKind::Hold => {
                 for &end in ends {
@@ -296,22 +358,24 @@ impl World {
                         self.schedule(at, Event::Arrive { link: id, to: end });
                     }
                 }
-                format!("link {} holds back for {hold:?} towards {ends:?}", id.0)
+                lasts = hold;
+                format!("{} holds back for {hold:?} towards {ends:?}", Way(id, &to))
             }
             FaultKind::Reset => {
                 for end in [End::Acceptor, End::Dialer] {
                     let at = self.now + self.latency();
                     self.schedule(at, Event::Close { link: id, to: end });
                 }
-                format!("link {} is reset", id.0)
+                format!("{} is reset", Way(id, &to))
             }
             _ => {
                 self.set_reads(id, End::Dialer, false)?;
                 self.schedule(until, Event::ReadAgain { link: id });
-                format!("nothing is read from link {} for {hold:?}", id.0)
+                lasts = hold;
+                format!("nothing is read from {} for {hold:?}", Way(id, &to))
             }
         };
-        Ok(Some(words))
+        Ok(Some(Harm { kind, words, to, lasts, down: None }))
     }
 
     /// Starts a process on a node again, some time after the last one ended.
@@ -335,9 +399,23 @@ impl World {
         }
     }
 
-    fn rng(&mut self, kind: FaultKind) -> &mut Rng {
-        self.fault_rngs.get_mut(&kind).expect("every kind has one")
+    pub(super) fn faults(&mut self, kind: FaultKind) -> &mut FaultStream {
+        self.fault_streams.get_mut(&kind).expect("every kind has one")
     }
+}
+
+/// How much a draw is for a link, compared with others.
+fn affinity(choice: u64, state: &LinkState) -> u64 {
+    let number = |party| match party {
+        Party::Client(client) => (client.0 as u32) << 1,
+        Party::Node(node) => (node.0 as u32) << 1 | 1,
+    };
+    let mut key = [0; 17];
+    key[..8].copy_from_slice(&choice.to_le_bytes());
+    key[8..12].copy_from_slice(&number(state.link.dialer).to_le_bytes());
+    key[12..16].copy_from_slice(&number(state.link.acceptor).to_le_bytes());
+    key[16] = state.port().map_or(0, |port| port as u8 + 1);
+    fnv(&key).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// Whether a fault of this kind can strike this link.
@@ -349,16 +427,4 @@ const fn can_strike(kind: FaultKind, state: &LinkState) -> bool {
 /// `share` millionths of a duration.
 pub(super) fn part(whole: Duration, share: u32) -> Duration {
     Duration::from_nanos((whole.as_nanos() * u128::from(share) / 1_000_000) as u64)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn streams_follow_the_place_in_the_list() {
-        for (index, &kind) in FaultKind::ALL.iter().enumerate() {
-            assert_eq!(kind as usize, index, "{kind:?}");
-        }
-    }
 }

@@ -5,7 +5,10 @@
 
 pub mod counts;
 mod cuts;
+#[cfg(test)]
+mod fault_tests;
 mod faults;
+mod harm;
 #[cfg(test)]
 mod link_tests;
 mod moments;
@@ -24,6 +27,8 @@ use zabra_core::store::Stream;
 pub use self::counts::Counts;
 use self::cuts::Cuts;
 pub use self::faults::FaultKind;
+use self::faults::FaultStream;
+pub use self::harm::{Harm, Struck};
 use self::moments::Moment;
 use self::net::LinkState;
 use self::peers::Dialing;
@@ -95,7 +100,8 @@ pub struct World {
     tie_rng: Rng,
     net_rng: Rng,
     disk_rng: Rng,
-    fault_rngs: BTreeMap<FaultKind, Rng>,
+    fault_streams: BTreeMap<FaultKind, FaultStream>,
+    struck: Vec<Struck>,
     nodes: Vec<Node>,
     clients: Vec<SimClient>,
     links: BTreeMap<LinkId, LinkState>,
@@ -155,13 +161,14 @@ impl World {
             now: SimTime::ZERO,
             heap: BinaryHeap::new(),
             scheduled: 0,
-            tie_rng: seed.stream("ties", 0),
-            net_rng: seed.stream("net", 0),
-            disk_rng: seed.stream("disk", 0),
-            fault_rngs: FaultKind::ALL
+            tie_rng: options.omissions.luck(seed, "ties"),
+            net_rng: options.omissions.luck(seed, "net"),
+            disk_rng: options.omissions.luck(seed, "disk"),
+            fault_streams: FaultKind::ALL
                 .iter()
-                .map(|&kind| (kind, seed.stream("fault", kind as u64)))
+                .map(|&kind| (kind, FaultStream::new(seed.stream("fault", kind as u64))))
                 .collect(),
+            struck: Vec::new(),
             nodes,
             clients,
             links: BTreeMap::new(),
@@ -222,6 +229,11 @@ impl World {
         &self.history
     }
 
+    /// The faults there were, in order, without those that were left out.
+    pub fn struck(&self) -> &[Struck] {
+        &self.struck
+    }
+
     /// The reference tree.
     pub const fn model(&self) -> &Model {
         self.judge.model()
@@ -257,7 +269,7 @@ impl World {
     /// # Errors
     /// The first violation.
     pub fn run(&mut self) -> Result<(), Violation> {
-        let end = SimTime::ZERO + self.options.duration;
+        let end = SimTime::ZERO + self.options.ends();
         self.run_until(end)?;
         self.heal()?;
         self.rest()
@@ -381,6 +393,11 @@ impl World {
     fn begin(&mut self) {
         for index in 0..self.nodes.len() {
             self.schedule(SimTime::ZERO, Event::Start { node: NodeId(index), generation: 0 });
+        }
+        for absent in &self.options.omissions.absent {
+            if let Some(client) = self.clients.get_mut(absent.0) {
+                client.mute();
+            }
         }
         for index in 0..self.clients.len() {
             let delay = self.net_rng.duration(Duration::from_millis(1), Duration::from_millis(200));

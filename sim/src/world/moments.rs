@@ -4,17 +4,22 @@
 //! to a step do: between a promise and the epoch that it is for, between the epoch and its first commit, between a cut
 //! of the log and what comes behind it. What happens all the time (proposals, acknowledgements, syncs) is struck more
 //! rarely, in proportion.
+//!
+//! They are the one kind that depends on what servers do: where another fault is left out there are other moments from
+//! then on.
 
 use std::time::Duration;
 
 use zabra_core::server::Role;
 use zabra_core::types::Message;
 
-use super::faults::{FaultKind, part};
+use super::faults::{FaultKind, FaultStream, part};
+use super::harm::Harm;
 use super::{Event, World};
 use crate::check::Violation;
 use crate::history::Observed;
-use crate::link::NodeId;
+use crate::link::{NodeId, Party};
+use crate::omissions::Fault;
 
 /// For one strike at what happens all the time there are this many at what is rare.
 const COMMON: u32 = 40;
@@ -22,6 +27,8 @@ const COMMON: u32 = 40;
 /// Something to be struck.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Moment {
+    /// Which of all moments.
+    number: u32,
     /// Who did something.
     node: NodeId,
     /// With whom.
@@ -40,12 +47,14 @@ impl World {
             return;
         }
         let Some((node, other, common)) = step(what) else { return };
-        let rng = self.fault_rngs.get_mut(&FaultKind::Moment).expect("every kind has one");
+        let FaultStream { rng, count } = self.faults(FaultKind::Moment);
         if !rng.chance(if common { odds / COMMON } else { odds }) {
             return;
         }
         let delay = *rng.pick(&[0, 0, 30_000, 300_000, 3_000_000]);
-        let moment = Moment { node, other, share: rng.below(1_000_000) as u32, choice: rng.bits() };
+        *count += 1;
+        let moment =
+            Moment { number: *count, node, other, share: rng.below(1_000_000) as u32, choice: rng.bits() };
         self.next_moment = self.now + self.options.faults.moment_pause;
         self.schedule(self.now + Duration::from_nanos(delay), Event::Moment(moment));
     }
@@ -55,34 +64,29 @@ impl World {
         if self.healed {
             return Ok(());
         }
+        let Moment { number, node, other, share, choice } = moment;
+        let fault = Fault { kind: FaultKind::Moment, number };
+        if self.options.omissions.omits(fault) {
+            return Ok(());
+        }
         self.counts.moments += 1;
-        let Moment { node, other, share, choice } = moment;
         // Mostly whoever did it, sometimes who is about to learn of it.
         let (struck, other) = match other {
             Some(other) if choice & 3 == 0 => (other, Some(node)),
             other => (node, other),
         };
-        let words = match (choice >> 2 & 15, other) {
-            (0..=4, _) => return self.strike_down(struck, true),
-            (5 | 6, _) => return self.strike_down(struck, false),
+        let harm = match (choice >> 2 & 15, other) {
+            (0..=4, _) => self.strike_down(vec![struck], true),
+            (5 | 6, _) => self.strike_down(vec![struck], false),
             (7..=9, Some(other)) => self.strike_way(struck, other, share, choice >> 6 & 3),
             (10 | 11, _) => self.strike_disk(FaultKind::Stall, struck, share),
             _ => self.strike_process(FaultKind::Pause, struck, share, choice),
         };
-        match words {
-            Some(words) => self.observe(Observed::Fault(words)),
-            None => Ok(()),
-        }
-    }
-
-    fn strike_down(&mut self, node: NodeId, power: bool) -> Result<(), Violation> {
-        self.crash(node, power)?;
-        self.schedule_restart(node);
-        Ok(())
+        self.strike(fault, (node, share, choice), harm)
     }
 
     /// The way to another node, from it, or both, is cut for a while.
-    fn strike_way(&mut self, node: NodeId, other: NodeId, share: u32, which: u64) -> Option<String> {
+    fn strike_way(&mut self, node: NodeId, other: NodeId, share: u32, which: u64) -> Option<Harm> {
         let lasts = part(self.options.faults.cut_max, share);
         let until = self.now + lasts;
         if which != 0 {
@@ -92,7 +96,9 @@ impl World {
             self.cut(other, node, until);
         }
         let arrow = ["from", "to", "and", "and"][which as usize & 3];
-        Some(format!("the way between n{} {arrow} n{} is cut for {lasts:?}", node.0, other.0))
+        let words = format!("the way between n{} {arrow} n{} is cut for {lasts:?}", node.0, other.0);
+        let kind = FaultKind::Cut;
+        Some(Harm { kind, words, to: vec![Party::Node(node), Party::Node(other)], lasts, down: None })
     }
 }
 

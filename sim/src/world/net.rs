@@ -93,6 +93,14 @@ impl LinkState {
         matches!(self.purpose, Use::Peers { .. })
     }
 
+    /// Which port of a server it is for; none, if it is a client's.
+    pub(super) const fn port(&self) -> Option<PeerPort> {
+        match self.purpose {
+            Use::Client { .. } => None,
+            Use::Peers { port, .. } => Some(port),
+        }
+    }
+
     /// Whether both ends know of it.
     pub(super) const fn is_open(&self) -> bool {
         match self.purpose {
@@ -383,7 +391,8 @@ impl World {
     /// # Errors
     /// What a checker has against what follows at once.
     pub fn disconnect(&mut self, client: ClientId) -> Result<(), Violation> {
-        self.observe(Observed::Fault(format!("c{} loses its connection", client.0)))?;
+        let words = format!("c{} loses its connection", client.0);
+        self.observe(Observed::Fault { fault: None, words })?;
         let wants = self.clients[client.0].leave();
         self.carry_out(client, wants)
     }
