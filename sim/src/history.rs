@@ -299,8 +299,13 @@ pub struct Record {
 
 impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ", self.at)?;
-        match &self.what {
+        write!(f, "{} {}", self.at, self.what)
+    }
+}
+
+impl fmt::Display for Observed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
             Observed::Answered { client, session, xid, op, zxid, answer } => {
                 write!(f, "c{} < {session} #{xid} {op} = {answer:?} at {zxid}", client.0)
             }

@@ -10,6 +10,7 @@
 //! | [`model`], [`check`] | the reference, and what must hold |
 //! | [`node`], [`world`], [`trace`] | processes that start, serve and end; everything on one heap of events |
 //! | [`rt`], [`report`] | a seed becomes a run, and a run a report |
+//! | [`shrink`], [`onlooker`], [`picture`] | what helps to understand a failure: the least that fails, and how it looks |
 //! | [`scenario`], [`cluster`] | named situations in a few lines |
 
 #[cfg(not(madsim))]
@@ -28,12 +29,15 @@ pub mod link;
 pub mod model;
 pub mod node;
 pub mod omissions;
+pub mod onlooker;
 pub mod op;
 pub mod options;
+pub mod picture;
 pub mod report;
 pub mod rt;
 pub mod scenario;
 pub mod seed;
+pub mod shrink;
 pub mod trace;
 pub mod txnlog;
 pub mod wiretap;

@@ -1,13 +1,19 @@
-//! Runs simulated worlds: `run` a few, `replay` one, `soak` until stopped, `meta` each twice, `speed` to time them.
+//! Runs simulated worlds: `run` a few, `replay` or `watch` one, `shrink` one that fails, `soak` until stopped, `meta`
+//! each twice, `speed` to time them.
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
+use sim::link::ClientId;
+use sim::omissions::{Fault, Omissions};
 use sim::options::Options;
-use sim::report::{Report, commit};
+use sim::report::{Look, Report, commit};
 use sim::rt::{self, Plan};
 use sim::seed::Seed;
-use sim::world::Counts;
+use sim::shrink::Effort;
+use sim::world::{Counts, FaultKind};
 
 /// Seeded fault injection for Zabra.
 #[derive(Debug, Parser)]
@@ -36,20 +42,43 @@ enum Command {
         /// Go on when one fails.
         #[arg(long)]
         keep_going: bool,
+        #[command(flatten)]
+        after: After,
     },
     /// Run one seed and print everything that happens.
     Replay {
-        /// The seed.
-        seed: Seed,
+        #[command(flatten)]
+        one: One,
         /// Print only the report.
         #[arg(long)]
         quiet: bool,
+    },
+    /// Look for the least of a seed that fails still: fewer faults, fewer clients, less time.
+    Shrink {
+        #[command(flatten)]
+        one: One,
+        #[command(flatten)]
+        effort: EffortArguments,
+        /// Write a picture of the shortest run that fails into this file.
+        #[arg(long)]
+        picture: Option<PathBuf>,
+    },
+    /// Run one seed and write a picture of it: a page that any browser opens.
+    Watch {
+        #[command(flatten)]
+        one: One,
+        /// The file to write.
+        #[arg(long, default_value = "picture.html")]
+        picture: PathBuf,
     },
     /// Run fresh seeds until stopped, with a line a minute; failing seeds are printed and kept in a file.
     Soak {
         /// Where failing seeds are kept.
         #[arg(long, default_value = "failing-seeds.txt")]
-        keep: std::path::PathBuf,
+        keep: PathBuf,
+        /// Write a picture of each failing seed into this folder.
+        #[arg(long)]
+        picture: Option<PathBuf>,
     },
     /// Tell how fast worlds of five servers and ten clients with 200 requests a second go by, on one processor.
     Speed {
@@ -68,42 +97,128 @@ enum Command {
     },
 }
 
-fn main() -> ExitCode {
-    let Arguments { cluster, any, command } = Arguments::parse();
-    let (of, options): (Of, fn(Seed) -> Options) = match (cluster, any) {
-        (true, _) => (Report::of_cluster, Options::cluster),
-        (_, true) => (Report::of_any, Options::any),
-        _ => (Report::of, Options::from_seed),
-    };
-    match command {
-        Command::Run { seed, count, keep_going } => {
-            run(of, seed.unwrap_or_else(rt::fresh), count, keep_going)
-        }
-        Command::Replay { seed, quiet } => {
-            let report = if quiet { of(seed) } else { Report::of_loud(seed, options(seed)) };
-            println!("{report}");
-            ExitCode::from(report.exit_code())
-        }
-        Command::Soak { keep } => soak(of, &keep),
-        Command::Speed { count } => speed(count),
-        Command::Meta { seed, count } => meta(of, seed, count),
+/// A seed, and what is left out of it.
+#[derive(Debug, Args)]
+struct One {
+    /// The seed.
+    seed: Seed,
+    /// Kinds of faults that do not come: kill,cut
+    #[arg(long, value_delimiter = ',', value_name = "KINDS")]
+    without: Vec<FaultKind>,
+    /// Of the kinds that are named only these faults come: kill#2,cut#1
+    #[arg(long, value_delimiter = ',', value_name = "FAULTS")]
+    only: Vec<Fault>,
+    /// Clients that never come: c0,c3
+    #[arg(long, value_delimiter = ',', value_name = "CLIENTS")]
+    absent: Vec<ClientId>,
+    /// When faults and requests end, in milliseconds of simulated time.
+    #[arg(long)]
+    duration_ms: Option<u64>,
+    /// The same faults with other latencies; any number.
+    #[arg(long, default_value_t = 0)]
+    shake: u64,
+    /// Stop at the first record that contains these words, as if it were a violation.
+    #[arg(long, value_name = "WORDS")]
+    stop_at: Option<String>,
+}
+
+/// What to do with a seed that fails.
+#[derive(Debug, Args)]
+struct After {
+    #[command(flatten)]
+    effort: EffortArguments,
+    /// Write a picture of each failing seed into this folder.
+    #[arg(long, value_name = "DIR")]
+    picture: Option<PathBuf>,
+}
+
+/// How long to look for a shorter run that fails.
+#[derive(Clone, Copy, Debug, Args)]
+struct EffortArguments {
+    /// Shrink a failure in at most so many runs; 0, not at all.
+    #[arg(long, default_value_t = 100)]
+    shrink_runs: u32,
+    /// Try each step of it again with so many other latencies.
+    #[arg(long, default_value_t = 1)]
+    shakes: u64,
+}
+
+impl EffortArguments {
+    const fn effort(self) -> Effort {
+        Effort { runs_max: self.shrink_runs, shakes: self.shakes }
     }
 }
 
-/// What runs a seed.
-type Of = fn(Seed) -> Report;
+impl One {
+    fn options(&self, family: Family) -> Options {
+        let mut omissions = Omissions {
+            absent: self.absent.iter().copied().collect(),
+            duration: self.duration_ms.map(Duration::from_millis),
+            shake: self.shake,
+            ..Omissions::default()
+        };
+        self.without.iter().for_each(|&kind| omissions.leave_out(kind));
+        self.only.iter().for_each(|&fault| omissions.keep(fault));
+        Options { omissions, ..family(self.seed) }
+    }
 
-fn run(of: Of, first: Seed, count: u64, keep_going: bool) -> ExitCode {
+    fn look(&self) -> Look {
+        Look { stop_at: self.stop_at.clone(), ..Look::default() }
+    }
+}
+
+/// What a seed stands for.
+type Family = fn(Seed) -> Options;
+
+fn main() -> ExitCode {
+    let Arguments { cluster, any, command } = Arguments::parse();
+    let family: Family = match (cluster, any) {
+        (true, _) => Options::cluster,
+        (_, true) => Options::any,
+        _ => Options::from_seed,
+    };
+    match command {
+        Command::Run { seed, count, keep_going, after } => {
+            run(family, seed.unwrap_or_else(rt::fresh), count, keep_going, &after)
+        }
+        Command::Replay { one, quiet } => {
+            let look = Look { loud: !quiet, ..one.look() };
+            let (report, _) = Report::seen(one.seed, one.options(family), &look);
+            println!("{report}");
+            ExitCode::from(report.exit_code())
+        }
+        Command::Shrink { one, effort, picture } => shrink(&one, family, effort, picture.as_deref()),
+        Command::Watch { one, picture } => {
+            let look = Look { draws: true, ..one.look() };
+            let (report, page) = Report::seen(one.seed, one.options(family), &look);
+            println!("{report}");
+            write_page(&picture, page);
+            ExitCode::from(report.exit_code())
+        }
+        Command::Soak { keep, picture } => soak(family, &keep, picture.as_deref()),
+        Command::Speed { count } => speed(count),
+        Command::Meta { seed, count } => meta(family, seed, count),
+    }
+}
+
+fn of(family: Family, seed: Seed) -> Report {
+    Report::of_options(seed, family(seed))
+}
+
+fn run(family: Family, first: Seed, count: u64, keep_going: bool, after: &After) -> ExitCode {
     println!("{count} seeds from {first}, commit {}", commit());
     let mut code = 0;
     let mut failed = Vec::new();
     let mut done = 0_u64;
+    let of = |seed| of(family, seed);
     Plan::new(first, count).run(of, |seed, report| {
         done += 1;
         if report.failure.is_some() {
             println!("{report}\n");
             code = report.exit_code();
             failed.push(seed.0);
+            let least = print_shrunk(&report, &Look::default(), after.effort);
+            draw(least.as_ref().unwrap_or(&report), after.picture.as_deref());
         }
         keep_going || report.failure.is_none()
     });
@@ -111,17 +226,63 @@ fn run(of: Of, first: Seed, count: u64, keep_going: bool) -> ExitCode {
     ExitCode::from(code)
 }
 
-fn soak(of: Of, keep: &std::path::Path) -> ExitCode {
+fn shrink(one: &One, family: Family, effort: EffortArguments, picture: Option<&Path>) -> ExitCode {
+    let look = one.look();
+    let (report, _) = Report::seen(one.seed, one.options(family), &look);
+    match print_shrunk(&report, &look, effort) {
+        None => println!("{report}"),
+        Some(least) => {
+            if let (Some(path), Some(failure)) = (picture, &least.failure) {
+                let look = Look { draws: true, ..look };
+                write_page(path, Report::seen(least.seed, failure.options.clone(), &look).1);
+            }
+        }
+    }
+    ExitCode::from(report.exit_code())
+}
+
+/// Shrinks a failure, if there is one and any effort is to be made, and tells what is left.
+fn print_shrunk(report: &Report, look: &Look, effort: EffortArguments) -> Option<Report> {
+    if effort.shrink_runs == 0 {
+        return None;
+    }
+    let (least, runs) = report.shrink(look, effort.effort())?;
+    println!("{}\nafter {runs} runs this is the least that fails:\n{}\n", "-".repeat(72), least.brief());
+    Some(least)
+}
+
+/// Draws a failure into a folder.
+fn draw(report: &Report, folder: Option<&Path>) {
+    if let (Some(folder), Some(failure)) = (folder, &report.failure) {
+        let look = Look { draws: true, ..Look::default() };
+        let page = Report::seen(report.seed, failure.options.clone(), &look).1;
+        if let Err(error) = std::fs::create_dir_all(folder) {
+            println!("{} was not made: {error}", folder.display());
+        }
+        write_page(&folder.join(format!("seed-{}.html", report.seed)), page);
+    }
+}
+
+fn write_page(path: &Path, page: Option<String>) {
+    match std::fs::write(path, page.unwrap_or_default()) {
+        Ok(()) => println!("picture: {}", path.display()),
+        Err(error) => println!("{} was not written: {error}", path.display()),
+    }
+}
+
+fn soak(family: Family, keep: &Path, picture: Option<&Path>) -> ExitCode {
     let first = rt::fresh();
     println!("soaking from seed {first}, commit {}", commit());
     let (mut done, mut failed, mut simulated) = (0_u64, 0_u64, 0_u64);
     let mut said = rt::Stopwatch::default();
+    let of = |seed| of(family, seed);
     Plan::new(first, 1 << 32).run(of, |seed, report| {
         done += 1;
         simulated += report.simulated.0 / 1_000_000_000;
         if report.failure.is_some() {
             failed += 1;
             println!("{report}\n");
+            draw(&report, picture);
             let kept =
                 std::fs::OpenOptions::new().append(true).create(true).open(keep).and_then(|mut file| {
                     use std::io::Write;
@@ -146,7 +307,7 @@ fn speed(count: u64) -> ExitCode {
     let mut counts = Counts::default();
     let begun = rt::fresh().0;
     plan.run(
-        |seed| Report::of_options(seed, Options::measured(seed)),
+        |seed| of(Options::measured, seed),
         |seed, report| {
             if let Some(failure) = &report.failure {
                 println!("seed {seed} of this profile: {}", failure.violation);
@@ -169,8 +330,9 @@ fn speed(count: u64) -> ExitCode {
     ExitCode::from(u8::from(failed > 0))
 }
 
-fn meta(of: Of, first: Seed, count: u64) -> ExitCode {
+fn meta(family: Family, first: Seed, count: u64) -> ExitCode {
     let mut differing = 0;
+    let of = |seed| of(family, seed);
     Plan::new(first, count).run(
         |seed| (of(seed), of(seed)),
         |seed, (one, other)| {

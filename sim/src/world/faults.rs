@@ -190,6 +190,9 @@ impl World {
     /// A fault has come, and done what it does; but processes end only now, when that was told.
     pub(super) fn strike(&mut self, fault: Fault, drawn: Drawn, harm: Option<Harm>) -> Result<(), Violation> {
         let at = self.now;
+        if let (Some(harm), Some(picture)) = (&harm, self.picture()) {
+            picture.fault(at, fault, harm);
+        }
         self.struck.push(Struck { fault, at, drawn, harm: harm.clone() });
         let Some(Harm { words, to, down, .. }) = harm else { return Ok(()) };
         self.observe(Observed::Fault { fault: Some(fault), words })?;

@@ -40,7 +40,9 @@ use crate::history::{History, Observed, Record};
 use crate::link::{ClientId, End, LinkId, NodeId};
 use crate::model::Model;
 use crate::node::Node;
+use crate::onlooker::Onlooker;
 use crate::options::Options;
+use crate::picture::Picture;
 use crate::rt;
 use crate::seed::{Rng, Seed};
 use crate::trace::Trace;
@@ -121,8 +123,8 @@ pub struct World {
     next_moment: SimTime,
     /// A server that stops by itself is not started again: a scenario wants to look at what it left.
     pub(crate) stays_down: bool,
-    /// Every record is printed as it comes.
-    loud: bool,
+    /// Who looks at the run, if anybody does.
+    onlooker: Option<Box<Onlooker>>,
 }
 
 impl World {
@@ -187,16 +189,25 @@ impl World {
             healed: false,
             next_moment: SimTime::ZERO,
             stays_down: false,
-            loud: false,
+            onlooker: None,
             options,
         };
         world.begin();
         world
     }
 
-    /// Prints every record as it comes.
-    pub fn set_loud(&mut self, loud: bool) {
-        self.loud = loud;
+    /// Lets somebody look at the run from now on.
+    pub fn set_onlooker(&mut self, onlooker: Onlooker) {
+        self.onlooker = Some(Box::new(onlooker));
+    }
+
+    /// What was drawn of the run, if anything was.
+    pub fn take_picture(&mut self) -> Option<Picture> {
+        self.onlooker.as_mut()?.picture.take()
+    }
+
+    fn picture(&mut self) -> Option<&mut Picture> {
+        self.onlooker.as_mut()?.picture.as_mut()
     }
 
     /// What everything follows from.
@@ -466,10 +477,8 @@ impl World {
             _ => {}
         }
         let record = Record { at: self.now, what };
-        if self.loud {
-            println!("{record}");
-        }
-        let verdict = self.judge.observe(&record);
+        let seen = self.onlooker.as_mut().map_or(Ok(()), |onlooker| onlooker.record(&record));
+        let verdict = self.judge.observe(&record).and(seen);
         self.watch_for_moment(&record.what);
         if !record.what.is_noise() {
             self.history.push(record);

@@ -15,6 +15,7 @@ use crate::client::codec::Garbled;
 use crate::history::Observed;
 use crate::link::{ClientId, End, Link, LinkId, NodeId, Party};
 use crate::node::Conn;
+use crate::picture::wires::Pipe;
 
 /// What a link is for, and what servers call it.
 #[derive(Debug)]
@@ -99,6 +100,12 @@ impl LinkState {
             Use::Client { .. } => None,
             Use::Peers { port, .. } => Some(port),
         }
+    }
+
+    /// The direction that leads to an end.
+    fn pipe(&self, link: LinkId, to: End) -> Pipe {
+        let (sender, receiver) = (self.link.party(to.other()), self.link.party(to));
+        Pipe { link, to, sender, receiver, port: self.port() }
     }
 
     /// Whether both ends know of it.
@@ -201,10 +208,12 @@ impl World {
 
     /// Hands bytes to a link for the end `to`.
     pub(super) fn send(&mut self, id: LinkId, to: End, bytes: Bytes) {
-        if let Some(state) = self.links.get_mut(&id) {
-            state.link.send(to, bytes);
-            self.pump(id, to);
+        let Some(state) = self.links.get_mut(&id) else { return };
+        if let Some(picture) = self.onlooker.as_mut().and_then(|onlooker| onlooker.picture.as_mut()) {
+            picture.sent(self.now, state.pipe(id, to), &bytes);
         }
+        state.link.send(to, bytes);
+        self.pump(id, to);
     }
 
     /// Lets a link take what waits at its sender, and tells a server how much that was.
@@ -251,6 +260,10 @@ impl World {
     fn receive(&mut self, id: LinkId, to: End, pieces: Vec<Bytes>) -> Result<(), Violation> {
         let Some(holder) = self.links.get(&id).and_then(|state| state.holder(to)) else { return Ok(()) };
         for bytes in pieces {
+            let now = self.now;
+            if let Some(picture) = self.picture() {
+                picture.arrived(now, id, to, bytes.len());
+            }
             match holder {
                 Holder::Client(client) => {
                     let wants = self.clients[client.0]

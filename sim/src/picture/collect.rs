@@ -1,0 +1,199 @@
+//! Records become marks, and what lies between two of them spans.
+
+use std::fmt::Display;
+
+use zabra_core::server::Role;
+
+use super::{Mark, MarkKind, Picture, SpanKind};
+use crate::clock::SimTime;
+use crate::history::{Observed, Record};
+use crate::link::{ClientId, NodeId, Party};
+use crate::omissions::Fault;
+use crate::world::{FaultKind, Harm};
+
+/// The longest words that are kept, in bytes: a request may carry thousands.
+const WORDS_MAX: usize = 300;
+
+/// Something that is so, and has not ended yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Open {
+    pub(super) since: SimTime,
+    pub(super) what: SpanKind,
+    pub(super) words: u32,
+}
+
+impl Picture {
+    /// Something was observed.
+    pub fn record(&mut self, record: &Record) {
+        self.now = record.at;
+        let what = &record.what;
+        match what {
+            Observed::Answered { client, xid, answer, .. } => {
+                let (kind, words) = match answer {
+                    Ok(outcome) => (SpanKind::Done, format!("{outcome:?}")),
+                    Err(code) => (SpanKind::Refused, format!("{code:?}")),
+                };
+                self.request_ended(*client, *xid, kind, &words);
+            }
+            Observed::Applied { node, .. } | Observed::Committed { node, .. } => {
+                self.mark(Party::Node(*node), MarkKind::Apply, what);
+            }
+            Observed::Connected { client, .. } => {
+                self.mark(Party::Client(*client), MarkKind::Session, what);
+                let words = self.words(what);
+                self.sessions[client.0] = Some(Open { since: self.now, what: SpanKind::Session, words });
+            }
+            Observed::Crashed { node, .. } => self.process_ended(*node, MarkKind::Crash, what),
+            Observed::Stopped { node, .. } => self.process_ended(*node, MarkKind::Stop, what),
+            Observed::Disconnected { client } | Observed::SessionGone { client, .. } => {
+                self.mark(Party::Client(*client), MarkKind::Session, what);
+                self.disconnected(*client);
+            }
+            Observed::EpochAccepted { node, .. } | Observed::EpochCurrent { node, .. } => {
+                self.mark(Party::Node(*node), MarkKind::Role, what);
+            }
+            Observed::Event { client, .. } => self.mark(Party::Client(*client), MarkKind::Event, what),
+            // Faults of the profile are told of by `fault`, which knows more.
+            Observed::Fault { fault: Some(_), .. } => {}
+            Observed::Fault { fault: None, .. } => self.mark_on(None, MarkKind::Fault, what),
+            Observed::Found { node, .. } => {
+                self.mark(Party::Node(*node), MarkKind::Disk, what);
+                if self.nodes[node.0].what == SpanKind::Down {
+                    self.turn_into(*node, SpanKind::Recovering, what);
+                }
+            }
+            Observed::Healed => {
+                self.healed = Some(self.now);
+                self.mark_on(None, MarkKind::Healed, what);
+            }
+            Observed::Invoked { client, xid, op, .. } => {
+                self.pending.insert((*client, *xid), (self.now, op.clone()));
+            }
+            Observed::Logged { node, .. } => self.mark(Party::Node(*node), MarkKind::Log, what),
+            Observed::Remark { node, .. } => self.mark(Party::Node(*node), MarkKind::Remark, what),
+            Observed::Rewound { node, .. } => self.mark(Party::Node(*node), MarkKind::Disk, what),
+            Observed::RoleLost { node, .. } => {
+                self.mark(Party::Node(*node), MarkKind::Role, what);
+                self.turn_into(*node, SpanKind::Looking, what);
+            }
+            Observed::RoleTaken { node, standing, .. } => {
+                self.mark(Party::Node(*node), MarkKind::Role, what);
+                let span = match standing.role {
+                    Role::Following => SpanKind::Following,
+                    Role::Leading => SpanKind::Leading,
+                    Role::Looking => SpanKind::Looking,
+                    Role::Observing => SpanKind::Observing,
+                };
+                self.turn_into(*node, span, what);
+            }
+            Observed::SessionExpired { node, .. } => self.mark(Party::Node(*node), MarkKind::Session, what),
+            Observed::Started { node, .. } => {
+                self.mark(Party::Node(*node), MarkKind::Start, what);
+                let alone = self.voters + self.observers == 1;
+                let span = if alone { SpanKind::Serving } else { SpanKind::Looking };
+                self.turn_into(*node, span, what);
+            }
+            // They are messages, and drawn as such.
+            Observed::Heard { .. } | Observed::Said { .. } | Observed::Sent { .. } => {}
+            Observed::Synced { .. } | Observed::Ticked { .. } | Observed::Touched { .. } => {}
+        }
+    }
+
+    /// Something is made to go wrong.
+    pub fn fault(&mut self, now: SimTime, fault: Fault, harm: &Harm) {
+        self.now = now;
+        let words = self.words(&format_args!("{fault}: {}", harm.words));
+        let span = match harm.kind {
+            FaultKind::Cut | FaultKind::Partition => Some(SpanKind::Cut),
+            FaultKind::Full => Some(SpanKind::Full),
+            FaultKind::Hold | FaultKind::SlowReader => Some(SpanKind::Hold),
+            FaultKind::Pause => Some(SpanKind::Pause),
+            FaultKind::Stall => Some(SpanKind::Stall),
+            FaultKind::Blackout
+            | FaultKind::ClockStep
+            | FaultKind::FailedSync
+            | FaultKind::HalfOpen
+            | FaultKind::Kill
+            | FaultKind::Moment
+            | FaultKind::Power
+            | FaultKind::Reset
+            | FaultKind::Stop => None,
+        };
+        for &party in &harm.to {
+            self.marks.push(Mark { on: Some(party), at: now, what: MarkKind::Fault, words });
+            if let Some(span) = span {
+                self.span(party, now, harm.lasts, span, words);
+            }
+        }
+    }
+
+    /// The run is over: whatever is still so ends here.
+    pub(super) fn end(&mut self, now: SimTime) {
+        self.now = now;
+        for index in 0..self.nodes.len() {
+            self.close(Party::Node(NodeId(index)), self.nodes[index]);
+        }
+        for index in 0..self.sessions.len() {
+            self.disconnected(ClientId(index));
+        }
+        let end = |fault: bool| if fault { self.healed.unwrap_or(now) } else { now };
+        for span in &mut self.spans.kept {
+            let is_fault = (SpanKind::Pause..=SpanKind::Full).contains(&span.what);
+            span.ended = span.ended.min(end(is_fault)).max(span.begun);
+        }
+    }
+
+    fn process_ended(&mut self, node: NodeId, kind: MarkKind, what: &Observed) {
+        self.mark(Party::Node(node), kind, what);
+        self.turn_into(node, SpanKind::Down, what);
+    }
+
+    /// A node is something else from now on.
+    fn turn_into(&mut self, node: NodeId, kind: SpanKind, what: &Observed) {
+        self.close(Party::Node(node), self.nodes[node.0]);
+        let words = self.words(what);
+        self.nodes[node.0] = Open { since: self.now, what: kind, words };
+    }
+
+    fn close(&mut self, party: Party, open: Open) {
+        if open.since < self.now {
+            self.span(party, open.since, self.now - open.since, open.what, open.words);
+        }
+    }
+
+    fn disconnected(&mut self, client: ClientId) {
+        if let Some(open) = self.sessions[client.0].take() {
+            self.close(Party::Client(client), open);
+        }
+        let pending: Vec<i32> =
+            self.pending.range((client, i32::MIN)..=(client, i32::MAX)).map(|(&(_, xid), _)| xid).collect();
+        for xid in pending {
+            self.request_ended(client, xid, SpanKind::Lost, "never answered");
+        }
+    }
+
+    fn request_ended(&mut self, client: ClientId, xid: i32, kind: SpanKind, outcome: &str) {
+        let Some((since, op)) = self.pending.remove(&(client, xid)) else { return };
+        let words = self.words(&format_args!("#{xid} {op} = {outcome}"));
+        self.span(Party::Client(client), since, self.now - since, kind, words);
+    }
+
+    fn mark(&mut self, on: Party, kind: MarkKind, what: &Observed) {
+        self.mark_on(Some(on), kind, what);
+    }
+
+    fn mark_on(&mut self, on: Option<Party>, what: MarkKind, observed: &Observed) {
+        let words = self.words(observed);
+        self.marks.push(Mark { on, at: self.now, what, words });
+    }
+
+    fn words(&mut self, what: &dyn Display) -> u32 {
+        let mut text = what.to_string();
+        if text.len() > WORDS_MAX {
+            let cut = (0..=WORDS_MAX).rev().find(|&cut| text.is_char_boundary(cut)).unwrap_or_default();
+            text.truncate(cut);
+            text.push('…');
+        }
+        self.texts.number(&text)
+    }
+}
