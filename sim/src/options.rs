@@ -13,6 +13,7 @@ use crate::link::NetProfile;
 use crate::omissions::Omissions;
 use crate::seed::{Rng, Seed};
 use crate::workload::Weights;
+use crate::world::Step;
 use crate::world::peers::membership;
 
 /// The profile of a run.
@@ -113,6 +114,8 @@ pub struct FaultProfile {
     pub blackout: Option<Duration>,
     /// Odds, per million, that something goes wrong at a step that a protocol hangs on.
     pub moment: u32,
+    /// The only kind of step that is struck, if not all are.
+    pub moment_focus: Option<Step>,
     /// The least time between two such strikes.
     pub moment_pause: Duration,
 }
@@ -229,8 +232,12 @@ impl Options {
         options.workload.session_timeout = (tick * 4, tick * *rng.pick(&[20, 60]));
         options.net.latency_mean = Duration::from_micros(*rng.pick(&[50, 500, 3_000, 10_000]));
         options.faults = faults(&mut rng, 15);
-        options.faults.moment = *rng.pick(&[0, 0, 3_000, 30_000, 150_000]);
-        options.faults.moment_pause = Duration::from_millis(*rng.pick(&[0, 300, 2_000]));
+        (options.faults.moment, options.faults.moment_focus) = match rng.below(6) {
+            0 | 1 => (0, None),
+            2 | 3 => (*rng.pick(&[3_000, 30_000, 150_000]), None),
+            _ => (*rng.pick(&[30_000, 150_000, 500_000]), Some(*rng.pick(Step::ALL))),
+        };
+        options.faults.moment_pause = Duration::from_millis(*rng.pick(&[0, 300, 1_000, 3_000]));
         if rng.chance(300_000) {
             let node = rng.index(options.nodes());
             options.disk.slow = Some((node, *rng.pick(&[5, 30])));
@@ -405,6 +412,7 @@ fn faults(rng: &mut Rng, kinds: u64) -> FaultProfile {
         stall_max: Duration::from_millis(*rng.pick(&[200, 4_000])),
         cut_max: Duration::from_millis(*rng.pick(&[500, 3_000, 10_000])),
         moment: 0,
+        moment_focus: None,
         moment_pause: Duration::ZERO,
     }
 }

@@ -30,6 +30,7 @@ pub use self::faults::FaultKind;
 use self::faults::FaultStream;
 pub use self::harm::{Harm, Struck};
 use self::moments::Moment;
+pub use self::moments::Step;
 use self::net::LinkState;
 use self::peers::Dialing;
 use crate::check::liveness::{self, Standing};

@@ -21,6 +21,24 @@ use crate::history::Observed;
 use crate::link::{NodeId, Party};
 use crate::omissions::Fault;
 
+/// What a protocol hangs on, by what it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// An epoch begins: NEWLEADER is acknowledged, a server serves.
+    Begin,
+    /// Whatever happens all the time: proposals, acknowledgements, syncs.
+    Common,
+    /// An epoch is proposed and promised.
+    Promise,
+    /// A learner is brought up to date.
+    Synchronize,
+}
+
+impl Step {
+    /// All there are.
+    pub const ALL: &[Self] = &[Self::Begin, Self::Common, Self::Promise, Self::Synchronize];
+}
+
 /// For one strike at what happens all the time there are this many at what is rare.
 const COMMON: u32 = 40;
 
@@ -46,9 +64,12 @@ impl World {
         if odds == 0 || self.healed || self.now < self.next_moment {
             return;
         }
-        let Some((node, other, common)) = step(what) else { return };
+        let Some((node, other, step)) = step(what) else { return };
+        if self.options.faults.moment_focus.is_some_and(|focus| focus != step) {
+            return;
+        }
         let FaultStream { rng, count } = self.faults(FaultKind::Moment);
-        if !rng.chance(if common { odds / COMMON } else { odds }) {
+        if !rng.chance(if step == Step::Common { odds / COMMON } else { odds }) {
             return;
         }
         let delay = *rng.pick(&[0, 0, 30_000, 300_000, 3_000_000]);
@@ -102,42 +123,42 @@ impl World {
     }
 }
 
-/// Who takes a step, with whom, and whether such steps are common; nothing, if it is none.
-fn step(what: &Observed) -> Option<(NodeId, Option<NodeId>, bool)> {
+/// Who takes a step, with whom, and what it is about; nothing, if it is none.
+fn step(what: &Observed) -> Option<(NodeId, Option<NodeId>, Step)> {
     match what {
-        Observed::EpochAccepted { node, .. } | Observed::EpochCurrent { node, .. } => {
-            Some((*node, None, false))
-        }
+        Observed::EpochAccepted { node, .. } => Some((*node, None, Step::Promise)),
+        Observed::EpochCurrent { node, .. } => Some((*node, None, Step::Begin)),
         Observed::RoleTaken { node, standing, .. } if standing.role != Role::Looking => {
-            Some((*node, None, false))
+            Some((*node, None, Step::Begin))
         }
-        Observed::Rewound { node, .. } => Some((*node, None, false)),
-        Observed::Synced { node, .. } => Some((*node, None, true)),
-        Observed::Said { node, to, message, .. } => {
-            let common = match **message {
-                Message::Ping { .. } => return None,
-                Message::Ack { zxid } => zxid.counter() > 0,
-                Message::AckEpoch { .. }
-                | Message::Diff { .. }
-                | Message::FollowerInfo { .. }
-                | Message::LeaderInfo { .. }
-                | Message::NewLeader { .. }
-                | Message::ObserverInfo { .. }
-                | Message::Snap { .. }
-                | Message::Trunc { .. }
-                | Message::UpToDate => false,
-                Message::Commit { .. }
-                | Message::CommitAndActivate { .. }
-                | Message::Inform { .. }
-                | Message::InformAndActivate { .. }
-                | Message::Proposal { .. }
-                | Message::Request { .. }
-                | Message::Revalidate { .. }
-                | Message::Revalidated { .. }
-                | Message::Sync => true,
-            };
-            Some((*node, Some(*to), common))
-        }
+        Observed::Rewound { node, .. } => Some((*node, None, Step::Synchronize)),
+        Observed::Synced { node, .. } => Some((*node, None, Step::Common)),
+        Observed::Said { node, to, message, .. } => Some((*node, Some(*to), step_of(message)?)),
         _ => None,
+    }
+}
+
+fn step_of(message: &Message) -> Option<Step> {
+    match message {
+        Message::Ping { .. } => None,
+        Message::AckEpoch { .. }
+        | Message::FollowerInfo { .. }
+        | Message::LeaderInfo { .. }
+        | Message::ObserverInfo { .. } => Some(Step::Promise),
+        Message::Diff { .. } | Message::NewLeader { .. } | Message::Snap { .. } | Message::Trunc { .. } => {
+            Some(Step::Synchronize)
+        }
+        Message::UpToDate => Some(Step::Begin),
+        Message::Ack { zxid } if zxid.counter() == 0 => Some(Step::Begin),
+        Message::Ack { .. }
+        | Message::Commit { .. }
+        | Message::CommitAndActivate { .. }
+        | Message::Inform { .. }
+        | Message::InformAndActivate { .. }
+        | Message::Proposal { .. }
+        | Message::Request { .. }
+        | Message::Revalidate { .. }
+        | Message::Revalidated { .. }
+        | Message::Sync => Some(Step::Common),
     }
 }
