@@ -72,6 +72,8 @@ pub enum Observed {
         timeout_ms: i32,
         /// Whether it had the session before.
         resumed: bool,
+        /// The last transaction that it said it had seen: no server that is behind it may take it.
+        claimed: Zxid,
     },
     /// A node went down.
     Crashed {
@@ -313,7 +315,7 @@ impl fmt::Display for Observed {
                 write!(f, "n{} applied {zxid}, digest {digest:x}", node.0)
             }
             Observed::Committed { node, zxid } => write!(f, "n{} has {zxid} for good", node.0),
-            Observed::Connected { client, session, timeout_ms, resumed } => {
+            Observed::Connected { client, session, timeout_ms, resumed, .. } => {
                 let how = if *resumed { "resumed" } else { "opened" };
                 write!(f, "c{} {how} {session}, timeout {timeout_ms} ms", client.0)
             }

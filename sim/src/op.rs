@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use zabra_core::types::{ErrorCode, OpCode, Stat, Zxid};
+use zabra_core::types::{ErrorCode, EventType, OpCode, Stat, Zxid};
 
 /// Which kind of znode to create.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,6 +141,18 @@ impl Op {
         }
     }
 
+    /// The watch that it leaves, if this is its answer.
+    pub fn leaves_watch(&self, answer: &Answer) -> Option<(WatchTable, &str)> {
+        match (self, answer) {
+            (Self::Exists { path, watch: true }, Err(ErrorCode::NONODE)) => Some((WatchTable::Exist, path)),
+            (Self::Exists { path, watch: true } | Self::GetData { path, watch: true }, Ok(_)) => {
+                Some((WatchTable::Data, path))
+            }
+            (Self::GetChildren { path, watch: true }, Ok(_)) => Some((WatchTable::Child, path)),
+            _ => None,
+        }
+    }
+
     /// Whether it takes a place in the order of transactions.
     pub const fn is_write(&self) -> bool {
         match self {
@@ -157,6 +169,44 @@ impl Op {
             | Self::SetWatches { .. }
             | Self::Sync { .. } => false,
         }
+    }
+}
+
+/// Where a client remembers a watch, and in which list of a setWatches it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum WatchTable {
+    /// On children, once.
+    Child,
+    /// On a znode that was there, once.
+    Data,
+    /// On a znode that was not there, once.
+    Exist,
+}
+
+impl WatchTable {
+    /// Whether the watch ends with the first event.
+    pub const fn is_one_shot(self) -> bool {
+        match self {
+            Self::Child | Self::Data | Self::Exist => true,
+        }
+    }
+
+    /// Whether a watch of this table waits for such an event.
+    pub const fn hears_of(self, kind: EventType) -> bool {
+        match kind {
+            EventType::NodeChildrenChanged => matches!(self, Self::Child),
+            EventType::NodeCreated | EventType::NodeDataChanged => matches!(self, Self::Data | Self::Exist),
+            EventType::NodeDeleted => true,
+            EventType::ChildWatchRemoved
+            | EventType::DataWatchRemoved
+            | EventType::None
+            | EventType::PersistentWatchRemoved => false,
+        }
+    }
+
+    /// Whether a watch on `watched` covers `path`.
+    pub fn reaches(self, watched: &str, path: &str) -> bool {
+        watched == path
     }
 }
 
@@ -196,6 +246,16 @@ pub enum EventKind {
 }
 
 impl EventKind {
+    /// The core's word for it.
+    pub const fn event_type(self) -> EventType {
+        match self {
+            Self::Created => EventType::NodeCreated,
+            Self::Deleted => EventType::NodeDeleted,
+            Self::DataChanged => EventType::NodeDataChanged,
+            Self::ChildrenChanged => EventType::NodeChildrenChanged,
+        }
+    }
+
     /// The kind with this number on the wire.
     pub const fn from_wire(number: i32) -> Option<Self> {
         Some(match number {

@@ -133,8 +133,14 @@ pub struct WorkloadProfile {
     pub burst_max: usize,
     /// Session timeouts that clients ask for, shortest and longest.
     pub session_timeout: (Duration, Duration),
+    /// The longest pause before a client connects again.
+    pub reconnect_max: Duration,
     /// Odds, per million and request, that a client leaves without a word and comes back later.
     pub leave: u32,
+    /// Odds, per million and request, that it dies and leaves its session behind.
+    pub abandon: u32,
+    /// Odds, per million and session, that before it does something that no client machine does.
+    pub rude: u32,
     /// Odds, per million and request, that it ends its session.
     pub close: u32,
     /// Directories that the requests are about: few, so that clients meet.
@@ -183,6 +189,9 @@ impl Options {
                 close: *rng.pick(&[0, 1_000, 10_000]),
                 directories: rng.within(1, 8),
                 data_max: *rng.pick(&[16, 200, 3_000]),
+                reconnect_max: Duration::from_millis(*rng.pick(&[0, 20, 200, 1_000])),
+                abandon: *rng.pick(&[0, 1_000, 5_000]),
+                rude: *rng.pick(&[0, 200_000, 700_000]),
             },
             is_cluster: false,
             omissions: Omissions::default(),
@@ -326,7 +335,10 @@ impl Options {
         };
         options.clock = ClockProfile { rate_ppm_max: 0, wall_ms_max: 0 };
         options.faults = FaultProfile::default();
+        options.workload.reconnect_max = Duration::from_millis(20);
         options.workload.leave = 0;
+        options.workload.abandon = 0;
+        options.workload.rude = 0;
         options.workload.close = 0;
         options.workload.weights = Weights::default();
         options.workload.think = Duration::from_millis(5);

@@ -13,7 +13,7 @@ use zabra_core::types::{ErrorCode, Membership, OpCode, SessionId, Zxid};
 use super::Violation;
 use super::chain::Chain;
 use crate::history::{Observed, Record};
-use crate::link::NodeId;
+use crate::link::{ClientId, NodeId};
 use crate::model::{Model, Place};
 use crate::node::Standing;
 use crate::op::{Answer, Op, Outcome};
@@ -64,6 +64,8 @@ pub struct Facts {
     ended: BTreeSet<SessionId>,
     /// The latest transaction that anybody has been told of.
     told: Zxid,
+    /// Who was last given a session, and whether it was another before.
+    holders: BTreeMap<SessionId, (ClientId, bool)>,
 }
 
 impl Facts {
@@ -147,12 +149,21 @@ impl Facts {
         self.ended.contains(&session)
     }
 
+    /// Whether several clients have had a session: whoever loses it to another may be told so.
+    pub fn is_shared(&self, session: SessionId) -> bool {
+        self.holders.get(&session).is_some_and(|(_, shared)| *shared)
+    }
+
     /// Learns from the next record.
     ///
     /// # Errors
     /// If no order of transactions could explain it.
     pub fn take(&mut self, record: &Record) -> Result<(), Violation> {
         match &record.what {
+            Observed::Connected { client, session, .. } => {
+                let holder = self.holders.entry(*session).or_insert((*client, false));
+                *holder = (*client, holder.1 || holder.0 != *client);
+            }
             Observed::Invoked { session, xid, op, .. } if *xid > 0 => {
                 if **op == Op::CloseSession {
                     self.ended.insert(*session);

@@ -141,9 +141,15 @@ pub(crate) mod testing {
             story.log(1, 0, OpCode::CREATE_SESSION, Some(4000));
             story.apply(1);
             story.tell(Observed::Touched { node: NODE, session: S, mono: 0 });
-            story.tell(Observed::Connected { client: CLIENT, session: S, timeout_ms: 4000, resumed: false });
+            story.connect(CLIENT, Zxid::ZERO);
             assert_eq!(story.result, Ok(()));
             story
+        }
+
+        /// A client connects with the session, and says up to where it has seen.
+        pub fn connect(&mut self, client: ClientId, claimed: Zxid) {
+            let resumed = claimed != Zxid::ZERO;
+            self.tell(Observed::Connected { client, session: S, timeout_ms: 4000, resumed, claimed });
         }
 
         /// Servers of an ensemble, about whom nothing is known yet; the client's session may be opened.

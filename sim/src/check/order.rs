@@ -13,6 +13,7 @@ use zabra_core::types::{ErrorCode, SessionId, Zxid};
 
 use super::{Check, Facts, Violation};
 use crate::history::{Observed, Record};
+use crate::link::ClientId;
 use crate::op::{Answer, Op};
 
 const CHECK: &str = "order";
@@ -20,16 +21,30 @@ const CHECK: &str = "order";
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Order {
-    /// The latest state that each session has seen.
-    seen: BTreeMap<SessionId, Zxid>,
-    /// The state that each session must see at least since its last sync.
-    synced: BTreeMap<SessionId, Zxid>,
+    /// The latest state that each client has seen in its session. Who connects says what it has seen, and this is what
+    /// it may rely on from then on (C4).
+    seen: BTreeMap<ClientId, Zxid>,
+    /// The state that each client must see at least since its last sync.
+    synced: BTreeMap<ClientId, Zxid>,
 }
 
 impl Check for Order {
     fn observe(&mut self, record: &Record, facts: &Facts) -> Result<(), Violation> {
-        let Observed::Answered { session, xid, op, zxid, answer, .. } = &record.what else { return Ok(()) };
-        let seen = self.seen.entry(*session).or_default();
+        if let Observed::Connected { client, claimed, .. } = &record.what {
+            self.seen.insert(*client, *claimed);
+            let synced = self.synced.entry(*client).or_default();
+            *synced = (*synced).min(*claimed);
+            if *claimed > facts.committed() {
+                let last = facts.committed();
+                let what =
+                    format!("c{} says it has seen {claimed}, committed is {last}, and is let in", client.0);
+                return Err(Violation::new(CHECK, what));
+            }
+        }
+        let Observed::Answered { client, session, xid, op, zxid, answer } = &record.what else {
+            return Ok(());
+        };
+        let seen = self.seen.entry(*client).or_default();
         if zxid < seen {
             return Err(Violation::new(CHECK, format!("{session} #{xid} sees {zxid} after {seen}")));
         }
@@ -41,7 +56,11 @@ impl Check for Order {
         if *answer == Err(ErrorCode::SESSIONEXPIRED) {
             return expired(facts, *session, *xid);
         }
-        let synced = self.synced.entry(*session).or_default();
+        // The one who lost it to another; the transaction that says so may stand in the log or not.
+        if *answer == Err(ErrorCode::SESSIONMOVED) && facts.is_shared(*session) {
+            return Ok(());
+        }
+        let synced = self.synced.entry(*client).or_default();
         if matches!(**op, Op::Sync { .. }) && answer.is_ok() {
             let floor = facts.asked(*session, *xid).map_or(Zxid::ZERO, |asked| asked.floor);
             *synced = floor.max(*synced);
@@ -167,6 +186,17 @@ mod tests {
         story.invoke(3, &get("/a", false));
         story.answer(3, &get("/a", false), 2, stale);
         story.expect_violation(CHECK, "sees 0x2 after 0x3");
+    }
+
+    #[test]
+    fn c4_a_server_behind_what_the_client_has_seen() {
+        let mut story = Story::begin();
+        story.write(1, &create("/a"), 2);
+        let stale = story.judge.model().read(&get("/a", false), Zxid(1));
+        story.connect(super::super::testing::CLIENT, Zxid(2));
+        story.invoke(2, &get("/a", false));
+        story.answer(2, &get("/a", false), 1, stale);
+        story.expect_violation(CHECK, "sees 0x1 after 0x2");
     }
 
     #[test]

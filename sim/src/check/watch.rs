@@ -11,7 +11,7 @@
 //! which the answer was given. A znode that was created and deleted meanwhile is the one thing that a client may
 //! miss, as in ZooKeeper.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use zabra_core::types::Zxid;
 
@@ -51,7 +51,8 @@ struct Watcher {
     active: BTreeMap<Registration, Zxid>,
     /// All changes up to here were compared with the registrations.
     seen: Zxid,
-    renewal: Option<Renewal>,
+    /// In the order in which they are answered.
+    renewals: VecDeque<Renewal>,
 }
 
 /// See the module.
@@ -68,7 +69,7 @@ impl Check for Watches {
                 let watcher = self.clients.entry(*client).or_default();
                 if matches!(**op, Op::SetWatches { .. }) && answer.is_err() {
                     // Refused, as when the session expires meanwhile: nothing is renewed, and nothing owed.
-                    watcher.renewal = None;
+                    watcher.renewals.pop_front();
                     return Ok(());
                 }
                 if matches!(**op, Op::SetWatches { .. }) {
@@ -103,7 +104,7 @@ impl Check for Watches {
                     .into_iter()
                     .collect();
                     let renewal = Renewal { relative: *relative, kept, told: Vec::new() };
-                    self.clients.entry(*client).or_default().renewal = Some(renewal);
+                    self.clients.entry(*client).or_default().renewals.push_back(renewal);
                 }
                 Ok(())
             }
@@ -111,7 +112,7 @@ impl Check for Watches {
                 // The server forgets the watches of a connection with the connection.
                 let watcher = self.clients.entry(*client).or_default();
                 watcher.active.clear();
-                watcher.renewal = None;
+                watcher.renewals.clear();
                 Ok(())
             }
             _ => Ok(()),
@@ -198,7 +199,7 @@ impl Watcher {
                 }
         };
         // Each list is answered by itself: a znode that was in two of them and was deleted is told of twice.
-        let Some(renewal) = &mut self.renewal else {
+        let Some(renewal) = self.renewals.front_mut() else {
             return Err(Violation::new(
                 CHECK,
                 format!("c{} is told of {kind:?} {path} on renewal of nothing", client.0),
@@ -217,7 +218,7 @@ impl Watcher {
 
     /// The setWatches was answered in the state at `zxid`, which decides what should have been told.
     fn on_renewed(&mut self, client: ClientId, zxid: Zxid, model: &Model) -> Result<(), Violation> {
-        let Some(renewal) = self.renewal.take() else { return Ok(()) };
+        let Some(renewal) = self.renewals.pop_front() else { return Ok(()) };
         let should_tell = |(table, absent, path): &(Table, bool, String)| {
             let node = model.node_at(path, zxid);
             match (table, absent) {

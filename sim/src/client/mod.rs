@@ -1,78 +1,109 @@
-//! A simulated client: one session, its connections, and requests in a pipeline.
+//! A simulated client: the core's client machine, and somebody who asks for things.
 //!
-//! It is a state machine as pure as the server. The world tells it what happened and carries out what it wants
-//! ([`Want`]); what it saw goes to the checkers ([`Observed`]). It believes nothing: bytes that make no sense, or
-//! answers in the wrong order, are a violation.
+//! Hosts, reconnects, sessions and watches are the machine's ([`zabra_core::client`]), so that what lives through the
+//! faults here is what lives in production. It is as pure as the servers: the world tells the client what happened and
+//! carries out what it wants ([`Want`]).
+//!
+//! Nobody believes the machine. What goes over the wire is read by a [`tap::Tap`], which tells the checkers
+//! ([`Observed`]); an [`account::Account`] compares it with what the machine was asked and what it told.
 
+pub mod account;
 pub mod codec;
+mod convert;
+mod rude;
+pub mod tap;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use zabra_core::types::{ErrorCode, SessionId, Zxid};
-use zabra_core::wire::connect::PASSWORD_LEN;
-use zabra_core::wire::request::{XID_PING, XID_SET_WATCHES, XID_WATCH_EVENT};
-use zabra_core::wire::{ConnectRequest, ConnectResponse, Deframer, Reader};
+use zabra_core::client::{
+    CallId, Client, ClientAction, ClientConfig, ClientEvent, ClientHangup, ClientInput, SessionState,
+    WatcherId,
+};
+use zabra_core::types::{Address, DialId, SessionId, Zxid};
 
-use self::codec::{Garbled, ReplyHead};
-use crate::clock::SimTime;
+use self::account::Account;
+pub use self::rude::Board;
+use self::rude::Episode;
+use self::tap::{Manner, Tap};
+use crate::check::Violation;
+use crate::clock::{Clock, SimTime};
 use crate::history::Observed;
 use crate::link::{ClientId, LinkId};
-use crate::op::{EventKind, Op, Outcome};
+use crate::op::{Answer, Op};
 use crate::options::WorkloadProfile;
 use crate::seed::Rng;
 use crate::workload::Workload;
 
+/// How often a client that waits for its connection thinks of something to ask.
+const IDLE: Duration = Duration::from_millis(20);
+
+/// Watchers of one client: few, so that several wait for the same event.
+const WATCHERS: u64 = 3;
+
 /// What a client wants of the world.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Want {
-    /// A connection to a server.
-    Dial,
-    /// The end of its connection.
-    Hangup,
+    /// A connection to a server, by one of its name's addresses.
+    Dial {
+        /// Names the attempt.
+        dial: DialId,
+        /// To which.
+        address: Address,
+    },
+    /// The end of a connection, or of the attempt to make it.
+    Hangup {
+        /// Which.
+        dial: DialId,
+    },
     /// Bytes on their way to the server.
-    Send(Vec<u8>),
+    Send {
+        /// On which connection.
+        dial: DialId,
+        /// What.
+        bytes: Bytes,
+    },
     /// Something for the checkers.
     Tell(Observed),
 }
 
-/// The session of a client, as it knows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Held {
-    id: SessionId,
-    password: [u8; PASSWORD_LEN],
-    timeout: Duration,
-}
-
-#[derive(Debug)]
-enum Phase {
-    /// Not connected.
-    Away,
-    /// The handshake is sent.
-    Greeting { link: LinkId, deframer: Deframer, since: SimTime },
-    /// The session is attached.
-    Up { link: LinkId, deframer: Deframer, pending: VecDeque<(i32, Rc<Op>)> },
-}
-
-/// A request to be sent again after a reconnect, so that its outcome is known to the checkers: never. A client
-/// whose connection is lost does not know what became of its requests; the checkers do.
+/// See the module.
 #[derive(Debug)]
 pub struct SimClient {
     id: ClientId,
     rng: Rng,
+    clock: Clock,
     profile: WorkloadProfile,
+    servers: Vec<Address>,
     workload: Workload,
-    phase: Phase,
-    session: Option<Held>,
+    /// None between two sessions.
+    machine: Option<Box<Client>>,
+    /// What it does without a machine.
+    episode: Option<Episode>,
+    /// Episodes so far, and requests in them.
+    rude_count: u64,
+    rude_xid: i32,
+    board: Board,
+    account: Account,
+    /// The connection, or the attempt to make one.
+    tap: Option<Tap>,
+    /// What carries it.
+    link: Option<(DialId, LinkId)>,
+    /// The latest transaction that this machine has seen.
     last_zxid: Zxid,
-    next_xid: i32,
-    watches: Watches,
-    /// The lists of a setWatches that is not answered yet.
-    set_watches: Option<Rc<Op>>,
-    last_heard: SimTime,
-    last_sent: SimTime,
+    /// The connection was lost in what the machine is telling.
+    lost: bool,
+    wants: VecDeque<Want>,
+    /// When the world is to call.
+    wake: SimTime,
+    /// It does nothing at all until then.
+    away_until: SimTime,
+    /// When it next asks for something.
+    next_act: SimTime,
+    /// The session is to be closed: nothing more is asked in it.
+    closing: bool,
     /// No new requests: the world comes to rest.
     resting: bool,
     /// The last request, made at rest, was answered.
@@ -85,57 +116,39 @@ pub struct SimClient {
     mute: bool,
 }
 
-/// What is watched, by the way it is registered again after a reconnect.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Watches {
-    data: BTreeSet<String>,
-    exist: BTreeSet<String>,
-    child: BTreeSet<String>,
-}
-
-impl Watches {
-    fn is_empty(&self) -> bool {
-        self.data.is_empty() && self.exist.is_empty() && self.child.is_empty()
-    }
-
-    fn on_event(&mut self, kind: EventKind, path: &str) {
-        if kind != EventKind::ChildrenChanged {
-            self.data.remove(path);
-            self.exist.remove(path);
-        }
-        if matches!(kind, EventKind::ChildrenChanged | EventKind::Deleted) {
-            self.child.remove(path);
-        }
-    }
-
-    fn on_answer(&mut self, op: &Op, found: bool) {
-        match op {
-            Op::Exists { path, watch: true } if !found => self.exist.insert(path.clone()),
-            Op::Exists { path, watch: true } | Op::GetData { path, watch: true } if found => {
-                self.data.insert(path.clone())
-            }
-            Op::GetChildren { path, watch: true } if found => self.child.insert(path.clone()),
-            _ => false,
-        };
-    }
-}
-
 impl SimClient {
-    /// A client that makes random requests.
-    pub fn new(id: ClientId, rng: Rng, workload: Workload, profile: WorkloadProfile) -> Self {
+    /// A client of these servers that makes random requests.
+    pub fn new(
+        id: ClientId,
+        rng: Rng,
+        clock: Clock,
+        workload: Workload,
+        profile: WorkloadProfile,
+        servers: Vec<Address>,
+        board: Board,
+    ) -> Self {
         Self {
             id,
             rng,
+            clock,
             profile,
+            servers,
             workload,
-            phase: Phase::Away,
-            session: None,
+            machine: None,
+            episode: None,
+            rude_count: 0,
+            rude_xid: 0,
+            board,
+            account: Account::default(),
+            tap: None,
+            link: None,
             last_zxid: Zxid::ZERO,
-            next_xid: 1,
-            watches: Watches::default(),
-            set_watches: None,
-            last_heard: SimTime::ZERO,
-            last_sent: SimTime::ZERO,
+            lost: false,
+            wants: VecDeque::new(),
+            wake: SimTime::FOREVER,
+            away_until: SimTime::ZERO,
+            next_act: SimTime::ZERO,
+            closing: false,
             resting: false,
             rested: false,
             script: VecDeque::new(),
@@ -156,29 +169,29 @@ impl SimClient {
 
     /// The session, if there is one.
     pub fn session(&self) -> Option<SessionId> {
-        self.session.map(|held| held.id)
+        self.machine.as_ref()?.session().map(|held| held.session)
     }
 
     /// The connection, if there is one.
     pub fn link(&self) -> Option<LinkId> {
-        match &self.phase {
-            Phase::Away => None,
-            Phase::Greeting { link, .. } | Phase::Up { link, .. } => Some(*link),
-        }
+        self.link
+            .filter(|(dial, _)| self.tap.as_ref().is_some_and(|tap| tap.dial() == *dial))
+            .map(|(_, link)| link)
+    }
+
+    /// The link that carries a connection, if it still does.
+    pub fn link_of(&self, dial: DialId) -> Option<LinkId> {
+        self.link.filter(|(of, _)| *of == dial).map(|(_, link)| link)
     }
 
     /// Whether the session is attached.
     pub fn is_up(&self) -> bool {
-        matches!(self.phase, Phase::Up { .. })
+        self.machine.as_ref().is_some_and(|machine| machine.state() == SessionState::Connected)
     }
 
     /// Requests without an answer, scripted ones that were not sent yet included.
     pub fn outstanding(&self) -> usize {
-        let pending = match &self.phase {
-            Phase::Up { pending, .. } => pending.len(),
-            Phase::Away | Phase::Greeting { .. } => 0,
-        };
-        pending + self.script.len()
+        self.account.outstanding() + self.script.len()
     }
 
     /// No new requests but a last one, whose answer shows that the server serves.
@@ -196,251 +209,285 @@ impl SimClient {
         self.mute = true;
     }
 
-    /// A connection was made. The handshake goes out at once.
-    pub fn on_connected(&mut self, now: SimTime, link: LinkId) -> Vec<Want> {
-        let deframer = Deframer::new(16 << 20);
-        self.phase = Phase::Greeting { link, deframer, since: now };
-        self.last_heard = now;
-        self.last_sent = now;
-        let (low, high) = self.profile.session_timeout;
-        let timeout = self.rng.duration(low, high);
-        let none = [0; PASSWORD_LEN];
-        let request = ConnectRequest {
-            protocol_version: 0,
-            last_zxid_seen: self.last_zxid,
-            timeout_ms: self.session.map_or(timeout, |held| held.timeout).as_millis() as i32,
-            session: self.session().unwrap_or(SessionId::NONE),
-            password: self.session.as_ref().map_or(&none, |held| &held.password),
-            read_only: Some(false),
-        };
-        let mut bytes = Vec::new();
-        request.encode(&mut bytes);
-        vec![Want::Send(bytes)]
+    /// What it wants next.
+    pub fn poll_want(&mut self) -> Option<Want> {
+        self.wants.pop_front()
     }
 
-    /// The connection is gone.
-    pub fn on_closed(&mut self, link: LinkId) -> Vec<Want> {
-        if self.link() != Some(link) {
-            return Vec::new();
+    /// A connection is being made, on this link.
+    pub fn on_dialing(&mut self, dial: DialId, link: LinkId) {
+        self.link = Some((dial, link));
+    }
+
+    /// A connection was made.
+    ///
+    /// # Errors
+    /// What the machine does wrong.
+    pub fn on_connected(&mut self, now: SimTime, link: LinkId) -> Result<(), Violation> {
+        match self.dial_on(link) {
+            Some(_) if self.episode.is_some() => self.on_rude_connected(),
+            Some(dial) => self.handle(now, ClientInput::Connected { dial }),
+            None => Ok(()),
         }
-        self.phase = Phase::Away;
-        self.set_watches = None;
-        vec![Want::Tell(Observed::Disconnected { client: self.id })]
+    }
+
+    /// The connection is gone, or could not be made.
+    ///
+    /// # Errors
+    /// What the machine does wrong.
+    pub fn on_closed(&mut self, now: SimTime, link: LinkId) -> Result<(), Violation> {
+        match self.dial_on(link) {
+            Some(_) if self.episode.is_some() => {
+                self.end_episode(now);
+                Ok(())
+            }
+            Some(dial) => {
+                self.lose();
+                self.handle(now, ClientInput::Disconnected { dial })
+            }
+            None => Ok(()),
+        }
     }
 
     /// Bytes came.
-    pub fn on_bytes(&mut self, now: SimTime, link: LinkId, bytes: Bytes) -> Result<Vec<Want>, Garbled> {
-        if self.link() != Some(link) {
-            return Ok(Vec::new());
+    ///
+    /// # Errors
+    /// What the server or the machine does wrong.
+    pub fn on_bytes(&mut self, now: SimTime, link: LinkId, bytes: Bytes) -> Result<(), Violation> {
+        let Some(dial) = self.dial_on(link).filter(|_| !self.mute) else { return Ok(()) };
+        if let Some(tap) = &mut self.tap {
+            tap.on_received(&bytes, &mut self.account, &mut self.wants)?;
+            self.last_zxid = tap.last_zxid();
         }
-        self.last_heard = now;
-        match &mut self.phase {
-            Phase::Greeting { deframer, .. } | Phase::Up { deframer, .. } => deframer.push(bytes),
-            Phase::Away => {}
+        if self.episode.is_some() {
+            return self.on_rude_bytes();
         }
-        let mut wants = Vec::new();
-        loop {
-            let greeting = matches!(self.phase, Phase::Greeting { .. });
-            let frame = match &mut self.phase {
-                Phase::Greeting { deframer, .. } | Phase::Up { deframer, .. } => {
-                    deframer.next_frame().map_err(|error| Garbled(error.to_string()))?
-                }
-                Phase::Away => None,
-            };
-            let Some(frame) = frame else { return Ok(wants) };
-            if greeting {
-                self.on_greeting(&frame, &mut wants)?;
-            } else {
-                self.on_reply(&frame, &mut wants)?;
-            }
-        }
+        self.handle(now, ClientInput::Received { dial, bytes })
     }
 
-    fn on_greeting(&mut self, frame: &[u8], wants: &mut Vec<Want>) -> Result<(), Garbled> {
-        let response = ConnectResponse::decode(frame)?;
-        if response.timeout_ms <= 0 {
-            let Some(held) = self.session.take() else {
-                return Err(Garbled("a new session is refused as expired".into()));
-            };
-            self.watches = Watches::default();
-            self.phase = Phase::Away;
-            wants.push(Want::Tell(Observed::SessionGone { client: self.id, session: held.id }));
-            wants.push(Want::Hangup);
+    /// The connection that a link carries, if it is the present one.
+    fn dial_on(&self, link: LinkId) -> Option<DialId> {
+        self.tap.as_ref().map(Tap::dial).filter(|&dial| self.link == Some((dial, link)))
+    }
+
+    /// When it wants to be called, if that is earlier than it was told last.
+    pub fn poll_wake(&mut self, now: SimTime) -> Option<SimTime> {
+        if self.mute {
+            return None;
+        }
+        let timeout = self.machine.as_ref().and_then(|machine| machine.poll_timeout());
+        let due = timeout.map_or(SimTime::FOREVER, |due| self.clock.when(due)).min(self.next_act);
+        // A moment later at least: who does not stop asking must not stop the world.
+        let due = due.max(self.away_until).max(now + Duration::from_nanos(1));
+        (due < self.wake).then(|| {
+            self.wake = due;
+            due
+        })
+    }
+
+    /// Time to do something.
+    ///
+    /// # Errors
+    /// What the machine does wrong.
+    pub fn on_wake(&mut self, now: SimTime) -> Result<(), Violation> {
+        if self.wake > now || self.mute {
             return Ok(());
         }
-        let resumed = self.session.is_some();
-        if resumed && self.session() != Some(response.session) {
-            return Err(Garbled(format!("asked for {:?}, got {}", self.session(), response.session)));
+        self.wake = SimTime::FOREVER;
+        if self.away_until > now {
+            return Ok(());
         }
-        self.session = Some(Held {
-            id: response.session,
-            password: response.password,
-            timeout: Duration::from_millis(response.timeout_ms as u64),
-        });
-        let Phase::Greeting { link, deframer, .. } = std::mem::replace(&mut self.phase, Phase::Away) else {
-            unreachable!("only called while greeting");
-        };
-        self.phase = Phase::Up { link, deframer, pending: VecDeque::new() };
-        wants.push(Want::Tell(Observed::Connected {
-            client: self.id,
-            session: response.session,
-            timeout_ms: response.timeout_ms,
-            resumed,
-        }));
-        if !self.watches.is_empty() {
-            let op = Rc::new(Op::SetWatches {
-                relative: self.last_zxid,
-                data: self.watches.data.iter().cloned().collect(),
-                exist: self.watches.exist.iter().cloned().collect(),
-                child: self.watches.child.iter().cloned().collect(),
-            });
-            self.set_watches = Some(op.clone());
-            self.send(XID_SET_WATCHES, op, wants);
-        }
-        Ok(())
-    }
-
-    fn on_reply(&mut self, frame: &[u8], wants: &mut Vec<Want>) -> Result<(), Garbled> {
-        let mut reader = Reader::new(frame);
-        let head = ReplyHead::decode(&mut reader)?;
-        let session = self.session().expect("a session is attached");
-        let op = match head.xid {
-            XID_WATCH_EVENT => {
-                let (kind, path) = codec::decode_event(&mut reader)?;
-                self.watches.on_event(kind, &path);
-                wants.push(Want::Tell(Observed::Event { client: self.id, zxid: head.zxid, kind, path }));
+        let Some(machine) = &self.machine else {
+            if self.next_act > now {
                 return Ok(());
             }
-            XID_PING => return Ok(()),
-            XID_SET_WATCHES => {
-                self.set_watches.take().ok_or_else(|| Garbled("setWatches answered twice".into()))?
-            }
-            xid => {
-                let Phase::Up { pending, .. } = &mut self.phase else {
-                    unreachable!("replies come to an attached session");
-                };
-                match pending.pop_front() {
-                    Some((expected, op)) if expected == xid => op,
-                    Some((expected, op)) => {
-                        return Err(Garbled(format!("answer #{xid} while #{expected} ({op}) is due")));
+            self.end_episode(now);
+            return self.begin(now);
+        };
+        if machine.poll_timeout().is_some_and(|due| due <= self.clock.now(now).mono) {
+            self.handle(now, ClientInput::Tick)?;
+        }
+        if self.next_act <= now { self.act(now) } else { Ok(()) }
+    }
+
+    /// Begins a session, or does something rude before.
+    fn begin(&mut self, now: SimTime) -> Result<(), Violation> {
+        let wild = self.random && !self.resting;
+        if self.rng.chance(self.profile.rude) && wild {
+            self.be_rude(now);
+            return Ok(());
+        }
+        let (low, high) = self.profile.session_timeout;
+        let timeout = self.rng.duration(low, high);
+        let config = ClientConfig {
+            reconnect_delay_max: self.profile.reconnect_max,
+            cycle_delay: self.profile.reconnect_max.max(IDLE),
+            set_watches_bytes_max: *self.rng.pick(&[64, 128 << 10]),
+            jute_max_buffer: 16 << 20,
+            ..ClientConfig::new(self.servers.clone(), timeout)
+        };
+        let seed = self.rng.seed();
+        self.account = Account::default();
+        self.last_zxid = Zxid::ZERO;
+        self.closing = false;
+        self.next_act = now + self.profile.think;
+        self.machine = Some(Box::new(Client::new(config, seed, self.clock.now(now))));
+        self.drain(now)
+    }
+
+    fn handle(&mut self, now: SimTime, input: ClientInput) -> Result<(), Violation> {
+        let (Some(machine), false) = (&mut self.machine, self.mute) else { return Ok(()) };
+        machine.handle(self.clock.now(now), input);
+        self.drain(now)
+    }
+
+    /// Does what the machine asks for, and compares it with what it should.
+    fn drain(&mut self, now: SimTime) -> Result<(), Violation> {
+        let before = self.tap.as_ref().and_then(Tap::session);
+        let mut over = false;
+        while let Some(action) = self.machine.as_mut().and_then(|machine| machine.poll_action()) {
+            match action {
+                ClientAction::Completed { call, result } => {
+                    let connected = !self.lost && self.is_attached();
+                    let (op, answer) = self.account.completed(call, &result, connected)?;
+                    self.on_answer(call, &op, answer);
+                }
+                ClientAction::Connect { dial, address, .. } => {
+                    self.tap = Some(Tap::new(self.id, dial, self.last_zxid, Manner::Honest));
+                    self.wants.push_back(Want::Dial { dial, address });
+                }
+                ClientAction::Event(ClientEvent::State(state)) => over |= state.is_final(),
+                ClientAction::Event(ClientEvent::Watch { kind, path, watchers, .. }) => {
+                    self.account.told(kind, &path, &watchers)?;
+                }
+                ClientAction::Hangup { dial, why } => self.on_hangup(dial, why)?,
+                ClientAction::Send { dial, bytes } => {
+                    if let Some(tap) = &mut self.tap {
+                        tap.on_sent(&bytes, &mut self.account, &mut self.wants)?;
                     }
-                    None => return Err(Garbled(format!("answer #{xid} to no request"))),
+                    self.wants.push_back(Want::Send { dial, bytes });
                 }
             }
-        };
-        let answer = codec::decode(&op, head.code, &mut reader)?;
-        if head.zxid > self.last_zxid {
-            self.last_zxid = head.zxid;
         }
-        let found = answer.is_ok();
-        if found || answer == Err(ErrorCode::NONODE) {
-            self.watches.on_answer(&op, found);
+        if std::mem::take(&mut self.lost) {
+            self.account.disconnected()?;
+        } else if before.is_none() && self.is_attached() {
+            self.account.primed()?;
+            if let Some(held) = self.machine.as_ref().and_then(|machine| machine.session()) {
+                self.board.borrow_mut().insert(self.id, held);
+            }
         }
-        let closed = *op == Op::CloseSession && answer == Ok(Outcome::Done);
-        if self.resting && matches!(*op, Op::Sync { .. }) && found {
-            self.rested = true;
-        }
-        wants.push(Want::Tell(Observed::Answered {
-            client: self.id,
-            session,
-            xid: head.xid,
-            op,
-            zxid: head.zxid,
-            answer,
-        }));
-        if closed {
-            self.session = None;
-            self.watches = Watches::default();
-            wants.extend(self.leave());
+        if over {
+            self.account.over()?;
+            self.machine = None;
+            self.next_act = now + self.rng.exponential(self.profile.think);
         }
         Ok(())
     }
 
-    /// Time to do something. Answers what, and when to come back.
-    pub fn act(&mut self, now: SimTime) -> (Vec<Want>, Duration) {
-        let mut wants = Vec::new();
-        if self.mute {
-            return (wants, Duration::from_secs(1));
-        }
-        let patience = self.session.map_or(self.profile.session_timeout.1, |held| held.timeout);
-        let think = self.rng.exponential(self.profile.think) + Duration::from_micros(1);
-        match &self.phase {
-            Phase::Away => return (vec![Want::Dial], patience.min(Duration::from_millis(50))),
-            Phase::Greeting { since, .. } => {
-                if now.since(*since) > patience {
-                    self.phase = Phase::Away;
-                    wants.push(Want::Hangup);
-                }
-                return (wants, patience / 4);
-            }
-            Phase::Up { .. } => {}
-        }
-        if now.since(self.last_heard) > patience * 2 / 3 {
-            return (self.leave(), Duration::from_millis(1));
-        }
-        if !self.resting && self.random && self.rng.chance(self.profile.leave) {
-            let pause = self.rng.duration(Duration::ZERO, patience * 2);
-            return (self.leave(), pause);
-        }
-        for _ in 0..=self.rng.index(self.profile.burst_max) {
-            self.act_up(&mut wants);
-        }
-        if now.since(self.last_sent) > patience / 3 {
-            self.last_sent = now;
-            let mut bytes = Vec::new();
-            codec::encode(XID_PING, &Op::Ping, &mut bytes);
-            wants.push(Want::Send(bytes));
-        }
-        if wants.iter().any(|want| matches!(want, Want::Send(_))) {
-            self.last_sent = now;
-        }
-        (wants, think.min(patience / 4))
+    fn is_attached(&self) -> bool {
+        self.tap.as_ref().is_some_and(|tap| tap.session().is_some())
     }
 
-    fn act_up(&mut self, wants: &mut Vec<Want>) {
-        let Phase::Up { pending, .. } = &self.phase else { return };
-        // Nothing is asked after closeSession: what became of it is of no interest to anybody.
-        let closing = pending.back().is_some_and(|(_, op)| **op == Op::CloseSession);
-        if closing || pending.len() >= self.profile.pipeline_max {
-            return;
-        }
-        let op = if let Some(op) = self.script.pop_front() {
-            op
-        } else if self.resting {
-            if !pending.is_empty() || self.rested {
-                return;
+    fn on_hangup(&mut self, dial: DialId, why: ClientHangup) -> Result<(), Violation> {
+        match why {
+            ClientHangup::Asked
+            | ClientHangup::Over
+            | ClientHangup::ReadWriteFound
+            | ClientHangup::Timeout => {}
+            // Setting watches again is refused to a session that ends at this moment.
+            ClientHangup::WatchesRefused => {}
+            ClientHangup::BadReply => {
+                let what = format!("c{} hangs up: it does not understand the server", self.id.0);
+                return Err(Violation::new("client", what));
             }
-            Op::Sync { path: "/".into() }
-        } else if !self.random {
-            return;
-        } else if self.rng.chance(self.profile.close) {
-            Op::CloseSession
-        } else {
-            self.workload.next_op()
+        }
+        // Carried out before anything that follows: the link is forgotten here.
+        self.wants.push_back(Want::Hangup { dial });
+        self.lose();
+        Ok(())
+    }
+
+    /// The connection is no more.
+    fn lose(&mut self) {
+        if self.tap.take_if(|tap| tap.is_used()).is_some() {
+            self.wants.push_back(Want::Tell(Observed::Disconnected { client: self.id }));
+        }
+        self.tap = None;
+        self.lost = true;
+    }
+
+    /// A request has come to its end.
+    fn on_answer(&mut self, _call: CallId, op: &Op, answer: Option<Answer>) {
+        let served = matches!(op, Op::Sync { .. }) && answer.is_some_and(|answer| answer.is_ok());
+        self.rested |= self.resting && served;
+    }
+
+    /// Asks for something, or leaves for a while, or does nothing.
+    fn act(&mut self, now: SimTime) -> Result<(), Violation> {
+        let think = self.rng.exponential(self.profile.think) + Duration::from_micros(1);
+        let up = self.is_up();
+        self.next_act = now + if up { think } else { think.max(IDLE) };
+        let wild = up && !self.resting && self.random;
+        if wild && self.rng.chance(self.profile.abandon) {
+            self.abandon(now);
+            return Ok(());
+        }
+        if wild && self.rng.chance(self.profile.leave) {
+            let (_, longest) = self.profile.session_timeout;
+            self.away_until = now + self.rng.duration(Duration::ZERO, longest * 2);
+            return self.leave(now);
+        }
+        let burst = if up { 1 + self.rng.index(self.profile.burst_max) } else { 1 };
+        for _ in 0..burst {
+            if self.closing || self.account.outstanding() >= self.profile.pipeline_max {
+                break;
+            }
+            match self.next_op(up) {
+                None => break,
+                Some(Op::CloseSession) => {
+                    self.closing = true;
+                    self.account.close();
+                    self.handle(now, ClientInput::Close)?;
+                }
+                Some(op) => self.call(now, op)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn next_op(&mut self, up: bool) -> Option<Op> {
+        if up && let Some(op) = self.script.pop_front() {
+            return Some(op);
+        }
+        if self.resting {
+            let wants_more = up && self.account.outstanding() == 0 && !self.rested;
+            return wants_more.then(|| Op::Sync { path: "/".into() });
+        }
+        // Rarely while there is no connection: such a request waits in the machine, and goes with the next attempt.
+        if !self.random || !up && !self.rng.chance(100_000) {
+            return None;
+        }
+        Some(if self.rng.chance(self.profile.close) { Op::CloseSession } else { self.workload.next_op() })
+    }
+
+    fn call(&mut self, now: SimTime, op: Op) -> Result<(), Violation> {
+        let watcher = WatcherId(self.rng.below(WATCHERS));
+        let Some(request) = convert::call(&op, watcher) else {
+            panic!("{op} is nothing that a client asks for");
         };
-        let xid = self.next_xid;
-        self.next_xid += 1;
-        self.send(xid, Rc::new(op), wants);
+        let call = self.account.ask(Rc::new(op), Some(watcher));
+        self.handle(now, ClientInput::Call { call, request })
     }
 
     /// Leaves without a word; the session lives on, for a while.
-    pub fn leave(&mut self) -> Vec<Want> {
-        self.phase = Phase::Away;
-        self.set_watches = None;
-        vec![Want::Tell(Observed::Disconnected { client: self.id }), Want::Hangup]
-    }
-
-    fn send(&mut self, xid: i32, op: Rc<Op>, wants: &mut Vec<Want>) {
-        let session = self.session().expect("requests are made in a session");
-        let mut bytes = Vec::new();
-        codec::encode(xid, &op, &mut bytes);
-        if xid > 0 {
-            let Phase::Up { pending, .. } = &mut self.phase else {
-                unreachable!("requests are made on a connection");
-            };
-            pending.push_back((xid, op.clone()));
-        }
-        wants.push(Want::Tell(Observed::Invoked { client: self.id, session, xid, op }));
-        wants.push(Want::Send(bytes));
+    ///
+    /// # Errors
+    /// What the machine does wrong.
+    pub fn leave(&mut self, now: SimTime) -> Result<(), Violation> {
+        let Some(dial) = self.tap.as_ref().map(Tap::dial) else { return Ok(()) };
+        self.wants.push_back(Want::Hangup { dial });
+        self.lose();
+        self.handle(now, ClientInput::Disconnected { dial })
     }
 }

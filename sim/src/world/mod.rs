@@ -20,9 +20,11 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
+use zabra_core::client::config::DEFAULT_PORT;
 use zabra_core::config::Config;
 use zabra_core::server::Role;
 use zabra_core::store::Stream;
+use zabra_core::types::Address;
 
 pub use self::counts::Counts;
 use self::cuts::Cuts;
@@ -35,7 +37,7 @@ use self::net::LinkState;
 use self::peers::Dialing;
 use crate::check::liveness::{self, Standing};
 use crate::check::{Judge, Violation};
-use crate::client::SimClient;
+use crate::client::{Board, SimClient};
 use crate::clock::{Clock, SimTime};
 use crate::history::{History, Observed, Record};
 use crate::link::{ClientId, End, LinkId, NodeId};
@@ -151,12 +153,19 @@ impl World {
                 Node::new(Clock::new(rate, wall), seed.stream("node", index as u64))
             })
             .collect();
+        let servers: Vec<Address> = (0..options.nodes())
+            .map(|index| Address::new(&format!("node{}", index + 1), DEFAULT_PORT))
+            .collect();
+        let board = Board::default();
         let clients = (0..options.clients)
             .map(|index| {
                 let stream = |name| seed.stream(name, index as u64);
                 let profile = options.workload;
                 let workload = Workload::new(stream("workload"), profile, index as u64);
-                SimClient::new(ClientId(index), stream("client"), workload, profile)
+                let rate = stream("client clock").within(0, rate_max * 2) as i64 - rate_max as i64;
+                let clock = Clock::new(rate, 0);
+                let id = ClientId(index);
+                SimClient::new(id, stream("client"), clock, workload, profile, servers.clone(), board.clone())
             })
             .collect();
         let mut world = Self {

@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use zabra_core::server::{Input, PeerPort};
-use zabra_core::types::{ConnId, DialId, LinkId as PeerLink};
+use zabra_core::types::{Address, ConnId, DialId, LinkId as PeerLink};
 use zabra_core::wire::Deframer;
 
 use super::{Event, World};
 use crate::check::Violation;
 use crate::client::Want;
-use crate::client::codec::Garbled;
 use crate::history::Observed;
 use crate::link::{ClientId, End, Link, LinkId, NodeId, Party};
 use crate::node::Conn;
@@ -136,44 +135,45 @@ impl LinkState {
 
 impl World {
     pub(super) fn on_client(&mut self, client: ClientId) -> Result<(), Violation> {
-        let (wants, pause) = self.clients[client.0].act(self.now);
-        self.carry_out(client, wants)?;
-        self.schedule(self.now + pause.max(Duration::from_nanos(1)), Event::Client { client });
-        Ok(())
+        self.clients[client.0].on_wake(self.now)?;
+        self.carry_out(client)
     }
 
     /// Does what a client wants, in order.
-    pub(super) fn carry_out(&mut self, client: ClientId, wants: Vec<Want>) -> Result<(), Violation> {
-        // The client forgets its link when it hangs up, so the link is looked up by its dialer.
-        for want in wants {
+    pub(super) fn carry_out(&mut self, client: ClientId) -> Result<(), Violation> {
+        while let Some(want) = self.clients[client.0].poll_want() {
             match want {
-                Want::Dial => self.dial(client),
-                Want::Hangup => self.hangup(client),
-                Want::Send(bytes) => {
-                    if let Some(link) = self.clients[client.0].link() {
-                        self.send(link, End::Acceptor, Bytes::from(bytes));
+                Want::Dial { dial, address } => self.dial(client, dial, &address),
+                Want::Hangup { dial } => {
+                    if let Some(link) = self.clients[client.0].link_of(dial) {
+                        self.hangup(link);
+                    }
+                }
+                Want::Send { dial, bytes } => {
+                    if let Some(link) = self.clients[client.0].link_of(dial) {
+                        self.send(link, End::Acceptor, bytes);
                     }
                 }
                 Want::Tell(what) => self.observe(what)?,
             }
         }
+        if let Some(at) = self.clients[client.0].poll_wake(self.now) {
+            self.schedule(at, Event::Client { client });
+        }
         Ok(())
     }
 
-    /// Connects to some server; a client that still waits for a connection does not ask for another.
-    fn dial(&mut self, client: ClientId) {
-        let party = Party::Client(client);
-        let under_way = |state: &LinkState| state.link.dialer == party && !state.dialer_done;
-        if self.links.values().any(under_way) {
-            return;
-        }
+    /// A client connects to a server. Whoever says where it may connect to has given the name new addresses.
+    fn dial(&mut self, client: ClientId, dial: DialId, address: &Address) {
         let node = match self.homes.get(&client) {
-            Some(homes) => *self.net_rng.pick(homes),
-            None => NodeId(self.net_rng.index(self.nodes.len())),
+            Some(homes) => Some(*self.net_rng.pick(homes)),
+            None => self.node_named(&address.host),
         };
         let id = LinkId(self.next_link);
         self.next_link += 1;
-        let link = Link::new(party, Party::Node(node));
+        self.clients[client.0].on_dialing(dial, id);
+        let Some(node) = node else { return };
+        let link = Link::new(Party::Client(client), Party::Node(node));
         self.links.insert(id, LinkState::new(link, Use::Client { conn: None }));
         let at = self.now + self.latency();
         self.schedule(at, Event::Accept { link: id });
@@ -190,8 +190,13 @@ impl World {
         };
         let node = &mut self.nodes[node_id.0];
         if !node.is_up() {
-            // Nobody listens.
-            self.links.remove(&id);
+            // Nobody listens. Without power nobody even says so, and the client must lose its patience.
+            let says_so = node.powered;
+            self.links.get_mut(&id).expect("just seen").set_done(End::Acceptor);
+            if says_so {
+                let at = self.now + self.latency();
+                self.schedule(at, Event::Close { link: id, to: End::Dialer });
+            }
             return Ok(());
         }
         let conn = ConnId(node.next_conn);
@@ -202,8 +207,8 @@ impl World {
         self.links.get_mut(&id).expect("just seen").purpose = Use::Client { conn: Some(conn) };
         let from = SocketAddr::from(([10, 0, (client.0 >> 8) as u8, client.0 as u8], 40_000));
         self.tell_node(node_id, Input::Accepted { conn, from });
-        let wants = self.clients[client.0].on_connected(self.now, id);
-        self.carry_out(client, wants)
+        self.clients[client.0].on_connected(self.now, id)?;
+        self.carry_out(client)
     }
 
     /// Hands bytes to a link for the end `to`.
@@ -266,10 +271,8 @@ impl World {
             }
             match holder {
                 Holder::Client(client) => {
-                    let wants = self.clients[client.0]
-                        .on_bytes(self.now, id, bytes)
-                        .map_err(|garbled| self.garbled(client, &garbled))?;
-                    self.carry_out(client, wants)?;
+                    self.clients[client.0].on_bytes(self.now, id, bytes)?;
+                    self.carry_out(client)?;
                 }
                 Holder::Conn(node, conn) => self.tell_node(node, Input::Received { conn, bytes }),
                 Holder::Peer(node, link) => self.tell_node(node, Input::LinkReceived { link, bytes }),
@@ -277,10 +280,6 @@ impl World {
         }
         self.pump(id, to);
         Ok(())
-    }
-
-    fn garbled(&self, client: ClientId, garbled: &Garbled) -> Violation {
-        Violation::new("wire", format!("c{} at {}: {garbled}", client.0, self.now))
     }
 
     /// One end learns that the link is gone.
@@ -310,8 +309,8 @@ impl World {
         self.forget_if_done(id);
         match holder {
             Some(Holder::Client(client)) => {
-                let wants = self.clients[client.0].on_closed(id);
-                self.carry_out(client, wants)
+                self.clients[client.0].on_closed(self.now, id)?;
+                self.carry_out(client)
             }
             // The node forgets it once its process looks at this: bytes that came before are still to be seen.
             Some(Holder::Conn(node, conn)) if self.nodes[node.0].conns.contains_key(&conn) => {
@@ -327,13 +326,15 @@ impl World {
     }
 
     /// A client hangs up: in order, or so that what is on its way is lost.
-    fn hangup(&mut self, client: ClientId) {
-        let party = Party::Client(client);
-        let found = self.links.iter().find(|(_, state)| state.link.dialer == party && !state.dialer_done);
-        let Some((&id, _)) = found else { return };
+    fn hangup(&mut self, id: LinkId) {
         let abrupt = self.net_rng.chance(500_000);
         let soon = self.now + self.latency();
-        let state = self.links.get_mut(&id).expect("just found");
+        let Some(state) = self.links.get_mut(&id) else { return };
+        if !state.is_open() {
+            // No server has accepted it, and none will.
+            self.links.remove(&id);
+            return;
+        }
         state.set_done(End::Dialer);
         let last = state.link.last_arrival(End::Acceptor);
         let at = if abrupt { soon } else { soon.max(last + Duration::from_nanos(1)) };
@@ -406,8 +407,8 @@ impl World {
     pub fn disconnect(&mut self, client: ClientId) -> Result<(), Violation> {
         let words = format!("c{} loses its connection", client.0);
         self.observe(Observed::Fault { fault: None, words })?;
-        let wants = self.clients[client.0].leave();
-        self.carry_out(client, wants)
+        self.clients[client.0].leave(self.now)?;
+        self.carry_out(client)
     }
 
     /// Lets a client connect to these servers only, from its next connection on.

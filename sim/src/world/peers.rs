@@ -204,7 +204,7 @@ impl World {
         number
     }
 
-    fn node_named(&self, host: &str) -> Option<NodeId> {
+    pub(super) fn node_named(&self, host: &str) -> Option<NodeId> {
         let index: usize = host.strip_prefix("node")?.parse().ok()?;
         (1..=self.nodes.len()).contains(&index).then(|| NodeId(index - 1))
     }

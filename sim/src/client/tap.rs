@@ -1,0 +1,287 @@
+//! Reads along on one connection of a client, both ways, at the client's end: what it asks for and what it is answered,
+//! as the bytes say. The checkers judge by this, and not by what the client machine makes of it.
+//!
+//! It believes nothing: bytes that make no sense, and answers in another order than that of the requests, are a
+//! violation.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use bytes::Bytes;
+use zabra_core::types::{DialId, SessionId, Zxid};
+use zabra_core::wire::request::{XID_PING, XID_SET_WATCHES, XID_WATCH_EVENT};
+use zabra_core::wire::{ConnectRequest, ConnectResponse, Deframer, Reader, Request, RequestHeader};
+
+use super::Want;
+use super::account::Account;
+use super::codec::{self, Garbled, ReplyHead};
+use crate::check::Violation;
+use crate::history::Observed;
+use crate::link::ClientId;
+use crate::op::{Op, WatchTable};
+
+/// The longest frame.
+const FRAME_MAX: usize = 16 << 20;
+
+/// How far a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Nothing was said.
+    New,
+    /// The handshake is sent.
+    Greeting { presented: SessionId, claimed: Zxid },
+    /// The session is attached.
+    Up { session: SessionId },
+    /// The session is gone.
+    Refused,
+}
+
+/// What is to be thought of who speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// It says what is so.
+    Honest,
+    /// It presents a session that it cannot have: to take it would be wrong, and that it is refused means nothing.
+    Imposter,
+    /// It may say anything of what it has seen.
+    Liar,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Tap {
+    client: ClientId,
+    dial: DialId,
+    manner: Manner,
+    stage: Stage,
+    sent: Deframer,
+    received: Deframer,
+    /// Requests that wait for an answer.
+    pending: VecDeque<(i32, Rc<Op>)>,
+    /// The latest transaction that an answer has shown to this client, on any connection of the machine.
+    last_zxid: Zxid,
+    /// For comparing requests.
+    scratch: Vec<u8>,
+}
+
+fn garbled(client: ClientId, garbled: &Garbled) -> Violation {
+    Violation::new("wire", format!("c{}: {garbled}", client.0))
+}
+
+fn wrong<T>(what: String) -> Result<T, Violation> {
+    Err(Violation::new("client", what))
+}
+
+impl Tap {
+    /// A connection in the making, of a client that has seen `last_zxid`.
+    pub fn new(client: ClientId, dial: DialId, last_zxid: Zxid, manner: Manner) -> Self {
+        Self {
+            client,
+            dial,
+            manner,
+            stage: Stage::New,
+            sent: Deframer::new(FRAME_MAX),
+            received: Deframer::new(FRAME_MAX),
+            pending: VecDeque::new(),
+            last_zxid,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Which connection.
+    pub const fn dial(&self) -> DialId {
+        self.dial
+    }
+
+    /// Whether anything was said.
+    pub fn is_used(&self) -> bool {
+        self.stage != Stage::New
+    }
+
+    /// The session that is attached.
+    pub const fn session(&self) -> Option<SessionId> {
+        match self.stage {
+            Stage::Up { session } => Some(session),
+            Stage::New | Stage::Greeting { .. } | Stage::Refused => None,
+        }
+    }
+
+    /// The latest transaction that an answer has shown.
+    pub const fn last_zxid(&self) -> Zxid {
+        self.last_zxid
+    }
+
+    /// The client sends.
+    ///
+    /// # Errors
+    /// If it sends something else than it was asked to.
+    pub fn on_sent(
+        &mut self,
+        bytes: &Bytes,
+        account: &mut Account,
+        wants: &mut VecDeque<Want>,
+    ) -> Result<(), Violation> {
+        self.sent.push(bytes.clone());
+        while let Some(frame) = self.sent.next_frame().expect("our own frames are whole") {
+            match self.stage {
+                Stage::New => self.on_hello(&frame)?,
+                Stage::Up { session } => self.on_request(session, &frame, account, wants)?,
+                Stage::Greeting { .. } | Stage::Refused => {
+                    return wrong(format!("c{} sends {} bytes too early", self.client.0, frame.len()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn on_hello(&mut self, frame: &[u8]) -> Result<(), Violation> {
+        let hello = ConnectRequest::decode(frame).expect("our own handshake can be read");
+        if self.manner == Manner::Honest && hello.last_zxid_seen != self.last_zxid {
+            let (claimed, seen) = (hello.last_zxid_seen, self.last_zxid);
+            return wrong(format!("c{} says it has seen {claimed}, and has seen {seen}", self.client.0));
+        }
+        self.stage = Stage::Greeting { presented: hello.session, claimed: hello.last_zxid_seen };
+        Ok(())
+    }
+
+    fn on_request(
+        &mut self,
+        session: SessionId,
+        frame: &Bytes,
+        account: &mut Account,
+        wants: &mut VecDeque<Want>,
+    ) -> Result<(), Violation> {
+        let mut reader = Reader::new(frame);
+        let header = RequestHeader::decode(&mut reader).expect("our own header can be read");
+        let client = self.client;
+        let op = match header.xid {
+            XID_PING => return Ok(()),
+            XID_SET_WATCHES => {
+                let request = Request::decode(header.op, &mut reader).expect("our own lists can be read");
+                let Request::SetWatches { relative_zxid, data, exist, child, .. } = request else {
+                    return wrong(format!("c{} sends {:?} as setWatches", client.0, header.op));
+                };
+                let mut list = |table, paths: Vec<&str>| -> Result<Vec<String>, Violation> {
+                    let renewed = |&path: &&str| account.renew(table, path).map(|()| path.to_owned());
+                    paths.iter().map(renewed).collect()
+                };
+                Rc::new(Op::SetWatches {
+                    relative: relative_zxid,
+                    data: list(WatchTable::Data, data)?,
+                    exist: list(WatchTable::Exist, exist)?,
+                    child: list(WatchTable::Child, child)?,
+                })
+            }
+            xid => {
+                let Some(op) = account.next_to_send() else {
+                    return wrong(format!("c{} sends {:?}, which nobody asked for", client.0, header.op));
+                };
+                self.scratch.clear();
+                codec::encode(xid, &op, &mut self.scratch);
+                if self.scratch[4..] != frame[..] {
+                    return wrong(format!("c{} sends {frame:?} for {op}", client.0));
+                }
+                op
+            }
+        };
+        self.pending.push_back((header.xid, op.clone()));
+        wants.push_back(Want::Tell(Observed::Invoked { client, session, xid: header.xid, op }));
+        Ok(())
+    }
+
+    /// The server sends.
+    ///
+    /// # Errors
+    /// If it makes no sense.
+    pub fn on_received(
+        &mut self,
+        bytes: &Bytes,
+        account: &mut Account,
+        wants: &mut VecDeque<Want>,
+    ) -> Result<(), Violation> {
+        self.received.push(bytes.clone());
+        loop {
+            let client = self.client;
+            let wrong = |words: &Garbled| garbled(client, words);
+            let next = self.received.next_frame().map_err(|error| wrong(&Garbled(error.to_string())))?;
+            let Some(frame) = next else { return Ok(()) };
+            match self.stage {
+                Stage::Greeting { presented, claimed } => {
+                    let told = self.on_welcome(&frame, presented, claimed).map_err(|words| wrong(&words))?;
+                    wants.extend(told.map(Want::Tell));
+                }
+                Stage::Up { session } => {
+                    let told = self.on_reply(session, &frame, account).map_err(|words| wrong(&words))?;
+                    wants.extend(told.map(Want::Tell));
+                }
+                Stage::New | Stage::Refused => {
+                    return Err(wrong(&Garbled("the server speaks without being asked".into())));
+                }
+            }
+        }
+    }
+
+    fn on_welcome(
+        &mut self,
+        frame: &[u8],
+        presented: SessionId,
+        claimed: Zxid,
+    ) -> Result<Option<Observed>, Garbled> {
+        let client = self.client;
+        let response = ConnectResponse::decode(frame)?;
+        let resumed = presented != SessionId::NONE;
+        if self.manner == Manner::Imposter {
+            self.stage = Stage::Refused;
+            let taken = response.timeout_ms > 0;
+            return if taken { Err(Garbled(format!("{presented} is given away"))) } else { Ok(None) };
+        }
+        if response.timeout_ms <= 0 {
+            if !resumed {
+                return Err(Garbled("a new session is refused as expired".into()));
+            }
+            self.stage = Stage::Refused;
+            return Ok(Some(Observed::SessionGone { client, session: presented }));
+        }
+        let session = response.session;
+        if resumed && session != presented {
+            return Err(Garbled(format!("asked for {presented}, got {session}")));
+        }
+        self.stage = Stage::Up { session };
+        let timeout_ms = response.timeout_ms;
+        Ok(Some(Observed::Connected { client, session, timeout_ms, resumed, claimed }))
+    }
+
+    fn on_reply(
+        &mut self,
+        session: SessionId,
+        frame: &[u8],
+        account: &mut Account,
+    ) -> Result<Option<Observed>, Garbled> {
+        let client = self.client;
+        let mut reader = Reader::new(frame);
+        let head = ReplyHead::decode(&mut reader)?;
+        match head.xid {
+            XID_WATCH_EVENT => {
+                let (kind, path) = codec::decode_event(&mut reader)?;
+                account.event(kind.event_type(), path.clone());
+                return Ok(Some(Observed::Event { client, zxid: head.zxid, kind, path }));
+            }
+            XID_PING => return Ok(None),
+            _ => {}
+        }
+        let op = match self.pending.pop_front() {
+            Some((expected, op)) if expected == head.xid => op,
+            Some((expected, op)) => {
+                return Err(Garbled(format!("answer #{} while #{expected} ({op}) is due", head.xid)));
+            }
+            None => return Err(Garbled(format!("answer #{} to no request", head.xid))),
+        };
+        let answer = codec::decode(&op, head.code, &mut reader)?;
+        self.last_zxid = self.last_zxid.max(head.zxid);
+        if head.xid != XID_SET_WATCHES {
+            account.answer(answer.clone());
+        }
+        let (xid, zxid) = (head.xid, head.zxid);
+        Ok(Some(Observed::Answered { client, session, xid, op, zxid, answer }))
+    }
+}
