@@ -467,6 +467,29 @@ fn auth_and_acl() {
     assert_eq!(lone.closed[&other], CloseReason::AuthFailed);
 }
 
+/// A read that waits is judged by who its connection was when it came, like a write, and not by what it proves later.
+#[test]
+fn auth_counts_from_the_next_request_on() {
+    let mut lone = LoneServer::new(Config::default());
+    let (bob, _) = lone.client();
+    let (eve, _) = lone.client();
+    let login = Request::Auth { kind: 0, scheme: Some("digest"), auth: Some(b"bob:secret") };
+    lone.send(bob, -4, OpCode::AUTH, &login);
+    let mine = AclList::from(vec![Acl { perms: Perms::ALL, id: Id::new("auth", "") }]);
+    let create_mine = Request::Create { path: "/bob", data: None, acl: Some(mine), flags: 0, ttl: None };
+    assert_eq!(lone.call(bob, OpCode::CREATE, &create_mine).err, ErrorCode::OK);
+    let read = Request::GetData { path: "/bob", watch: false };
+    lone.hold_disk();
+    lone.send(eve, 1, OpCode::CREATE, &create("/a", 0));
+    lone.send(eve, 2, OpCode::GET_DATA, &read);
+    lone.send(eve, -4, OpCode::AUTH, &login);
+    lone.send(eve, 3, OpCode::GET_DATA, &read);
+    lone.release_disk();
+    let answers: Vec<_> = lone.replies(eve).iter().map(|reply| (reply.xid, reply.err)).collect();
+    let (ok, no) = (ErrorCode::OK, ErrorCode::NOAUTH);
+    assert_eq!(answers, [(-4, ok), (1, ok), (2, no), (3, ok)]);
+}
+
 /// `auth.enforce`: not even a ping without an identity.
 #[test]
 fn auth_enforce() {

@@ -61,6 +61,8 @@ pub enum Waiting {
         frame: Bytes,
         /// When.
         received: Instant,
+        /// How many identities its connection had then: what it proves later is of no use to this read.
+        identities: usize,
     },
     /// A sync that the leader has not answered. Once it has, it is a read.
     Sync {

@@ -163,7 +163,7 @@ impl Server {
 
     /// Answers the front, if it is a read. Whether it was.
     fn answer_waiting_read(&mut self, conn: &mut Conn) -> bool {
-        let Some(Waiting::Read { frame, received }) =
+        let Some(Waiting::Read { frame, received, identities }) =
             conn.waiting.pop_front_if(|waiting| matches!(waiting, Waiting::Read { .. }))
         else {
             return false;
@@ -172,7 +172,7 @@ impl Server {
             0 => self.waiting_reads -= 1,
             held => self.set_held_reads(conn, held - 1),
         }
-        self.answer_read(conn, &frame, received);
+        self.answer_read(conn, &frame, received, identities);
         true
     }
 

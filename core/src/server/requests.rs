@@ -79,12 +79,13 @@ impl Server {
             self.on_sync(conn, header.xid, frame);
             return;
         }
+        let identities = conn.identities.len();
         if conn.waiting.is_empty() {
-            self.answer_read(conn, frame, self.now.mono);
+            self.answer_read(conn, frame, self.now.mono, identities);
         } else {
             // The frame may be a slice of a large buffer, which should not live for as long as this waits.
             let frame = Bytes::copy_from_slice(frame);
-            conn.waiting.push_back(Waiting::Read { frame, received: self.now.mono });
+            conn.waiting.push_back(Waiting::Read { frame, received: self.now.mono, identities });
             self.waiting_reads += 1;
         }
     }
@@ -221,8 +222,15 @@ impl Server {
         self.proposals.push_back(Proposal { header, txn, hint, digest, asked });
     }
 
-    /// Answers a read, or a request that was not worth a transaction.
-    pub(super) fn answer_read(&mut self, conn: &mut Conn, frame: &[u8], received: Instant) {
+    /// Answers a read, or a request that was not worth a transaction, on behalf of the first `identities` that the
+    /// connection has proved.
+    pub(super) fn answer_read(
+        &mut self,
+        conn: &mut Conn,
+        frame: &[u8],
+        received: Instant,
+        identities: usize,
+    ) {
         let mut reader = wire::Reader::new(frame);
         let header = RequestHeader::decode(&mut reader).expect("it was decoded when it was taken");
         conn.request_answered(header.xid);
@@ -234,7 +242,8 @@ impl Server {
         let decoded = self.admit(conn, header.op, &mut reader, received);
         let events = match &decoded {
             Ok(request) => {
-                let reader = Reader { conn: conn.id, session: conn.session, identities: &conn.identities };
+                let identities = &conn.identities[..identities];
+                let reader = Reader { conn: conn.id, session: conn.session, identities };
                 let mut reads = Reads::new(&self.tree, &mut self.watches, &self.config, reader);
                 let (_, events) = reads.answer(header.xid, header.op, request, &mut conn.outbox);
                 looked_at = reads.work();

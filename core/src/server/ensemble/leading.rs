@@ -416,7 +416,8 @@ impl Server {
         if let Some(sync) = conn.waiting.iter_mut().find(|waiting| matches!(waiting, Waiting::Sync { .. }))
             && let Waiting::Sync { frame, received } = sync
         {
-            *sync = Waiting::Read { frame: frame.clone(), received: *received };
+            let identities = conn.identities.len();
+            *sync = Waiting::Read { frame: frame.clone(), received: *received, identities };
             self.waiting_reads += 1;
             conn.syncing = false;
             self.answer_waiting_reads(&mut conn);
