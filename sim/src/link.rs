@@ -27,6 +27,13 @@ pub struct NodeId(pub usize);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ClientId(pub usize);
 
+impl ClientId {
+    /// The address that it connects from.
+    pub const fn address(self) -> [u8; 4] {
+        [10, 0, (self.0 >> 8) as u8, self.0 as u8]
+    }
+}
+
 /// Who is at one end of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Party {

@@ -2,11 +2,13 @@
 
 use std::fmt;
 
-use zabra_core::types::{ErrorCode, EventType, OpCode, Stat, Zxid};
+use zabra_core::types::{Acl, AclList, ErrorCode, EventType, OpCode, Stat, WatcherType, Zxid};
 
 /// Which kind of znode to create.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
+    /// Removed by the server once its last child is gone.
+    Container,
     /// Goes with its session.
     Ephemeral,
     /// Goes with its session, and is numbered.
@@ -15,6 +17,10 @@ pub enum Mode {
     Persistent,
     /// Stays, and is numbered.
     PersistentSequential,
+    /// Removed by the server once it has no children and was not set for so many milliseconds.
+    Ttl(i64),
+    /// Likewise, and is numbered.
+    TtlSequential(i64),
 }
 
 impl Mode {
@@ -25,23 +31,52 @@ impl Mode {
             Self::Ephemeral => 1,
             Self::PersistentSequential => 2,
             Self::EphemeralSequential => 3,
+            Self::Container => 4,
+            Self::Ttl(_) => 5,
+            Self::TtlSequential(_) => 6,
         }
     }
 
     /// Whether the znode goes with its session.
     pub const fn is_ephemeral(self) -> bool {
-        self.flags() & 1 != 0
+        matches!(self, Self::Ephemeral | Self::EphemeralSequential)
     }
 
     /// Whether the server appends a number.
     pub const fn is_sequential(self) -> bool {
-        self.flags() & 2 != 0
+        matches!(self, Self::PersistentSequential | Self::EphemeralSequential | Self::TtlSequential(_))
+    }
+
+    /// How long it lives without being set, in milliseconds.
+    pub const fn ttl(self) -> Option<i64> {
+        match self {
+            Self::Ttl(ttl) | Self::TtlSequential(ttl) => Some(ttl),
+            Self::Container
+            | Self::Ephemeral
+            | Self::EphemeralSequential
+            | Self::Persistent
+            | Self::PersistentSequential => None,
+        }
     }
 }
 
 /// A request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Op {
+    /// Prove to be somebody.
+    AddAuth {
+        /// How.
+        scheme: &'static str,
+        /// By what.
+        auth: &'static str,
+    },
+    /// Watch until told otherwise.
+    AddWatch {
+        /// The znode.
+        path: String,
+        /// Whether everything below it, too.
+        recursive: bool,
+    },
     /// Compare a version; only inside a multi.
     Check {
         /// The znode.
@@ -59,7 +94,9 @@ pub enum Op {
         data: Vec<u8>,
         /// What kind.
         mode: Mode,
-        /// Whether the answer has a stat (create2).
+        /// Who may do what with it.
+        acl: AclList,
+        /// Whether the answer has a stat (create2). It always has for containers and TTL nodes.
         with_stat: bool,
     },
     /// Delete a znode.
@@ -76,6 +113,16 @@ pub enum Op {
         /// Whether to leave a watch.
         watch: bool,
     },
+    /// A znode's ACL.
+    GetAcl {
+        /// The znode.
+        path: String,
+    },
+    /// How many znodes are below one.
+    GetAllChildrenNumber {
+        /// The znode.
+        path: String,
+    },
     /// Names of a znode's children.
     GetChildren {
         /// The znode.
@@ -90,10 +137,33 @@ pub enum Op {
         /// Whether to leave a watch.
         watch: bool,
     },
+    /// Paths of the session's own ephemeral znodes.
+    GetEphemerals {
+        /// What they begin with.
+        prefix: String,
+    },
     /// Several writes, all or none.
     Multi(Vec<Op>),
+    /// Several reads in one state: data, and names of children, without watches.
+    MultiRead(Vec<Op>),
     /// Keep the session alive.
     Ping,
+    /// End watches.
+    RemoveWatches {
+        /// On which znode.
+        path: String,
+        /// Of which kind.
+        kind: WatcherType,
+    },
+    /// Replace a znode's ACL.
+    SetAcl {
+        /// The znode.
+        path: String,
+        /// The new list.
+        acl: AclList,
+        /// What the version of its ACL must be; -1 for any.
+        version: i32,
+    },
     /// Replace a znode's data.
     SetData {
         /// The znode.
@@ -113,31 +183,64 @@ pub enum Op {
         exist: Vec<String>,
         /// Znodes whose children were watched.
         child: Vec<String>,
+        /// Znodes that are watched until told otherwise.
+        persistent: Vec<String>,
+        /// Likewise with everything below them.
+        recursive: Vec<String>,
     },
     /// Bring the server up to date.
     Sync {
         /// Echoed.
         path: String,
     },
+    /// Who the server thinks this is.
+    WhoAmI,
 }
 
 impl Op {
     /// Its number on the wire.
     pub const fn code(&self) -> OpCode {
         match self {
+            Self::AddAuth { .. } => OpCode::AUTH,
+            Self::AddWatch { .. } => OpCode::ADD_WATCH,
             Self::Check { .. } => OpCode::CHECK,
             Self::CloseSession => OpCode::CLOSE_SESSION,
+            Self::Create { mode: Mode::Container, .. } => OpCode::CREATE_CONTAINER,
+            Self::Create { mode: Mode::Ttl(_) | Mode::TtlSequential(_), .. } => OpCode::CREATE_TTL,
             Self::Create { with_stat: false, .. } => OpCode::CREATE,
             Self::Create { with_stat: true, .. } => OpCode::CREATE2,
             Self::Delete { .. } => OpCode::DELETE,
             Self::Exists { .. } => OpCode::EXISTS,
+            Self::GetAcl { .. } => OpCode::GET_ACL,
+            Self::GetAllChildrenNumber { .. } => OpCode::GET_ALL_CHILDREN_NUMBER,
             Self::GetChildren { .. } => OpCode::GET_CHILDREN2,
             Self::GetData { .. } => OpCode::GET_DATA,
+            Self::GetEphemerals { .. } => OpCode::GET_EPHEMERALS,
             Self::Multi(_) => OpCode::MULTI,
+            Self::MultiRead(_) => OpCode::MULTI_READ,
             Self::Ping => OpCode::PING,
+            Self::RemoveWatches { .. } => OpCode::REMOVE_WATCHES,
+            Self::SetAcl { .. } => OpCode::SET_ACL,
             Self::SetData { .. } => OpCode::SET_DATA,
-            Self::SetWatches { .. } => OpCode::SET_WATCHES,
+            Self::SetWatches { persistent, recursive, .. } => {
+                if persistent.is_empty() && recursive.is_empty() {
+                    OpCode::SET_WATCHES
+                } else {
+                    OpCode::SET_WATCHES2
+                }
+            }
             Self::Sync { .. } => OpCode::SYNC,
+            Self::WhoAmI => OpCode::WHO_AM_I,
+        }
+    }
+
+    /// Whether its answer has a stat, if it creates something.
+    pub const fn brings_stat(&self) -> bool {
+        match self {
+            Self::Create { mode, with_stat, .. } => {
+                *with_stat || matches!(mode, Mode::Container | Mode::Ttl(_) | Mode::TtlSequential(_))
+            }
+            _ => false,
         }
     }
 
@@ -149,6 +252,8 @@ impl Op {
                 Some((WatchTable::Data, path))
             }
             (Self::GetChildren { path, watch: true }, Ok(_)) => Some((WatchTable::Child, path)),
+            (Self::AddWatch { path, recursive: false }, Ok(_)) => Some((WatchTable::Persistent, path)),
+            (Self::AddWatch { path, recursive: true }, Ok(_)) => Some((WatchTable::Recursive, path)),
             _ => None,
         }
     }
@@ -160,14 +265,23 @@ impl Op {
             | Self::Create { .. }
             | Self::Delete { .. }
             | Self::Multi(_)
+            | Self::SetAcl { .. }
             | Self::SetData { .. } => true,
-            Self::Check { .. }
+            Self::AddAuth { .. }
+            | Self::AddWatch { .. }
+            | Self::Check { .. }
             | Self::Exists { .. }
+            | Self::GetAcl { .. }
+            | Self::GetAllChildrenNumber { .. }
             | Self::GetChildren { .. }
             | Self::GetData { .. }
+            | Self::GetEphemerals { .. }
+            | Self::MultiRead(_)
             | Self::Ping
+            | Self::RemoveWatches { .. }
             | Self::SetWatches { .. }
-            | Self::Sync { .. } => false,
+            | Self::Sync { .. }
+            | Self::WhoAmI => false,
         }
     }
 }
@@ -181,6 +295,10 @@ pub enum WatchTable {
     Data,
     /// On a znode that was not there, once.
     Exist,
+    /// On a znode and its children, until told otherwise.
+    Persistent,
+    /// On a znode and everything below it, until told otherwise.
+    Recursive,
 }
 
 impl WatchTable {
@@ -188,14 +306,15 @@ impl WatchTable {
     pub const fn is_one_shot(self) -> bool {
         match self {
             Self::Child | Self::Data | Self::Exist => true,
+            Self::Persistent | Self::Recursive => false,
         }
     }
 
     /// Whether a watch of this table waits for such an event.
     pub const fn hears_of(self, kind: EventType) -> bool {
         match kind {
-            EventType::NodeChildrenChanged => matches!(self, Self::Child),
-            EventType::NodeCreated | EventType::NodeDataChanged => matches!(self, Self::Data | Self::Exist),
+            EventType::NodeChildrenChanged => matches!(self, Self::Child | Self::Persistent),
+            EventType::NodeCreated | EventType::NodeDataChanged => !matches!(self, Self::Child),
             EventType::NodeDeleted => true,
             EventType::ChildWatchRemoved
             | EventType::DataWatchRemoved
@@ -206,23 +325,52 @@ impl WatchTable {
 
     /// Whether a watch on `watched` covers `path`.
     pub fn reaches(self, watched: &str, path: &str) -> bool {
-        watched == path
+        let below = || path.strip_prefix(watched).is_some_and(|rest| watched == "/" || rest.starts_with('/'));
+        watched == path || self == Self::Recursive && below()
+    }
+
+    /// The tables that removing watches of a kind empties.
+    pub const fn of_kind(kind: WatcherType) -> &'static [Self] {
+        match kind {
+            WatcherType::Any => &[Self::Data, Self::Exist, Self::Child, Self::Persistent, Self::Recursive],
+            WatcherType::Children => &[Self::Child],
+            WatcherType::Data => &[Self::Data, Self::Exist],
+            WatcherType::Persistent => &[Self::Persistent],
+            WatcherType::PersistentRecursive => &[Self::Recursive],
+        }
+    }
+
+    /// What watchers are told when their watch in this table is removed.
+    pub const fn removal(self) -> EventType {
+        match self {
+            Self::Child => EventType::ChildWatchRemoved,
+            Self::Data | Self::Exist => EventType::DataWatchRemoved,
+            Self::Persistent | Self::Recursive => EventType::PersistentWatchRemoved,
+        }
     }
 }
 
 /// What a request brought, if it succeeded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
+    /// An ACL, and the znode's stat.
+    Acl(Vec<Acl>, Stat),
     /// Names in ascending order, and the parent's stat.
     Children(Vec<String>, Stat),
+    /// How many.
+    Count(i32),
     /// The path of what was created; a stat if asked for.
     Created(String, Option<Stat>),
     /// Data and stat.
     Data(Option<Vec<u8>>, Stat),
     /// Nothing to tell.
     Done,
+    /// Scheme and name of each identity.
+    Identities(Vec<(String, String)>),
     /// One answer for each operation of a multi.
     Multi(Vec<Answer>),
+    /// Names or paths in ascending order.
+    Names(Vec<String>),
     /// The path that was sent.
     Path(String),
     /// A stat.
@@ -271,29 +419,57 @@ impl EventKind {
 impl fmt::Display for Op {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::AddAuth { scheme, auth } => write!(f, "addAuth {scheme} {auth}"),
+            Self::AddWatch { path, recursive } => {
+                write!(f, "addWatch {path}{}", if *recursive { " and below" } else { "" })
+            }
             Self::Check { path, version } => write!(f, "check {path} v{version}"),
             Self::CloseSession => f.write_str("closeSession"),
-            Self::Create { path, data, mode, .. } => write!(f, "create {path} {mode:?} {} bytes", data.len()),
+            Self::Create { path, data, mode, acl, .. } => {
+                write!(f, "create {path} {mode:?} {} bytes{}", data.len(), Entries(acl))
+            }
             Self::Delete { path, version } => write!(f, "delete {path} v{version}"),
             Self::Exists { path, watch } => write!(f, "exists {path}{}", watched(*watch)),
+            Self::GetAcl { path } => write!(f, "getACL {path}"),
+            Self::GetAllChildrenNumber { path } => write!(f, "getAllChildrenNumber {path}"),
             Self::GetChildren { path, watch } => write!(f, "getChildren {path}{}", watched(*watch)),
             Self::GetData { path, watch } => write!(f, "getData {path}{}", watched(*watch)),
-            Self::Multi(ops) => {
-                f.write_str("multi[")?;
+            Self::GetEphemerals { prefix } => write!(f, "getEphemerals {prefix}"),
+            Self::Multi(ops) | Self::MultiRead(ops) => {
+                f.write_str(if matches!(self, Self::Multi(_)) { "multi[" } else { "multiRead[" })?;
                 for (index, op) in ops.iter().enumerate() {
                     write!(f, "{}{op}", if index == 0 { "" } else { "; " })?;
                 }
                 f.write_str("]")
             }
             Self::Ping => f.write_str("ping"),
+            Self::RemoveWatches { path, kind } => write!(f, "removeWatches {path} {kind:?}"),
+            Self::SetAcl { path, acl, version } => write!(f, "setACL {path} v{version}{}", Entries(acl)),
             Self::SetData { path, data, version } => {
                 write!(f, "setData {path} v{version} {} bytes", data.len())
             }
-            Self::SetWatches { relative, data, exist, child } => {
-                write!(f, "setWatches since {relative} data {data:?} exist {exist:?} child {child:?}")
+            Self::SetWatches { relative, data, exist, child, persistent, recursive } => {
+                write!(f, "setWatches since {relative} data {data:?} exist {exist:?} child {child:?}")?;
+                write!(f, " persistent {persistent:?} recursive {recursive:?}")
             }
             Self::Sync { path } => write!(f, "sync {path}"),
+            Self::WhoAmI => f.write_str("whoAmI"),
         }
+    }
+}
+
+/// An ACL, unless everybody may do everything.
+struct Entries<'a>(&'a AclList);
+
+impl fmt::Display for Entries<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if *self.0 == AclList::OpenUnsafe {
+            return Ok(());
+        }
+        self.0
+            .entries()
+            .iter()
+            .try_for_each(|Acl { perms, id }| write!(f, " {}:{}:{}", id.scheme, id.id, perms.0))
     }
 }
 

@@ -358,6 +358,9 @@ fn small_config(tick: Duration) -> Config {
         pre_alloc_size: 16 << 10,
         snapshot_chunk_bytes: 1 << 10,
         received_chunk_bytes: 1 << 10,
+        // TTL nodes are always on: the reference knows no server without.
+        extended_types: true,
+        container_check_interval: tick * 10,
         ..Config::default()
     }
 }

@@ -16,7 +16,7 @@ use std::fmt;
 use std::time::Duration;
 
 use zabra_core::store::FileName;
-use zabra_core::types::Zxid;
+use zabra_core::types::{AclList, Zxid};
 
 use crate::check::Violation;
 use crate::client::SimClient;
@@ -209,7 +209,8 @@ pub fn create(path: &str) -> Op {
 
 /// A request for a znode of any kind.
 pub fn create_as(path: &str, mode: Mode) -> Op {
-    Op::Create { path: path.into(), data: b"data".to_vec(), mode, with_stat: false }
+    let acl = AclList::OpenUnsafe;
+    Op::Create { path: path.into(), data: b"data".to_vec(), mode, acl, with_stat: false }
 }
 
 /// A request to replace data.

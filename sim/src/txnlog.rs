@@ -10,6 +10,7 @@ use zabra_core::time::WallTime;
 use zabra_core::types::{ErrorCode, OpCode, SessionId, Zxid};
 
 use crate::disk::Disk;
+use crate::seed::fnv;
 
 /// Bytes of the header of a log file.
 const FILE_HEADER: usize = 16;
@@ -35,6 +36,8 @@ pub struct Logged {
     pub error: Option<ErrorCode>,
     /// For the begin of a session, its timeout.
     pub timeout_ms: Option<i32>,
+    /// For the removal of a znode that the server decided on by itself: what stands for its path, see [`path_mark`].
+    pub removes: Option<u64>,
     /// Of the whole record, what it does included; without its mark of the batch it was written in, which is each
     /// server's own.
     pub checksum: u32,
@@ -177,6 +180,11 @@ impl LogTap {
     }
 }
 
+/// A number that stands for a path, so that records stay small.
+pub fn path_mark(path: &[u8]) -> u64 {
+    fnv(path)
+}
+
 /// The last transaction that a power failure at this moment would leave.
 fn durable_on(disk: &Disk) -> Zxid {
     end_of(disk.durable_files())
@@ -232,6 +240,10 @@ fn parse(bytes: &[u8]) -> Option<(Logged, usize)> {
         op,
         error: first.filter(|_| op == OpCode::ERROR).map(ErrorCode),
         timeout_ms: first.filter(|_| op == OpCode::CREATE_SESSION),
+        removes: first.filter(|_| op == OpCode::DELETE_CONTAINER).and_then(|len| {
+            let path = payload.get(36..36 + usize::try_from(len).ok()?)?;
+            Some(path_mark(path))
+        }),
         checksum: adler32(&payload[..payload.len().saturating_sub(MARK)]),
     };
     Some((record, RECORD_HEADER + len + 1))

@@ -1,5 +1,8 @@
 //! What clients ask for: random requests about few znodes, so that they meet, conflict and fail as often as not.
 
+use zabra_core::types::{Acl, AclList, Id, Perms, WatcherType};
+
+use crate::model::acl;
 use crate::op::{Mode, Op};
 use crate::options::WorkloadProfile;
 use crate::seed::Rng;
@@ -23,6 +26,14 @@ pub struct Weights {
     pub read: u32,
     /// Sync.
     pub sync: u32,
+    /// Prove to be somebody, and say who may do what.
+    pub acl: u32,
+    /// Create a container or a TTL node.
+    pub fleeting: u32,
+    /// Watch until told otherwise, and tell otherwise.
+    pub watch: u32,
+    /// What is rarely asked.
+    pub rare: u32,
 }
 
 impl Default for Weights {
@@ -36,6 +47,10 @@ impl Default for Weights {
             multi: 10,
             read: 40,
             sync: 3,
+            acl: 0,
+            fleeting: 0,
+            watch: 0,
+            rare: 0,
         }
     }
 }
@@ -54,10 +69,14 @@ impl Weights {
             multi: scale(usual.multi),
             read: scale(usual.read) + 5,
             sync: scale(usual.sync),
+            acl: scale(4),
+            fleeting: scale(5),
+            watch: scale(3),
+            rare: scale(4),
         }
     }
 
-    const fn as_array(self) -> [u32; 8] {
+    const fn as_array(self) -> [u32; 12] {
         [
             self.create,
             self.create_sequential,
@@ -67,6 +86,10 @@ impl Weights {
             self.multi,
             self.read,
             self.sync,
+            self.acl,
+            self.fleeting,
+            self.watch,
+            self.rare,
         ]
     }
 }
@@ -96,6 +119,21 @@ impl Workload {
             }
             6 => self.read(),
             7 => Op::Sync { path: self.path() },
+            8 => self.access(),
+            9 => {
+                let ttl = self.rng.within(1, 5_000) as i64;
+                let mode = *self.rng.pick(&[
+                    Mode::Container,
+                    Mode::Container,
+                    Mode::Ttl(ttl),
+                    Mode::TtlSequential(ttl),
+                    Mode::Ttl(0),
+                ]);
+                let path = self.path();
+                self.create(path, mode)
+            }
+            10 => self.watch(),
+            11 => self.rarely(),
             kind => self.write(kind),
         }
     }
@@ -125,7 +163,78 @@ impl Workload {
     }
 
     fn create(&mut self, path: String, mode: Mode) -> Op {
-        Op::Create { path, data: self.data(), mode, with_stat: self.rng.chance(500_000) }
+        // Where everybody hides everything, nothing happens any more.
+        let guarded = self.profile.weights.acl > 0 && self.rng.chance(150_000);
+        let acl = if guarded { self.acl() } else { AclList::OpenUnsafe };
+        Op::Create { path, data: self.data(), mode, acl, with_stat: self.rng.chance(500_000) }
+    }
+
+    fn access(&mut self) -> Op {
+        let path = self.path();
+        match self.rng.below(5) {
+            0 | 1 => match *self.rng.pick(&acl::USERS) {
+                _ if self.rng.chance(10_000) => Op::AddAuth { scheme: "nobody", auth: "knows:this" },
+                (auth, _) => Op::AddAuth { scheme: "digest", auth },
+            },
+            2 => Op::GetAcl { path },
+            3 => Op::SetAcl { path, acl: AclList::OpenUnsafe, version: -1 },
+            _ => Op::SetAcl { path, acl: self.acl(), version: self.version() },
+        }
+    }
+
+    /// Up to three entries; rarely ones that no server accepts.
+    fn acl(&mut self) -> AclList {
+        let mut entry = || {
+            let perms = Perms(*self.rng.pick(&[31, 31, 1, 3, 19, 15]));
+            let (_, user) = *self.rng.pick(&acl::USERS);
+            let id = match self.rng.below(40) {
+                0 => Id::new("nobody", "knows"),
+                1..=10 => Id::ANYONE,
+                11..=15 => Id::new("ip", format!("10.0.0.{}", self.rng.below(4))),
+                16..=25 => Id::new("auth", ""),
+                _ => Id::new("digest", user),
+            };
+            Acl { perms, id }
+        };
+        let mut entries = vec![entry(), entry(), entry()];
+        entries.truncate(*self.rng.pick(&[1, 1, 1, 2, 2, 2, 3, 3, 3, 0]));
+        entries.into()
+    }
+
+    fn watch(&mut self) -> Op {
+        let path = self.path();
+        if self.rng.chance(600_000) {
+            return Op::AddWatch { path, recursive: self.rng.chance(500_000) };
+        }
+        let kind = *self.rng.pick(&[
+            WatcherType::Any,
+            WatcherType::Children,
+            WatcherType::Data,
+            WatcherType::Persistent,
+            WatcherType::PersistentRecursive,
+        ]);
+        Op::RemoveWatches { path, kind }
+    }
+
+    fn rarely(&mut self) -> Op {
+        match self.rng.below(4) {
+            0 => Op::GetAllChildrenNumber { path: self.path() },
+            1 => Op::GetEphemerals { prefix: self.path() },
+            2 => Op::WhoAmI,
+            _ => {
+                let count = self.rng.within(1, 5);
+                let mut part = || {
+                    let path = self.path();
+                    let watch = false;
+                    if self.rng.chance(500_000) {
+                        Op::GetData { path, watch }
+                    } else {
+                        Op::GetChildren { path, watch }
+                    }
+                };
+                Op::MultiRead((0..count).map(|_| part()).collect())
+            }
+        }
     }
 
     fn read(&mut self) -> Op {

@@ -161,6 +161,7 @@ mod tests {
             op: OpCode::CREATE,
             error: None,
             timeout_ms: None,
+            removes: None,
             checksum: 7,
         }
     }

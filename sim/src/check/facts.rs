@@ -8,16 +8,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use zabra_core::server::Role;
-use zabra_core::types::{ErrorCode, Membership, OpCode, SessionId, Zxid};
+use zabra_core::types::{ErrorCode, Id, Membership, OpCode, SessionId, Zxid};
 
 use super::Violation;
 use super::chain::Chain;
 use crate::history::{Observed, Record};
 use crate::link::{ClientId, NodeId};
-use crate::model::{Model, Place};
+use crate::model::{Model, Place, acl};
 use crate::node::Standing;
 use crate::op::{Answer, Op, Outcome};
-use crate::txnlog::Logged;
+use crate::txnlog::{Logged, path_mark};
 use crate::world::peers::server_of;
 
 const CHECK: &str = "facts";
@@ -27,6 +27,8 @@ const CHECK: &str = "facts";
 pub struct Asked {
     /// What.
     pub op: Rc<Op>,
+    /// Who the asking connection had proved to be.
+    pub who: Rc<[Id]>,
     /// The latest transaction that anybody had been told of when it was made.
     pub floor: Zxid,
 }
@@ -64,6 +66,8 @@ pub struct Facts {
     ended: BTreeSet<SessionId>,
     /// The latest transaction that anybody has been told of.
     told: Zxid,
+    /// Who each client's connection says it is.
+    who: BTreeMap<ClientId, Rc<[Id]>>,
     /// Who was last given a session, and whether it was another before.
     holders: BTreeMap<SessionId, (ClientId, bool)>,
 }
@@ -149,6 +153,21 @@ impl Facts {
         self.ended.contains(&session)
     }
 
+    /// Who the connection of a client says it is, in the order in which it said so.
+    pub fn who(&self, client: ClientId) -> Rc<[Id]> {
+        self.who.get(&client).cloned().unwrap_or_default()
+    }
+
+    /// A connection presents an identity. What it asks from now on, it asks as this one, too.
+    fn prove(&mut self, client: ClientId, op: &Op) {
+        let Op::AddAuth { scheme, auth } = op else { return };
+        let Some(id) = acl::identity(scheme, auth) else { return };
+        let who = self.who(client);
+        if !who.contains(&id) {
+            self.who.insert(client, who.iter().cloned().chain([id]).collect());
+        }
+    }
+
     /// Whether several clients have had a session: whoever loses it to another may be told so.
     pub fn is_shared(&self, session: SessionId) -> bool {
         self.holders.get(&session).is_some_and(|(_, shared)| *shared)
@@ -163,12 +182,17 @@ impl Facts {
             Observed::Connected { client, session, .. } => {
                 let holder = self.holders.entry(*session).or_insert((*client, false));
                 *holder = (*client, holder.1 || holder.0 != *client);
+                let address = std::net::Ipv4Addr::from(client.address());
+                self.who.insert(*client, Rc::new([Id::new("ip", address.to_string())]));
             }
-            Observed::Invoked { session, xid, op, .. } if *xid > 0 => {
+            Observed::Invoked { client, op, .. } if matches!(**op, Op::AddAuth { .. }) => {
+                self.prove(*client, op);
+            }
+            Observed::Invoked { client, session, xid, op } if *xid > 0 => {
                 if **op == Op::CloseSession {
                     self.ended.insert(*session);
                 }
-                let asked = Asked { op: op.clone(), floor: self.told };
+                let asked = Asked { op: op.clone(), who: self.who(*client), floor: self.told };
                 self.asked.insert((*session, *xid), asked);
             }
             Observed::Answered { zxid, .. } => self.told = self.told.max(*zxid),
@@ -254,8 +278,15 @@ impl Facts {
         }
         let place = Place { zxid: logged.zxid, time: logged.time, session: logged.session };
         let key = (logged.session, logged.cxid);
+        let mut who = Rc::default();
         let op = match logged.op {
             OpCode::CREATE_SESSION => return self.open_session(&logged, place),
+            OpCode::DELETE_CONTAINER => return self.clear_away(&logged, place),
+            OpCode::ERROR if logged.session == SessionId::NONE && logged.cxid == 0 => {
+                // The server wanted to remove a znode that is gone, or used again.
+                self.model.skip(place.zxid);
+                return Ok(());
+            }
             OpCode::CLOSE_SESSION if logged.cxid == 0 => {
                 if !self.ended.contains(&logged.session) {
                     return Err(Violation::new(CHECK, format!("{logged}: it has not expired")));
@@ -263,7 +294,10 @@ impl Facts {
                 Rc::new(Op::CloseSession)
             }
             _ => match self.asked.get(&key) {
-                Some(asked) => asked.op.clone(),
+                Some(asked) => {
+                    who = asked.who.clone();
+                    asked.op.clone()
+                }
                 None => return Err(Violation::new(CHECK, format!("nobody asked for {logged}"))),
             },
         };
@@ -279,7 +313,7 @@ impl Facts {
             self.model.skip(place.zxid);
             Ok(Outcome::Done)
         } else {
-            self.model.write(&op, place)
+            self.model.write(&op, place, &who)
         };
         if answer.as_ref().err() != logged.error.as_ref() {
             return Err(Violation::new(CHECK, format!("{logged}: {op} should bring {answer:?}")));
@@ -294,6 +328,16 @@ impl Facts {
             }
         }
         Ok(())
+    }
+
+    /// A server removes a container or a TTL node.
+    fn clear_away(&mut self, logged: &Logged, place: Place) -> Result<(), Violation> {
+        let named = |path: &&str| Some(path_mark(path.as_bytes())) == logged.removes;
+        let Some(path) = self.model.paths().find(named).map(str::to_owned) else {
+            return Err(Violation::new(CHECK, format!("{logged}: there is no such znode")));
+        };
+        let cleared = self.model.clear_away(&path, place);
+        cleared.map_err(|why| Violation::new(CHECK, format!("{logged} removes {path}: {why}")))
     }
 
     fn open_session(&mut self, logged: &Logged, place: Place) -> Result<(), Violation> {

@@ -170,6 +170,7 @@ pub(crate) mod testing {
                 op: OpCode::CREATE_SESSION,
                 error: None,
                 timeout_ms: Some(4000),
+                removes: None,
                 checksum: 0,
             };
             self.tell(Observed::Logged { node: NodeId(node), record });
@@ -210,6 +211,7 @@ pub(crate) mod testing {
                 op,
                 error: None,
                 timeout_ms,
+                removes: None,
                 checksum: 0,
             };
             self.tell(Observed::Logged { node: NODE, record });
@@ -249,8 +251,14 @@ pub(crate) mod testing {
         pub fn read(&mut self, xid: i32, op: &Op) {
             self.invoke(xid, op);
             let zxid = self.judge.model().last();
-            let answer = self.judge.model().read(op, zxid);
+            let answer = self.look(op, zxid.0);
             self.answer(xid, op, zxid.0, answer);
+        }
+
+        /// What the client must be answered to a read in some state.
+        pub fn look(&self, op: &Op, zxid: i64) -> Answer {
+            let who = self.judge.facts.who(CLIENT);
+            self.judge.model().read(op, Zxid(zxid), crate::model::Asker { session: S, who: &who })
         }
 
         pub fn event(&mut self, zxid: i64, kind: EventKind, path: &str) {
@@ -276,7 +284,8 @@ pub(crate) mod testing {
 
     pub fn create(path: &str) -> Op {
         let mode = crate::op::Mode::Persistent;
-        Op::Create { path: path.into(), data: b"x".to_vec(), mode, with_stat: false }
+        let acl = zabra_core::types::AclList::OpenUnsafe;
+        Op::Create { path: path.into(), data: b"x".to_vec(), mode, acl, with_stat: false }
     }
 
     pub fn set(path: &str) -> Op {

@@ -1,58 +1,73 @@
-//! Watches: a registered watch fires for the first change that matches it, once, and before its client sees any
-//! state that holds the change.
+//! Watches: a registered watch fires for every change that it is to fire for, in order, and before its client sees any
+//! state that holds the change. A one-shot watch fires for the first; a persistent one for all, until it is removed.
 //!
-//! The client's own view is enough to check it. From the answer that registers a watch on, the next matching change
-//! in the reference is what must be told; when an answer arrives whose zxid lies at or behind such a change and the
-//! event did not arrive before, it is late or lost. An event without a registration, or without a change at its
-//! zxid, is invented.
+//! The client's own view is enough to check it. From the answer that registers a watch on, the changes of the reference
+//! are gone through one transaction after the other: what a change must tell is known, and when an event or an answer
+//! arrives that lies behind it, it must have been told. An event that no registration and no change explains is
+//! invented. Within one transaction the order is not looked at: where a session ends, nobody promises one.
+//!
+//! Who may not read a znode is not told of it, and its one-shot watch is used up all the same. A connection that proves to
+//! be somebody else in the middle of this may have done so before or after a change that it was not told of; such an
+//! event may come or not.
 //!
 //! After a reconnect the client registers again with the last zxid it saw. The server then either tells at once,
-//! with zxid -1, that the watch would have fired meanwhile, or keeps it. Which of the two is decided by the state in
-//! which the answer was given. A znode that was created and deleted meanwhile is the one thing that a client may
-//! miss, as in ZooKeeper.
+//! with zxid -1, that a one-shot watch would have fired meanwhile, or keeps it. Which of the two is decided by the state
+//! in which the answer was given. A znode that was created and deleted meanwhile is one thing that a client may miss, as
+//! in ZooKeeper; what persistent watches miss in between is the other.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
 
-use zabra_core::types::Zxid;
+use zabra_core::types::{ErrorCode, Id, Perms, WatcherType, Zxid};
 
 use super::{Check, Facts, Violation};
 use crate::history::{Observed, Record};
 use crate::link::ClientId;
-use crate::model::{Change, Model};
-use crate::op::{EventKind, Op};
+use crate::model::{Change, Model, acl};
+use crate::op::{Answer, EventKind, Op, WatchTable};
 
 const CHECK: &str = "watch";
 
-/// Which of the server's two tables a watch is in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Table {
-    /// Data and existence.
-    Data,
-    /// Children.
-    Child,
-}
+/// What is registered, by table and path. A server has one table for znodes that are there and that are not: here that is
+/// [`WatchTable::Data`].
+type Registration = (WatchTable, String);
 
-type Registration = (Table, String);
+/// What the renewal of a watch is about; unlike the server's, with a list of its own for znodes that were not there.
+type Renewed = (WatchTable, String);
 
 /// The lists of a setWatches under way.
 #[derive(Clone, Debug)]
 struct Renewal {
     relative: Zxid,
-    /// What was not told yet, by list; `true` for the list of znodes that did not exist.
-    kept: BTreeSet<(Table, bool, String)>,
+    /// What was not told yet.
+    kept: BTreeSet<Renewed>,
     /// What was told.
-    told: Vec<(Table, bool, String)>,
+    told: Vec<Renewed>,
+    /// Who asks.
+    who: Rc<[Id]>,
+}
+
+/// Something that a transaction tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Owed {
+    kind: EventKind,
+    path: String,
+    /// It must be told; otherwise it may.
+    must: bool,
 }
 
 /// What one client watches.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Watcher {
-    /// Registered, and since which zxid.
-    active: BTreeMap<Registration, Zxid>,
-    /// All changes up to here were compared with the registrations.
+    client: ClientId,
+    active: BTreeSet<Registration>,
+    /// All changes up to here were compared with the registrations, and what is owed of the last transaction.
     seen: Zxid,
-    /// In the order in which they are answered.
+    owed: Vec<Owed>,
     renewals: VecDeque<Renewal>,
+    /// Who the connection is, as far as the server has said so; and who it was when an answer last showed the tree.
+    who: Rc<[Id]>,
+    who_before: Rc<[Id]>,
 }
 
 /// See the module.
@@ -63,56 +78,55 @@ pub struct Watches {
 
 impl Check for Watches {
     fn observe(&mut self, record: &Record, facts: &Facts) -> Result<(), Violation> {
-        let model = facts.model();
         match &record.what {
-            Observed::Answered { client, op, zxid, answer, .. } => {
-                let watcher = self.clients.entry(*client).or_default();
-                if matches!(**op, Op::SetWatches { .. }) && answer.is_err() {
-                    // Refused, as when the session expires meanwhile: nothing is renewed, and nothing owed.
-                    watcher.renewals.pop_front();
+            Observed::Answered { client, session, xid, op, zxid, answer } => {
+                let watcher = self.of(*client);
+                if let Op::AddAuth { scheme, auth } = &**op {
+                    // Others that were presented may not be accepted yet.
+                    if let Some(id) = acl::identity(scheme, auth).filter(|_| answer.is_ok()) {
+                        watcher.who = watcher.who.iter().cloned().chain([id]).collect();
+                    }
                     return Ok(());
                 }
                 if matches!(**op, Op::SetWatches { .. }) {
                     // What it renews is not active before this answer, and told of before it.
-                    return watcher.on_renewed(*client, *zxid, model);
+                    return watcher.on_renewed(*zxid, answer, facts.model());
                 }
-                watcher.catch_up(*client, *zxid, model)?;
-                if answer.is_ok() || *answer == Err(zabra_core::types::ErrorCode::NONODE) {
-                    watcher.register(op, *zxid, answer.is_ok());
+                watcher.catch_up(*zxid, facts.model())?;
+                if let Op::RemoveWatches { path, kind } = &**op {
+                    let known = facts.asked(*session, *xid).is_some();
+                    return if known { watcher.on_removed(path, *kind, answer) } else { Ok(()) };
+                }
+                if let Some((table, path)) = op.leaves_watch(answer) {
+                    watcher.active.insert((in_server(table), path.to_owned()));
                 }
                 Ok(())
             }
+            Observed::Connected { client, .. } => {
+                let watcher = self.of(*client);
+                watcher.forget();
+                watcher.who = facts.who(*client);
+                watcher.who_before = watcher.who.clone();
+                Ok(())
+            }
             Observed::Event { client, zxid, kind, path } => {
-                let watcher = self.clients.entry(*client).or_default();
+                let watcher = self.of(*client);
                 if *zxid == Zxid::UNKNOWN {
-                    watcher.on_renewal_event(*client, *kind, path)
+                    watcher.on_renewal_event(*kind, path)
                 } else {
-                    watcher.on_event(*client, *zxid, *kind, path, model)
+                    watcher.on_event(*zxid, *kind, path, facts.model())
                 }
             }
             Observed::Invoked { client, op, .. } => {
-                if let Op::SetWatches { relative, data, exist, child } = &**op {
-                    let list = |table, absent, paths: &[String]| {
-                        paths.iter().map(|path| (table, absent, path.clone())).collect::<Vec<_>>()
-                    };
-                    let kept = [
-                        list(Table::Data, false, data),
-                        list(Table::Data, true, exist),
-                        list(Table::Child, false, child),
-                    ]
-                    .concat()
-                    .into_iter()
-                    .collect();
-                    let renewal = Renewal { relative: *relative, kept, told: Vec::new() };
-                    self.clients.entry(*client).or_default().renewals.push_back(renewal);
+                if let Op::SetWatches { .. } = &**op {
+                    let renewal = Renewal::of(op, facts.who(*client));
+                    self.of(*client).renewals.extend(renewal);
                 }
                 Ok(())
             }
             Observed::Disconnected { client } | Observed::SessionGone { client, .. } => {
                 // The server forgets the watches of a connection with the connection.
-                let watcher = self.clients.entry(*client).or_default();
-                watcher.active.clear();
-                watcher.renewals.clear();
+                self.of(*client).forget();
                 Ok(())
             }
             _ => Ok(()),
@@ -120,96 +134,170 @@ impl Check for Watches {
     }
 }
 
+impl Watches {
+    fn of(&mut self, client: ClientId) -> &mut Watcher {
+        self.clients.entry(client).or_insert_with(|| Watcher {
+            client,
+            active: BTreeSet::new(),
+            seen: Zxid::ZERO,
+            owed: Vec::new(),
+            renewals: VecDeque::new(),
+            who: Rc::default(),
+            who_before: Rc::default(),
+        })
+    }
+}
+
+/// The table that a server has a watch in.
+const fn in_server(table: WatchTable) -> WatchTable {
+    match table {
+        WatchTable::Exist => WatchTable::Data,
+        WatchTable::Child | WatchTable::Data | WatchTable::Persistent | WatchTable::Recursive => table,
+    }
+}
+
+impl Renewal {
+    fn of(op: &Op, who: Rc<[Id]>) -> Option<Self> {
+        let Op::SetWatches { relative, data, exist, child, persistent, recursive } = op else { return None };
+        let lists = [
+            (WatchTable::Data, data),
+            (WatchTable::Exist, exist),
+            (WatchTable::Child, child),
+            (WatchTable::Persistent, persistent),
+            (WatchTable::Recursive, recursive),
+        ];
+        let kept = lists.iter().flat_map(|(table, paths)| paths.iter().map(|path| (*table, path.clone())));
+        Some(Self { relative: *relative, kept: kept.collect(), told: Vec::new(), who })
+    }
+}
+
 impl Watcher {
-    fn register(&mut self, op: &Op, zxid: Zxid, found: bool) {
-        let registration = match op {
-            Op::Exists { path, watch: true } => (Table::Data, path.clone()),
-            Op::GetData { path, watch: true } if found => (Table::Data, path.clone()),
-            Op::GetChildren { path, watch: true } if found => (Table::Child, path.clone()),
-            _ => return,
-        };
-        self.active.entry(registration).or_insert(zxid);
+    fn forget(&mut self) {
+        self.active.clear();
+        self.owed.clear();
+        self.renewals.clear();
+    }
+
+    fn wrong<T>(&self, what: impl std::fmt::Display) -> Result<T, Violation> {
+        Err(Violation::new(CHECK, format!("c{} {what}", self.client.0)))
     }
 
     /// The client sees the state at `zxid`: it must have been told of all changes up to there.
-    fn catch_up(&mut self, client: ClientId, zxid: Zxid, model: &Model) -> Result<(), Violation> {
-        if zxid <= self.seen {
+    fn catch_up(&mut self, zxid: Zxid, model: &Model) -> Result<(), Violation> {
+        self.pass_to(zxid, zxid, model)?;
+        self.settle(zxid)?;
+        self.who_before = self.who.clone();
+        Ok(())
+    }
+
+    /// Goes through all transactions up to `until`, and leaves what the last owes to be told. `shown` is what the client
+    /// was shown.
+    fn pass_to(&mut self, until: Zxid, shown: Zxid, model: &Model) -> Result<(), Violation> {
+        if until <= self.seen {
             return Ok(());
         }
-        if !self.active.is_empty() {
-            for (at, change) in model.changes_within(self.seen, zxid) {
-                if let Some((table, path)) = self.matching(at, change) {
-                    return Err(Violation::new(
-                        CHECK,
-                        format!(
-                            "c{} sees {zxid} and was not told of {:?} {path} at {at} ({table:?} watch since {})",
-                            client.0,
-                            change.kind,
-                            self.active[&(table, path.clone())],
-                        ),
-                    ));
+        if !self.active.is_empty() || !self.owed.is_empty() {
+            for (at, change) in model.changes_within(self.seen, until) {
+                if at != self.seen {
+                    self.settle(shown)?;
+                    self.seen = at;
                 }
+                self.owe(change);
             }
         }
-        self.seen = zxid;
-        Ok(())
-    }
-
-    /// The registration that a change must fire.
-    fn matching(&self, at: Zxid, change: &Change) -> Option<Registration> {
-        tables(change.kind)
-            .iter()
-            .map(|&table| (table, change.path.clone()))
-            .find(|registration| self.active.get(registration).is_some_and(|&since| since < at))
-    }
-
-    fn on_event(
-        &mut self,
-        client: ClientId,
-        zxid: Zxid,
-        kind: EventKind,
-        path: &str,
-        model: &Model,
-    ) -> Result<(), Violation> {
-        let wrong = |what: String| {
-            Err(Violation::new(CHECK, format!("c{} is told of {kind:?} {path} at {zxid}: {what}", client.0)))
-        };
-        self.catch_up(client, Zxid(zxid.0 - 1), model)?;
-        let change = Change { kind, path: path.to_owned() };
-        if self.matching(zxid, &change).is_none() {
-            return wrong("it does not watch that".into());
-        }
-        if !model.changes(zxid).contains(&change) {
-            return wrong(format!("no such change; there are {:?}", model.changes(zxid)));
-        }
-        for &table in tables(kind) {
-            self.active.remove(&(table, path.to_owned()));
+        if self.seen < until {
+            self.settle(shown)?;
+            self.seen = until;
         }
         Ok(())
     }
 
-    fn on_renewal_event(&mut self, client: ClientId, kind: EventKind, path: &str) -> Result<(), Violation> {
-        let fits = |(table, absent, watched): &(Table, bool, String)| {
+    /// Nothing more will be told of the last transaction.
+    fn settle(&mut self, shown: Zxid) -> Result<(), Violation> {
+        if let Some(owed) = self.owed.iter().find(|owed| owed.must) {
+            let (kind, path, seen) = (owed.kind, &owed.path, self.seen);
+            return self.wrong(format_args!("sees {shown} and was not told of {kind:?} {path} at {seen}"));
+        }
+        self.owed.clear();
+        Ok(())
+    }
+
+    /// A change fires watches.
+    fn owe(&mut self, change: &Change) {
+        let Change { kind, path, acl } = change;
+        let event = kind.event_type();
+        let mut fires = false;
+        for table in [WatchTable::Data, WatchTable::Child] {
+            fires |= table.hears_of(event) && self.active.remove(&(table, path.clone()));
+        }
+        let persistent = WatchTable::Persistent;
+        fires |= persistent.hears_of(event) && self.active.contains(&(persistent, path.clone()));
+        fires |= *kind != EventKind::ChildrenChanged
+            && self
+                .active
+                .iter()
+                .any(|(table, watched)| *table == WatchTable::Recursive && table.reaches(watched, path));
+        if fires && acl::allows(acl, Perms::READ, &self.who) {
+            let must = acl::allows(acl, Perms::READ, &self.who_before);
+            self.owed.push(Owed { kind: *kind, path: path.clone(), must });
+        }
+    }
+
+    fn on_event(&mut self, zxid: Zxid, kind: EventKind, path: &str, model: &Model) -> Result<(), Violation> {
+        self.pass_to(zxid, zxid, model)?;
+        let owed = self.owed.iter().position(|owed| owed.kind == kind && owed.path == path);
+        match owed {
+            Some(place) if self.seen == zxid => {
+                self.owed.remove(place);
+                Ok(())
+            }
+            _ => {
+                let changes = model.changes(zxid);
+                self.wrong(format_args!(
+                    "is told of {kind:?} {path} at {zxid}, which is not owed to it; there are {changes:?}"
+                ))
+            }
+        }
+    }
+
+    fn on_removed(&mut self, path: &str, kind: WatcherType, answer: &Answer) -> Result<(), Violation> {
+        let mut found = false;
+        for table in WatchTable::of_kind(kind) {
+            let registration = (in_server(*table), path.to_owned());
+            found |= if answer.is_ok() {
+                self.active.remove(&registration)
+            } else {
+                self.active.contains(&registration)
+            };
+        }
+        let expected = if found { None } else { Some(ErrorCode::NOWATCHER) };
+        match answer {
+            Ok(_) if found => Ok(()),
+            Err(code) if Some(*code) == expected => Ok(()),
+            // Whether that is so is checked with all other answers.
+            Err(ErrorCode::SESSIONEXPIRED | ErrorCode::SESSIONMOVED) => Ok(()),
+            _ => self
+                .wrong(format_args!("removes {kind:?} watches of {path}: {answer:?}, should {expected:?}")),
+        }
+    }
+
+    fn on_renewal_event(&mut self, kind: EventKind, path: &str) -> Result<(), Violation> {
+        let fits = |(table, watched): &Renewed| {
             watched == path
                 && match kind {
-                    EventKind::Created => *absent,
-                    EventKind::DataChanged => *table == Table::Data && !*absent,
-                    EventKind::Deleted => !*absent,
-                    EventKind::ChildrenChanged => *table == Table::Child,
+                    EventKind::Created => *table == WatchTable::Exist,
+                    EventKind::DataChanged => *table == WatchTable::Data,
+                    EventKind::Deleted => matches!(table, WatchTable::Data | WatchTable::Child),
+                    EventKind::ChildrenChanged => *table == WatchTable::Child,
                 }
         };
         // Each list is answered by itself: a znode that was in two of them and was deleted is told of twice.
         let Some(renewal) = self.renewals.front_mut() else {
-            return Err(Violation::new(
-                CHECK,
-                format!("c{} is told of {kind:?} {path} on renewal of nothing", client.0),
-            ));
+            return self.wrong(format_args!("is told of {kind:?} {path} on renewal of nothing"));
         };
         let Some(told) = renewal.kept.iter().find(|entry| fits(entry)).cloned() else {
-            return Err(Violation::new(
-                CHECK,
-                format!("c{} is told of {kind:?} {path} on renewal, which it did not ask about", client.0),
-            ));
+            return self
+                .wrong(format_args!("is told of {kind:?} {path} on renewal, which it did not ask about"));
         };
         renewal.kept.remove(&told);
         renewal.told.push(told);
@@ -217,44 +305,44 @@ impl Watcher {
     }
 
     /// The setWatches was answered in the state at `zxid`, which decides what should have been told.
-    fn on_renewed(&mut self, client: ClientId, zxid: Zxid, model: &Model) -> Result<(), Violation> {
+    fn on_renewed(&mut self, zxid: Zxid, answer: &Answer, model: &Model) -> Result<(), Violation> {
         let Some(renewal) = self.renewals.pop_front() else { return Ok(()) };
-        let should_tell = |(table, absent, path): &(Table, bool, String)| {
+        if answer.is_err() {
+            // Refused, as when the session expires meanwhile: nothing is renewed, and nothing owed.
+            return Ok(());
+        }
+        // What was renewed before this one is active.
+        self.catch_up(zxid, model)?;
+        let missed = |(table, path): &Renewed| {
             let node = model.node_at(path, zxid);
-            match (table, absent) {
-                (Table::Data, true) => node.is_some(),
-                (Table::Data, false) => node.is_none_or(|node| node.mzxid > renewal.relative),
-                (Table::Child, _) => node.is_none_or(|node| node.pzxid > renewal.relative),
+            match table {
+                WatchTable::Data => node.is_none_or(|node| node.mzxid > renewal.relative),
+                WatchTable::Exist => node.is_some(),
+                WatchTable::Child => node.is_none_or(|node| node.pzxid > renewal.relative),
+                WatchTable::Persistent | WatchTable::Recursive => false,
             }
         };
-        let wrong = |entry: &(Table, bool, String), what| {
+        let is_readable = |(_, path): &Renewed| {
+            model.node_at(path, zxid).is_none_or(|node| acl::allows(&node.acl, Perms::READ, &renewal.who))
+        };
+        let wrong = |watcher: &Self, entry: &Renewed, what| {
             let relative = renewal.relative;
-            Err(Violation::new(
-                CHECK,
-                format!("c{} renews {entry:?} since {relative} at {zxid}, {what}", client.0),
-            ))
+            watcher.wrong(format_args!("renews {entry:?} since {relative} at {zxid}, {what}"))
         };
-        self.seen = self.seen.max(zxid);
         for entry in &renewal.kept {
-            if should_tell(entry) {
-                return wrong(entry, "and is not told that it changed");
+            if missed(entry) && is_readable(entry) {
+                return wrong(self, entry, "and is not told that it changed");
             }
-            self.active.insert((entry.0, entry.2.clone()), zxid);
+            if !missed(entry) {
+                self.active.insert((in_server(entry.0), entry.1.clone()));
+            }
         }
         for entry in &renewal.told {
-            if !should_tell(entry) {
-                return wrong(entry, "and is told of a change that was none");
+            if !missed(entry) || !is_readable(entry) {
+                return wrong(self, entry, "and is told of a change that was none");
             }
         }
         Ok(())
-    }
-}
-
-const fn tables(kind: EventKind) -> &'static [Table] {
-    match kind {
-        EventKind::Created | EventKind::DataChanged => &[Table::Data],
-        EventKind::Deleted => &[Table::Data, Table::Child],
-        EventKind::ChildrenChanged => &[Table::Child],
     }
 }
 
@@ -281,7 +369,7 @@ mod tests {
         story.read(4, &get("/a", false));
         story.expect_fine();
         story.event(3, EventKind::DataChanged, "/a");
-        story.expect_violation(CHECK, "does not watch that");
+        story.expect_violation(CHECK, "not owed to it");
     }
 
     #[test]
@@ -298,7 +386,7 @@ mod tests {
         story.log(3, 3, create("/b").code(), None);
         story.apply(3);
         story.event(3, EventKind::DataChanged, "/a");
-        story.expect_violation(CHECK, "no such change");
+        story.expect_violation(CHECK, "not owed to it");
     }
 
     #[test]
@@ -316,18 +404,28 @@ mod tests {
         let mut story = watching();
         story.tell(Observed::Disconnected { client: CLIENT });
         story.write(3, &set("/a"), 3);
+        story.connect(CLIENT, Zxid(relative));
         let renewal = Op::SetWatches {
             relative: Zxid(relative),
             data: vec!["/a".into()],
             exist: Vec::new(),
             child: Vec::new(),
+            persistent: Vec::new(),
+            recursive: Vec::new(),
         };
         story.invoke(-8, &renewal);
         story
     }
 
     fn renewed(story: &mut Story) {
-        let renewal = Op::SetWatches { relative: Zxid(0), data: vec![], exist: vec![], child: vec![] };
+        let renewal = Op::SetWatches {
+            relative: Zxid(0),
+            data: vec![],
+            exist: vec![],
+            child: vec![],
+            persistent: vec![],
+            recursive: vec![],
+        };
         story.answer(-8, &renewal, 3, Ok(crate::op::Outcome::Done));
     }
 
@@ -352,5 +450,82 @@ mod tests {
         story.event(-1, EventKind::DataChanged, "/a");
         renewed(&mut story);
         story.expect_violation(CHECK, "a change that was none");
+    }
+
+    fn watch_all(recursive: bool) -> Op {
+        Op::AddWatch { path: "/a".into(), recursive }
+    }
+
+    /// A client that watches `/a` until told otherwise, since zxid 2; a child is created at 3.
+    fn watching_all(recursive: bool) -> Story {
+        let mut story = Story::begin();
+        story.write(1, &create("/a"), 2);
+        story.read(2, &watch_all(recursive));
+        story.invoke(3, &create("/a/b"));
+        story.log(3, 3, create("/a/b").code(), None);
+        story.apply(3);
+        story
+    }
+
+    #[test]
+    fn w6_a_persistent_watch_tells_of_children_and_goes_on() {
+        let mut story = watching_all(false);
+        story.event(3, EventKind::ChildrenChanged, "/a");
+        story.read(4, &get("/", false));
+        story.expect_fine();
+        story.write(5, &set("/a"), 4);
+        story.expect_violation(CHECK, "was not told of DataChanged /a at 0x4");
+    }
+
+    #[test]
+    fn w6_a_recursive_watch_tells_of_each_child_and_never_of_their_list() {
+        let mut story = watching_all(true);
+        story.event(3, EventKind::Created, "/a/b");
+        story.read(4, &get("/", false));
+        story.expect_fine();
+        let mut story = watching_all(true);
+        story.event(3, EventKind::ChildrenChanged, "/a");
+        story.expect_violation(CHECK, "not owed to it");
+    }
+
+    #[test]
+    fn w7_a_removed_watch_is_silent_and_one_that_is_not_there_is_not_removed() {
+        let remove = |kind| Op::RemoveWatches { path: "/a".into(), kind };
+        let mut story = watching_all(false);
+        story.event(3, EventKind::ChildrenChanged, "/a");
+        story.invoke(4, &remove(WatcherType::Data));
+        story.answer(4, &remove(WatcherType::Data), 3, Err(ErrorCode::NOWATCHER));
+        story.invoke(5, &remove(WatcherType::Any));
+        story.answer(5, &remove(WatcherType::Any), 3, Ok(crate::op::Outcome::Done));
+        story.write(6, &set("/a"), 4);
+        story.expect_fine();
+        story.invoke(7, &remove(WatcherType::Any));
+        story.answer(7, &remove(WatcherType::Any), 4, Ok(crate::op::Outcome::Done));
+        story.expect_violation(CHECK, "should Some");
+    }
+
+    /// A client that nobody knows watches a znode that only `ann` may read from zxid 3 on.
+    #[test]
+    fn who_may_not_read_is_not_told() {
+        let mut story = watching();
+        let entry = zabra_core::types::Acl {
+            perms: Perms::READ | Perms::WRITE,
+            id: Id::new("digest", acl::USERS[0].1),
+        };
+        let hide = Op::SetAcl { path: "/a".into(), acl: vec![entry].into(), version: -1 };
+        story.write(3, &hide, 3);
+        story.expect_fine();
+        let auth = Op::AddAuth { scheme: "digest", auth: acl::USERS[0].0 };
+        story.invoke(-4, &auth);
+        story.write(4, &set("/a"), 4);
+        // The watch is used up: it was not said yet that the server had taken the identity.
+        story.expect_fine();
+        story.answer(-4, &auth, 0, Ok(crate::op::Outcome::Done));
+        story.read(5, &get("/a", true));
+        story.invoke(6, &set("/a"));
+        story.log(5, 6, set("/a").code(), None);
+        story.apply(5);
+        story.read(7, &get("/a", false));
+        story.expect_violation(CHECK, "was not told of DataChanged /a at 0x5");
     }
 }

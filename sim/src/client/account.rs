@@ -7,13 +7,13 @@
 //! - Every call is answered exactly once, in that order, with what the server said; or with the loss of the
 //!   connection, and then it tells truly whether it was sent.
 //! - Every watch event of the server is told once, to everybody who waits for it and to nobody else.
-//! - A new connection registers every watch again, each once.
+//! - A new connection presents every identity again, in order, and registers every watch again, each once.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use zabra_core::client::{CallError, CallId, Outcome as Told, WatcherId};
-use zabra_core::types::EventType;
+use zabra_core::types::{ErrorCode, EventType, WatcherType};
 
 use super::convert;
 use crate::check::Violation;
@@ -41,6 +41,15 @@ pub struct Account {
     /// How many of them were sent, and how many of these were answered by the server.
     sent: usize,
     answered: usize,
+    /// Presented on every connection, in this order.
+    identities: Vec<Rc<Op>>,
+    /// Calls that presented one for the first time, with its place, and what the server said.
+    presenting: VecDeque<(CallId, usize, Option<Answer>)>,
+    /// How many identities were sent on this connection, and how many of these the server answered.
+    identities_sent: usize,
+    identities_answered: usize,
+    /// Told of removed watches, before the removal itself is.
+    removed: Vec<(EventType, String, Vec<WatcherId>)>,
     /// Who waits for what.
     watchers: BTreeMap<WatchTable, BTreeMap<String, BTreeSet<WatcherId>>>,
     /// What this connection's setWatches have listed.
@@ -55,6 +64,11 @@ fn wrong<T>(what: impl Into<String>) -> Result<T, Violation> {
 }
 
 impl Account {
+    /// A new session, in which no number of a call is given that was given before.
+    pub fn begin(&mut self) {
+        *self = Self { next_call: self.next_call, ..Self::default() };
+    }
+
     /// Calls that were not answered yet.
     pub fn outstanding(&self) -> usize {
         self.calls.len()
@@ -64,6 +78,11 @@ impl Account {
     pub fn ask(&mut self, op: Rc<Op>, watcher: Option<WatcherId>) -> CallId {
         let call = CallId(self.next_call);
         self.next_call += 1;
+        if let Op::AddAuth { .. } = *op {
+            self.presenting.push_back((call, self.identities.len(), None));
+            self.identities.push(op);
+            return call;
+        }
         self.calls.push_back(Entry { call: Some(call), op, watcher, sent: false, answer: None });
         call
     }
@@ -80,6 +99,26 @@ impl Account {
         entry.sent = true;
         self.sent += 1;
         Some(entry.op.clone())
+    }
+
+    /// The identity that is presented at this place on a connection.
+    pub fn present(&mut self, place: usize) -> Option<Rc<Op>> {
+        self.identities_sent = place + 1;
+        self.identities.get(place).cloned()
+    }
+
+    /// How many identities there are.
+    pub const fn identities(&self) -> usize {
+        self.identities.len()
+    }
+
+    /// The server answers the oldest identity that it has not answered on this connection.
+    pub fn identity_answered(&mut self, answer: Answer) {
+        let place = self.identities_answered;
+        self.identities_answered += 1;
+        if let Some(waiting) = self.presenting.iter_mut().find(|(_, at, _)| *at == place) {
+            waiting.2 = Some(answer);
+        }
     }
 
     /// The server answers the oldest request that it has not answered.
@@ -134,6 +173,9 @@ impl Account {
         result: &Result<Told, CallError>,
         connected: bool,
     ) -> Result<(Rc<Op>, Option<Answer>), Violation> {
+        if self.presenting.front().is_some_and(|(first, ..)| *first == call) {
+            return self.presented(result, connected);
+        }
         let Some(entry) = self.calls.pop_front() else {
             return wrong(format!("completes {call:?}, which nobody made"));
         };
@@ -143,8 +185,12 @@ impl Account {
         }
         self.sent -= usize::from(sent);
         self.answered -= usize::from(answer.is_some());
+        if let (Op::RemoveWatches { path, kind }, Some(answer)) = (&*op, &answer) {
+            self.remove(path, *kind, answer, result)?;
+            return Ok((op, Some(answer.clone())));
+        }
         let fits = match (result, &answer) {
-            (Ok(told), Some(Ok(outcome))) => convert::outcome(told).as_ref() == Some(outcome),
+            (Ok(told), Some(Ok(outcome))) => convert::outcome(told) == *outcome,
             (Err(CallError::Refused(code)), Some(Err(said))) => code == said,
             (Err(CallError::ConnectionLoss { sent: said }), None) => !connected && sent == *said,
             (Err(CallError::AuthFailed | CallError::Closed | CallError::SessionExpired), None) => !connected,
@@ -161,11 +207,78 @@ impl Account {
         Ok((op, answer))
     }
 
+    /// The machine says that an identity was accepted or not.
+    fn presented(
+        &mut self,
+        result: &Result<Told, CallError>,
+        connected: bool,
+    ) -> Result<(Rc<Op>, Option<Answer>), Violation> {
+        let (_, place, answer) = self.presenting.pop_front().expect("looked at by the caller");
+        let op = self.identities[place].clone();
+        let fits = match (result, &answer) {
+            (Ok(Told::Done), Some(Ok(_))) => true,
+            (Err(CallError::Refused(code)), Some(Err(said))) => code == said,
+            (Err(CallError::AuthFailed), Some(Err(ErrorCode::AUTHFAILED))) => true,
+            (Err(CallError::ConnectionLoss { sent }), None) => {
+                !connected && *sent == (place < self.identities_sent)
+            }
+            (Err(CallError::AuthFailed | CallError::Closed | CallError::SessionExpired), None) => !connected,
+            _ => false,
+        };
+        if fits {
+            return Ok((op, answer));
+        }
+        wrong(format!("completes {op} with {result:?}; the server said {answer:?}"))
+    }
+
+    /// The machine says that watches were removed, or not: it knows better than the server who waited.
+    fn remove(
+        &mut self,
+        path: &str,
+        kind: WatcherType,
+        answer: &Answer,
+        result: &Result<Told, CallError>,
+    ) -> Result<(), Violation> {
+        let tables = WatchTable::of_kind(kind);
+        let is_watched =
+            |table: &WatchTable| self.watchers.get(table).is_some_and(|watched| watched.contains_key(path));
+        let (expected, gone) = match answer {
+            _ if !tables.iter().any(is_watched) => (Err(CallError::Refused(ErrorCode::NOWATCHER)), false),
+            Ok(_) => (Ok(Told::Done), true),
+            Err(code) => (Err(CallError::Refused(*code)), false),
+        };
+        let mut told: BTreeMap<EventType, BTreeSet<WatcherId>> = BTreeMap::new();
+        for table in tables.iter().filter(|_| gone) {
+            let watched = self.watchers.get_mut(table).and_then(|watched| watched.remove(path));
+            if let Some(watchers) = watched {
+                told.entry(table.removal()).or_default().extend(watchers);
+            }
+        }
+        let told: Vec<_> = told
+            .into_iter()
+            .map(|(kind, watchers)| (kind, path.to_owned(), watchers.into_iter().collect::<Vec<WatcherId>>()))
+            .collect();
+        let removed = std::mem::take(&mut self.removed);
+        if *result == expected && removed == told {
+            return Ok(());
+        }
+        wrong(format!(
+            "removes {kind:?} watches of {path} with {result:?}, telling {removed:?}; should {expected:?}, {told:?}"
+        ))
+    }
+
     /// The machine tells of a change.
     ///
     /// # Errors
     /// If that is not so, or not for these.
     pub fn told(&mut self, kind: EventType, path: &str, told: &[WatcherId]) -> Result<(), Violation> {
+        if let EventType::ChildWatchRemoved
+        | EventType::DataWatchRemoved
+        | EventType::PersistentWatchRemoved = kind
+        {
+            self.removed.push((kind, path.to_owned(), told.to_vec()));
+            return Ok(());
+        }
         match self.events.pop_front() {
             Some((sent, at)) if sent == kind && at == path => {}
             other => return wrong(format!("tells of {kind:?} {path}, the server of {other:?}")),
@@ -191,6 +304,10 @@ impl Account {
     /// If it kept something for itself.
     pub fn disconnected(&mut self) -> Result<(), Violation> {
         self.renewed.clear();
+        (self.identities_sent, self.identities_answered) = (0, 0);
+        if !self.presenting.is_empty() {
+            return wrong("lost its connection and says nothing of an identity");
+        }
         if let Some((kind, path)) = self.events.pop_front() {
             return wrong(format!("was told of {kind:?} {path}, and told nobody"));
         }

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use zabra_core::types::{AclList, ErrorCode, OpCode, Zxid};
-use zabra_core::wire::data::decode_stat;
+use zabra_core::types::{ErrorCode, OpCode, Zxid};
+use zabra_core::wire::data::{SentAcl, decode_acl, decode_stat};
 use zabra_core::wire::request::MultiHeader;
 use zabra_core::wire::{DecodeError, MultiOp, Reader, Request, RequestHeader, Writer};
 
@@ -56,34 +56,56 @@ pub fn encode(xid: i32, op: &Op, out: &mut Vec<u8>) {
 
 fn request(op: &Op) -> Request<'_> {
     match op {
+        Op::AddAuth { scheme, auth } => {
+            Request::Auth { kind: 0, scheme: Some(scheme), auth: Some(auth.as_bytes()) }
+        }
+        Op::AddWatch { path, recursive } => Request::AddWatch { path, mode: i32::from(*recursive) },
         Op::Check { path, version } => Request::Check { path, version: *version },
         Op::CloseSession => Request::CloseSession,
-        Op::Create { path, data, mode, .. } => Request::Create {
+        Op::Create { path, data, mode, acl, .. } => Request::Create {
             path,
             data: Some(data),
-            acl: Some(AclList::OpenUnsafe),
+            acl: Some(acl.clone()),
             flags: mode.flags(),
-            ttl: None,
+            ttl: mode.ttl(),
         },
         Op::Delete { path, version } => Request::Delete { path, version: *version },
         Op::Exists { path, watch } => Request::Exists { path, watch: *watch },
+        Op::GetAcl { path } => Request::GetAcl { path },
+        Op::GetAllChildrenNumber { path } => Request::GetAllChildrenNumber { path },
         Op::GetChildren { path, watch } => Request::GetChildren2 { path, watch: *watch },
         Op::GetData { path, watch } => Request::GetData { path, watch: *watch },
+        Op::GetEphemerals { prefix } => Request::GetEphemerals { prefix: Some(prefix) },
         Op::Multi(ops) => {
             Request::Multi(ops.iter().map(|op| MultiOp { op: op.code(), request: request(op) }).collect())
         }
+        Op::MultiRead(ops) => Request::MultiRead(ops.iter().map(part_of_read).collect()),
         Op::Ping => Request::Ping,
+        Op::RemoveWatches { path, kind } => Request::RemoveWatches { path, kind: *kind as i32 },
+        Op::SetAcl { path, acl, version } => {
+            Request::SetAcl { path, acl: Some(acl.clone()), version: *version }
+        }
         Op::SetData { path, data, version } => Request::SetData { path, data: Some(data), version: *version },
-        Op::SetWatches { relative, data, exist, child } => Request::SetWatches {
+        Op::SetWatches { relative, data, exist, child, persistent, recursive } => Request::SetWatches {
             relative_zxid: *relative,
             data: data.iter().map(String::as_str).collect(),
             exist: exist.iter().map(String::as_str).collect(),
             child: child.iter().map(String::as_str).collect(),
-            persistent: Vec::new(),
-            recursive: Vec::new(),
+            persistent: persistent.iter().map(String::as_str).collect(),
+            recursive: recursive.iter().map(String::as_str).collect(),
         },
         Op::Sync { path } => Request::Sync { path },
+        Op::WhoAmI => Request::WhoAmI,
     }
+}
+
+/// Inside a multiRead, children come without their parent's stat, and nothing leaves a watch.
+fn part_of_read(op: &Op) -> MultiOp<'_> {
+    let (op, request) = match op {
+        Op::GetChildren { path, .. } => (OpCode::GET_CHILDREN, Request::GetChildren { path, watch: false }),
+        other => (other.code(), request(other)),
+    };
+    MultiOp { op, request }
 }
 
 /// Reads the body of an answer to `op`; nothing may be left behind it.
@@ -97,29 +119,77 @@ pub fn decode(op: &Op, code: ErrorCode, reader: &mut Reader<'_>) -> Result<Answe
 
 fn body(op: &Op, reader: &mut Reader<'_>) -> Result<Outcome, Garbled> {
     Ok(match op {
-        Op::Check { .. } | Op::CloseSession | Op::Delete { .. } | Op::Ping | Op::SetWatches { .. } => {
-            Outcome::Done
-        }
-        Op::Create { with_stat, .. } => {
+        Op::AddAuth { .. }
+        | Op::Check { .. }
+        | Op::CloseSession
+        | Op::Delete { .. }
+        | Op::Ping
+        | Op::RemoveWatches { .. }
+        | Op::SetWatches { .. } => Outcome::Done,
+        Op::AddWatch { .. } => match reader.int()? {
+            0 => Outcome::Done,
+            code => return Err(Garbled(format!("{op} succeeds with error {code}"))),
+        },
+        Op::Create { .. } => {
             let path = reader.required_string()?.to_owned();
-            Outcome::Created(path, if *with_stat { Some(decode_stat(reader)?) } else { None })
+            Outcome::Created(path, if op.brings_stat() { Some(decode_stat(reader)?) } else { None })
         }
-        Op::Exists { .. } | Op::SetData { .. } => Outcome::Stat(decode_stat(reader)?),
-        Op::GetChildren { .. } => {
-            let mut names: Vec<String> = reader.required_strings()?.into_iter().map(str::to_owned).collect();
-            names.sort();
-            Outcome::Children(names, decode_stat(reader)?)
+        Op::Exists { .. } | Op::SetAcl { .. } | Op::SetData { .. } => Outcome::Stat(decode_stat(reader)?),
+        Op::GetAcl { .. } => {
+            let SentAcl::List(acl) = decode_acl(reader)? else {
+                return Err(Garbled(format!("{op} brings no list")));
+            };
+            Outcome::Acl(acl.entries().to_vec(), decode_stat(reader)?)
         }
+        Op::GetAllChildrenNumber { .. } => Outcome::Count(reader.int()?),
+        Op::GetChildren { .. } => Outcome::Children(names(reader)?, decode_stat(reader)?),
+        Op::GetEphemerals { .. } => Outcome::Names(names(reader)?),
         Op::GetData { .. } => {
             let data = reader.buffer()?.map(<[u8]>::to_vec);
             Outcome::Data(data, decode_stat(reader)?)
         }
         Op::Multi(ops) => Outcome::Multi(multi(ops, reader)?),
+        Op::MultiRead(ops) => Outcome::Multi(multi_read(ops, reader)?),
         Op::Sync { .. } => Outcome::Path(reader.required_string()?.to_owned()),
+        Op::WhoAmI => {
+            let mut identities = Vec::new();
+            for _ in 0..reader.int()? {
+                let scheme = reader.required_string()?.to_owned();
+                identities.push((scheme, reader.required_string()?.to_owned()));
+            }
+            Outcome::Identities(identities)
+        }
     })
 }
 
+fn names(reader: &mut Reader<'_>) -> Result<Vec<String>, Garbled> {
+    let mut names: Vec<String> = reader.required_strings()?.into_iter().map(str::to_owned).collect();
+    names.sort();
+    Ok(names)
+}
+
+fn multi_read(ops: &[Op], reader: &mut Reader<'_>) -> Result<Vec<Answer>, Garbled> {
+    results(
+        ops,
+        reader,
+        |op| part_of_read(op).op,
+        |op, reader| match op {
+            Op::GetChildren { .. } => Ok(Outcome::Names(names(reader)?)),
+            other => body(other, reader),
+        },
+    )
+}
+
 fn multi(ops: &[Op], reader: &mut Reader<'_>) -> Result<Vec<Answer>, Garbled> {
+    results(ops, reader, Op::code, body)
+}
+
+fn results(
+    ops: &[Op],
+    reader: &mut Reader<'_>,
+    code_of: impl Fn(&Op) -> OpCode,
+    mut body: impl FnMut(&Op, &mut Reader<'_>) -> Result<Outcome, Garbled>,
+) -> Result<Vec<Answer>, Garbled> {
     let mut answers = Vec::new();
     loop {
         let header = MultiHeader::decode(reader)?;
@@ -136,7 +206,7 @@ fn multi(ops: &[Op], reader: &mut Reader<'_>) -> Result<Vec<Answer>, Garbled> {
                 return Err(Garbled(format!("a result says {} and then {code}", header.err)));
             }
             answers.push(Err(code));
-        } else if header.op == op.code() {
+        } else if header.op == code_of(op) {
             answers.push(Ok(body(op, reader)?));
         } else {
             return Err(Garbled(format!("the result of {op} is typed {:?}", header.op)));

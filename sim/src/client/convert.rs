@@ -1,8 +1,7 @@
 //! Between the simulator's own words for requests and answers and those of the client machine.
 
 use bytes::Bytes;
-use zabra_core::client::{Call, Create, CreateMode, Outcome as Told, WatcherId, Write};
-use zabra_core::types::AclList;
+use zabra_core::client::{AddWatchMode, Call, Create, CreateMode, Outcome as Told, Read, WatcherId, Write};
 
 use crate::op::{Answer, Mode, Op, Outcome};
 
@@ -10,72 +9,101 @@ use crate::op::{Answer, Mode, Op, Outcome};
 pub fn call(op: &Op, watcher: WatcherId) -> Option<Call> {
     let watched = |watch: bool| watch.then_some(watcher);
     Some(match op {
-        Op::Create { path, data, mode, with_stat } => Call::Create(create(path, data, *mode, *with_stat)),
-        Op::Delete { path, version } => Call::Delete { path: path.clone(), version: *version },
+        Op::AddAuth { scheme, auth } => {
+            Call::AddAuth { scheme: (*scheme).into(), auth: Bytes::from_static(auth.as_bytes()) }
+        }
+        Op::AddWatch { path, recursive } => {
+            let mode = if *recursive { AddWatchMode::PersistentRecursive } else { AddWatchMode::Persistent };
+            Call::AddWatch { path: path.clone(), mode, watcher }
+        }
         Op::Exists { path, watch } => Call::Exists { path: path.clone(), watcher: watched(*watch) },
+        Op::GetAcl { path } => Call::GetAcl { path: path.clone() },
+        Op::GetAllChildrenNumber { path } => Call::GetAllChildrenNumber { path: path.clone() },
         Op::GetChildren { path, watch } => Call::GetChildren { path: path.clone(), watcher: watched(*watch) },
         Op::GetData { path, watch } => Call::GetData { path: path.clone(), watcher: watched(*watch) },
+        Op::GetEphemerals { prefix } => Call::GetEphemerals { prefix: prefix.clone() },
         Op::Multi(ops) => Call::Multi(ops.iter().map(write).collect::<Option<Vec<Write>>>()?),
-        Op::SetData { path, data, version } => {
-            let data = Some(Bytes::copy_from_slice(data));
-            Call::SetData { path: path.clone(), data, version: *version }
+        Op::MultiRead(ops) => Call::MultiRead(ops.iter().map(read).collect::<Option<Vec<Read>>>()?),
+        Op::RemoveWatches { path, kind } => {
+            Call::RemoveWatches { path: path.clone(), kind: *kind, watcher: None, local: false }
+        }
+        Op::SetAcl { path, acl, version } => {
+            Call::SetAcl { path: path.clone(), acl: acl.clone(), version: *version }
         }
         Op::Sync { path } => Call::Sync { path: path.clone() },
+        Op::WhoAmI => Call::WhoAmI,
+        Op::Create { .. } | Op::Delete { .. } | Op::SetData { .. } => match write(op)? {
+            Write::Create(create) => Call::Create(create),
+            Write::Delete { path, version } => Call::Delete { path, version },
+            Write::SetData { path, data, version } => Call::SetData { path, data, version },
+            Write::Check { .. } => return None,
+        },
         Op::Check { .. } | Op::CloseSession | Op::Ping | Op::SetWatches { .. } => return None,
     })
-}
-
-fn create(path: &str, data: &[u8], mode: Mode, with_stat: bool) -> Create {
-    let mode = match mode {
-        Mode::Ephemeral => CreateMode::Ephemeral,
-        Mode::EphemeralSequential => CreateMode::EphemeralSequential,
-        Mode::Persistent => CreateMode::Persistent,
-        Mode::PersistentSequential => CreateMode::PersistentSequential,
-    };
-    let data = Some(Bytes::copy_from_slice(data));
-    Create { path: path.to_owned(), data, acl: AclList::OpenUnsafe, mode, with_stat }
 }
 
 fn write(op: &Op) -> Option<Write> {
     Some(match op {
         Op::Check { path, version } => Write::Check { path: path.clone(), version: *version },
-        Op::Create { path, data, mode, with_stat } => Write::Create(create(path, data, *mode, *with_stat)),
+        Op::Create { path, data, mode, acl, with_stat } => Write::Create(Create {
+            path: path.clone(),
+            data: Some(Bytes::copy_from_slice(data)),
+            acl: acl.clone(),
+            mode: match *mode {
+                Mode::Container => CreateMode::Container,
+                Mode::Ephemeral => CreateMode::Ephemeral,
+                Mode::EphemeralSequential => CreateMode::EphemeralSequential,
+                Mode::Persistent => CreateMode::Persistent,
+                Mode::PersistentSequential => CreateMode::PersistentSequential,
+                Mode::Ttl(ttl) => CreateMode::Ttl(ttl),
+                Mode::TtlSequential(ttl) => CreateMode::TtlSequential(ttl),
+            },
+            with_stat: *with_stat,
+        }),
         Op::Delete { path, version } => Write::Delete { path: path.clone(), version: *version },
         Op::SetData { path, data, version } => {
             let data = Some(Bytes::copy_from_slice(data));
             Write::SetData { path: path.clone(), data, version: *version }
         }
-        Op::CloseSession
-        | Op::Exists { .. }
-        | Op::GetChildren { .. }
-        | Op::GetData { .. }
-        | Op::Multi(_)
-        | Op::Ping
-        | Op::SetWatches { .. }
-        | Op::Sync { .. } => return None,
+        _ => return None,
     })
 }
 
-/// What the machine told, in the simulator's words; nothing, for what it never asks for.
-pub fn outcome(told: &Told) -> Option<Outcome> {
-    Some(match told {
-        Told::Children { names, stat } => {
-            let mut names = names.clone();
-            names.sort();
-            Outcome::Children(names, (*stat)?)
-        }
+fn read(op: &Op) -> Option<Read> {
+    match op {
+        Op::GetChildren { path, .. } => Some(Read::Children { path: path.clone() }),
+        Op::GetData { path, .. } => Some(Read::Data { path: path.clone() }),
+        _ => None,
+    }
+}
+
+/// What the machine told, in the simulator's words.
+pub fn outcome(told: &Told) -> Outcome {
+    match told {
+        Told::Acl { acl, stat } => Outcome::Acl(acl.entries().to_vec(), *stat),
+        Told::Children { names, stat: Some(stat) } => Outcome::Children(sorted(names), *stat),
+        Told::Children { names, stat: None } | Told::Paths(names) => Outcome::Names(sorted(names)),
+        Told::Count(count) => Outcome::Count(*count),
         Told::Created { path, stat } => Outcome::Created(path.clone(), *stat),
         Told::Data { data, stat } => Outcome::Data(data.as_ref().map(|data| data.to_vec()), *stat),
         Told::Done => Outcome::Done,
+        Told::Identities(identities) => Outcome::Identities(identities.clone()),
         Told::Multi(results) => {
-            let answer = |result: &Result<Told, _>| match result {
-                Ok(told) => outcome(told).map(Answer::Ok),
-                Err(code) => Some(Answer::Err(*code)),
+            let answer = |result: &Result<Told, _>| -> Answer {
+                match result {
+                    Ok(told) => Ok(outcome(told)),
+                    Err(code) => Err(*code),
+                }
             };
-            Outcome::Multi(results.iter().map(answer).collect::<Option<Vec<Answer>>>()?)
+            Outcome::Multi(results.iter().map(answer).collect())
         }
         Told::Path(path) => Outcome::Path(path.clone()),
         Told::Stat(stat) => Outcome::Stat(*stat),
-        Told::Acl { .. } | Told::Count(_) | Told::Identities(_) | Told::Paths(_) => return None,
-    })
+    }
+}
+
+fn sorted(names: &[String]) -> Vec<String> {
+    let mut names = names.to_vec();
+    names.sort();
+    names
 }

@@ -43,6 +43,9 @@ const IDLE: Duration = Duration::from_millis(20);
 /// Watchers of one client: few, so that several wait for the same event.
 const WATCHERS: u64 = 3;
 
+/// How often one session proves to be somebody.
+const IDENTITIES_MAX: usize = 6;
+
 /// What a client wants of the world.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Want {
@@ -327,7 +330,7 @@ impl SimClient {
             ..ClientConfig::new(self.servers.clone(), timeout)
         };
         let seed = self.rng.seed();
-        self.account = Account::default();
+        self.account.begin();
         self.last_zxid = Zxid::ZERO;
         self.closing = false;
         self.next_act = now + self.profile.think;
@@ -468,7 +471,12 @@ impl SimClient {
         if !self.random || !up && !self.rng.chance(100_000) {
             return None;
         }
-        Some(if self.rng.chance(self.profile.close) { Op::CloseSession } else { self.workload.next_op() })
+        if self.rng.chance(self.profile.close) {
+            return Some(Op::CloseSession);
+        }
+        let op = self.workload.next_op();
+        let proved = matches!(op, Op::AddAuth { .. }) && self.account.identities() >= IDENTITIES_MAX;
+        (!proved).then_some(op)
     }
 
     fn call(&mut self, now: SimTime, op: Op) -> Result<(), Violation> {

@@ -142,11 +142,10 @@ impl SimClient {
         let ops = match what {
             Rudeness::CloseInBurst => {
                 let path = format!("/burst-{}-", self.rude_count);
-                let create =
-                    |mode| Op::Create { path: path.clone(), data: b"burst".to_vec(), mode, with_stat: false };
-                let mut ops = vec![create(Mode::EphemeralSequential), create(Mode::EphemeralSequential)];
+                let create = crate::scenario::create_as(&path, Mode::EphemeralSequential);
+                let mut ops = vec![create.clone(), create.clone()];
                 ops.insert(self.rng.index(3), Op::CloseSession);
-                ops.push(create(Mode::EphemeralSequential));
+                ops.push(create);
                 ops.push(self.workload.next_op());
                 ops
             }
@@ -161,7 +160,8 @@ impl SimClient {
             Rudeness::FromTheFuture | Rudeness::Garbage | Rudeness::Ghost | Rudeness::Imposter => Vec::new(),
         };
         let mut bytes = Vec::new();
-        for op in ops {
+        // Identities have numbers of their own, and need a machine.
+        for op in ops.into_iter().filter(|op| !matches!(op, Op::AddAuth { .. })) {
             // Far from the numbers of the machine that the session may belong to.
             let xid = (((self.id.0 as i32 & 0x3ff) + 1) << 20) + self.rude_xid;
             self.rude_xid = (self.rude_xid + 1) & 0xf_ffff;
@@ -190,7 +190,7 @@ impl SimClient {
         self.wants.push_back(Want::Hangup { dial: episode.dial });
         self.lose();
         self.lost = false;
-        self.account = Default::default();
+        self.account.begin();
         self.next_act = now + self.rng.exponential(self.profile.think);
     }
 
@@ -202,7 +202,7 @@ impl SimClient {
         self.lose();
         self.lost = false;
         self.machine = None;
-        self.account = Default::default();
+        self.account.begin();
         self.next_act = now + self.rng.exponential(self.profile.think);
     }
 }

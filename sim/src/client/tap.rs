@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use zabra_core::types::{DialId, SessionId, Zxid};
-use zabra_core::wire::request::{XID_PING, XID_SET_WATCHES, XID_WATCH_EVENT};
+use zabra_core::wire::request::{XID_AUTH, XID_PING, XID_SET_WATCHES, XID_WATCH_EVENT};
 use zabra_core::wire::{ConnectRequest, ConnectResponse, Deframer, Reader, Request, RequestHeader};
 
 use super::Want;
@@ -58,6 +58,9 @@ pub struct Tap {
     received: Deframer,
     /// Requests that wait for an answer.
     pending: VecDeque<(i32, Rc<Op>)>,
+    /// Identities that wait for one, and how many were presented.
+    presented: VecDeque<Rc<Op>>,
+    presented_count: usize,
     /// The latest transaction that an answer has shown to this client, on any connection of the machine.
     last_zxid: Zxid,
     /// For comparing requests.
@@ -83,6 +86,8 @@ impl Tap {
             sent: Deframer::new(FRAME_MAX),
             received: Deframer::new(FRAME_MAX),
             pending: VecDeque::new(),
+            presented: VecDeque::new(),
+            presented_count: 0,
             last_zxid,
             scratch: Vec::new(),
         }
@@ -158,7 +163,9 @@ impl Tap {
             XID_PING => return Ok(()),
             XID_SET_WATCHES => {
                 let request = Request::decode(header.op, &mut reader).expect("our own lists can be read");
-                let Request::SetWatches { relative_zxid, data, exist, child, .. } = request else {
+                let Request::SetWatches { relative_zxid, data, exist, child, persistent, recursive } =
+                    request
+                else {
                     return wrong(format!("c{} sends {:?} as setWatches", client.0, header.op));
                 };
                 let mut list = |table, paths: Vec<&str>| -> Result<Vec<String>, Violation> {
@@ -170,10 +177,18 @@ impl Tap {
                     data: list(WatchTable::Data, data)?,
                     exist: list(WatchTable::Exist, exist)?,
                     child: list(WatchTable::Child, child)?,
+                    persistent: list(WatchTable::Persistent, persistent)?,
+                    recursive: list(WatchTable::Recursive, recursive)?,
                 })
             }
             xid => {
-                let Some(op) = account.next_to_send() else {
+                let next = if xid == XID_AUTH {
+                    self.presented_count += 1;
+                    account.present(self.presented_count - 1)
+                } else {
+                    account.next_to_send()
+                };
+                let Some(op) = next else {
                     return wrong(format!("c{} sends {:?}, which nobody asked for", client.0, header.op));
                 };
                 self.scratch.clear();
@@ -184,7 +199,12 @@ impl Tap {
                 op
             }
         };
-        self.pending.push_back((header.xid, op.clone()));
+        if header.xid == XID_AUTH {
+            // Answered at once, whatever else waits.
+            self.presented.push_back(op.clone());
+        } else {
+            self.pending.push_back((header.xid, op.clone()));
+        }
         wants.push_back(Want::Tell(Observed::Invoked { client, session, xid: header.xid, op }));
         Ok(())
     }
@@ -267,6 +287,15 @@ impl Tap {
                 return Ok(Some(Observed::Event { client, zxid: head.zxid, kind, path }));
             }
             XID_PING => return Ok(None),
+            XID_AUTH => {
+                let Some(op) = self.presented.pop_front() else {
+                    return Err(Garbled("an identity is answered that was not presented".into()));
+                };
+                let answer = codec::decode(&op, head.code, &mut reader)?;
+                account.identity_answered(answer.clone());
+                let (xid, zxid) = (head.xid, head.zxid);
+                return Ok(Some(Observed::Answered { client, session, xid, op, zxid, answer }));
+            }
             _ => {}
         }
         let op = match self.pending.pop_front() {

@@ -13,7 +13,7 @@ pub fn of(path: &str, node: &Node) -> u64 {
     for long in [node.czxid.0, node.mzxid.0, node.pzxid.0, node.ctime.0, node.mtime.0] {
         bytes.extend(long.to_be_bytes());
     }
-    for int in [node.version, node.created, 0] {
+    for int in [node.version, node.created, node.aversion] {
         bytes.extend(int.to_be_bytes());
     }
     bytes.extend(node.owner.0.to_be_bytes());

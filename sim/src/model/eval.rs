@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use zabra_core::types::ErrorCode;
+use zabra_core::types::{AclList, ErrorCode, Id, Perms, Zxid};
 
-use super::{Change, Model, Node, Place, created_stat};
+use super::{CONTAINER, Change, Model, Node, Place, acl, created_stat};
 use crate::op::{Answer, EventKind, Mode, Op, Outcome};
 
 /// The state in the middle of a transaction: the model, and what the transaction has changed so far.
@@ -14,6 +14,7 @@ use crate::op::{Answer, EventKind, Mode, Op, Outcome};
 struct Draft<'a> {
     model: &'a Model,
     place: Place,
+    who: &'a [Id],
     changed: BTreeMap<String, Option<Rc<Node>>>,
     changes: Vec<Change>,
 }
@@ -31,19 +32,28 @@ impl Draft<'_> {
         self.changed.insert(path.to_owned(), node.map(Rc::new));
     }
 
-    fn tell(&mut self, kind: EventKind, path: &str) {
-        self.changes.push(Change { kind, path: path.to_owned() });
+    fn tell(&mut self, kind: EventKind, path: &str, acl: &AclList) {
+        self.changes.push(Change { kind, path: path.to_owned(), acl: acl.clone() });
     }
 
-    fn create(&mut self, path: &str, data: &[u8], mode: Mode, with_stat: bool) -> Answer {
+    fn allow(&self, node: &Node, wanted: Perms) -> Result<(), ErrorCode> {
+        if acl::allows(&node.acl, wanted, self.who) { Ok(()) } else { Err(ErrorCode::NOAUTH) }
+    }
+
+    fn create(&mut self, path: &str, data: &[u8], mode: Mode, sent: &AclList, with_stat: bool) -> Answer {
+        if mode.ttl().is_some_and(|ttl| ttl <= 0) {
+            return Err(ErrorCode::BADARGUMENTS);
+        }
         let (parent_path, _) = split(path);
+        let acl = acl::stored(sent, self.who)?;
         let parent = self.node(parent_path)?;
+        self.allow(&parent, Perms::CREATE)?;
         let path =
             if mode.is_sequential() { format!("{path}{:010}", parent.created) } else { path.to_owned() };
         if self.node(&path).is_ok() {
             return Err(ErrorCode::NODEEXISTS);
         }
-        if parent.owner.0 != 0 {
+        if parent.ephemeral_of().is_some() {
             return Err(ErrorCode::NOCHILDRENFOREPHEMERALS);
         }
         let mut parent = Node::clone(&parent);
@@ -57,14 +67,21 @@ impl Draft<'_> {
             pzxid: self.place.zxid,
             ctime: self.place.time,
             mtime: self.place.time,
-            owner: if mode.is_ephemeral() { self.place.session } else { Default::default() },
+            acl: acl.clone(),
+            owner: match mode {
+                Mode::Container => CONTAINER,
+                Mode::Ephemeral | Mode::EphemeralSequential => self.place.session,
+                Mode::Persistent | Mode::PersistentSequential => Default::default(),
+                Mode::Ttl(ttl) | Mode::TtlSequential(ttl) => Node::ttl_owner(ttl),
+            },
             ..Node::default()
         };
         let stat = with_stat.then(|| created_stat(&node));
+        let parent_acl = parent.acl.clone();
         self.put(&path, Some(node));
         self.put(parent_path, Some(parent));
-        self.tell(EventKind::Created, &path);
-        self.tell(EventKind::ChildrenChanged, parent_path);
+        self.tell(EventKind::Created, &path, &acl);
+        self.tell(EventKind::ChildrenChanged, parent_path, &parent_acl);
         Ok(Outcome::Created(path, stat))
     }
 
@@ -73,7 +90,8 @@ impl Draft<'_> {
             return Err(ErrorCode::BADARGUMENTS);
         }
         let (parent_path, _) = split(path);
-        self.node(parent_path)?;
+        let parent = self.node(parent_path)?;
+        self.allow(&parent, Perms::DELETE)?;
         let node = self.node(path)?;
         expect_version(version, node.version)?;
         if !node.children.is_empty() {
@@ -88,29 +106,47 @@ impl Draft<'_> {
         let mut parent = Node::clone(&*self.node(parent_path).expect("a znode has a parent"));
         parent.children.remove(name);
         parent.pzxid = self.place.zxid;
+        let acl = self.node(path).expect("it is there").acl.clone();
+        let parent_acl = parent.acl.clone();
         self.put(path, None);
         self.put(parent_path, Some(parent));
-        self.tell(EventKind::Deleted, path);
-        self.tell(EventKind::ChildrenChanged, parent_path);
+        self.tell(EventKind::Deleted, path, &acl);
+        self.tell(EventKind::ChildrenChanged, parent_path, &parent_acl);
     }
 
     fn set_data(&mut self, path: &str, data: &[u8], version: i32) -> Answer {
         let mut node = Node::clone(&*self.node(path)?);
+        self.allow(&node, Perms::WRITE)?;
         expect_version(version, node.version)?;
         node.data = Some(data.to_vec());
         node.version += 1;
         node.mzxid = self.place.zxid;
         node.mtime = self.place.time;
+        let (stat, acl) = (node.stat(), node.acl.clone());
+        self.put(path, Some(node));
+        self.tell(EventKind::DataChanged, path, &acl);
+        Ok(Outcome::Stat(stat))
+    }
+
+    /// No watch tells of it.
+    fn set_acl(&mut self, path: &str, sent: &AclList, version: i32) -> Answer {
+        let acl = acl::stored(sent, self.who)?;
+        let mut node = Node::clone(&*self.node(path)?);
+        self.allow(&node, Perms::ADMIN)?;
+        expect_version(version, node.aversion)?;
+        node.acl = acl;
+        node.aversion += 1;
         let stat = node.stat();
         self.put(path, Some(node));
-        self.tell(EventKind::DataChanged, path);
         Ok(Outcome::Stat(stat))
     }
 
     fn one(&mut self, op: &Op) -> Answer {
         match op {
             Op::Check { path, version } => {
-                expect_version(*version, self.node(path)?.version)?;
+                let node = self.node(path)?;
+                self.allow(&node, Perms::READ)?;
+                expect_version(*version, node.version)?;
                 Ok(Outcome::Done)
             }
             Op::CloseSession => {
@@ -121,16 +157,25 @@ impl Draft<'_> {
                 }
                 Ok(Outcome::Done)
             }
-            Op::Create { path, data, mode, with_stat } => self.create(path, data, *mode, *with_stat),
+            Op::Create { path, data, mode, acl, .. } => self.create(path, data, *mode, acl, op.brings_stat()),
             Op::Delete { path, version } => self.delete(path, *version),
             Op::Multi(ops) => Ok(Outcome::Multi(self.multi(ops))),
+            Op::SetAcl { path, acl, version } => self.set_acl(path, acl, *version),
             Op::SetData { path, data, version } => self.set_data(path, data, *version),
-            Op::Exists { .. }
+            Op::AddAuth { .. }
+            | Op::AddWatch { .. }
+            | Op::Exists { .. }
+            | Op::GetAcl { .. }
+            | Op::GetAllChildrenNumber { .. }
             | Op::GetChildren { .. }
             | Op::GetData { .. }
+            | Op::GetEphemerals { .. }
+            | Op::MultiRead(_)
             | Op::Ping
+            | Op::RemoveWatches { .. }
             | Op::SetWatches { .. }
-            | Op::Sync { .. } => unreachable!("{op} is no write"),
+            | Op::Sync { .. }
+            | Op::WhoAmI => unreachable!("{op} is no write"),
         }
     }
 
@@ -158,34 +203,64 @@ impl Draft<'_> {
 }
 
 impl Model {
-    /// Executes a write at its place in the order.
-    pub fn write(&mut self, op: &Op, place: Place) -> Answer {
+    /// Executes a write at its place in the order, on behalf of `who`.
+    pub fn write(&mut self, op: &Op, place: Place, who: &[Id]) -> Answer {
         self.advance(place.zxid);
         if self.sessions.get(&place.session).is_none_or(|session| session.closed.is_some()) {
             return Err(ErrorCode::SESSIONEXPIRED);
         }
-        let mut draft = Draft { model: self, place, changed: BTreeMap::new(), changes: Vec::new() };
+        let mut draft = self.draft(place, who);
         let outcome = draft.one(op)?;
         let Draft { changed, changes, .. } = draft;
-        for (path, node) in changed {
-            let owner = |node: Option<&Rc<Node>>| node.map(|node| node.owner).filter(|owner| owner.0 != 0);
-            if let Some(owner) = owner(self.node(&path)) {
-                self.ephemerals.entry(owner).or_default().remove(&path);
-            }
-            if let Some(owner) = owner(node.as_ref()) {
-                self.ephemerals.entry(owner).or_default().insert(path.clone());
-            }
-            self.put(place.zxid, &path, node);
-        }
-        if !changes.is_empty() {
-            self.changes.insert(place.zxid, changes);
-        }
+        self.settle(place.zxid, changed, changes);
         if *op == Op::CloseSession {
             self.ephemerals.remove(&place.session);
             let session = self.sessions.get_mut(&place.session).expect("looked at above");
             session.closed = Some(place.zxid);
         }
         Ok(outcome)
+    }
+
+    /// The ordering server removes a znode that nobody asked it to remove. Answers why it must not: a container goes
+    /// once it has had a child and has none, a TTL node once it has no child and was not set for its time, by the clock
+    /// that stamps the removal.
+    pub fn clear_away(&mut self, path: &str, place: Place) -> Result<(), String> {
+        self.advance(place.zxid);
+        let node = self.node(path).ok_or("it is not there")?;
+        let age = place.time.0.saturating_sub(node.mtime.0);
+        match node.ttl() {
+            _ if !node.children.is_empty() => return Err("it has children".into()),
+            Some(ttl) if age <= ttl => return Err(format!("it was set {age} ms ago, its TTL is {ttl} ms")),
+            None if node.owner != CONTAINER => return Err("it stays until somebody deletes it".into()),
+            None if node.created == 0 => return Err("it has never had a child".into()),
+            Some(_) | None => {}
+        }
+        let mut draft = self.draft(place, &[]);
+        draft.remove(path);
+        let Draft { changed, changes, .. } = draft;
+        self.settle(place.zxid, changed, changes);
+        Ok(())
+    }
+
+    fn draft<'a>(&'a self, place: Place, who: &'a [Id]) -> Draft<'a> {
+        Draft { model: self, place, who, changed: BTreeMap::new(), changes: Vec::new() }
+    }
+
+    /// A transaction has come to its end.
+    fn settle(&mut self, zxid: Zxid, changed: BTreeMap<String, Option<Rc<Node>>>, changes: Vec<Change>) {
+        for (path, node) in changed {
+            let owner = |node: Option<&Rc<Node>>| node.and_then(|node| node.ephemeral_of());
+            if let Some(owner) = owner(self.node(&path)) {
+                self.ephemerals.entry(owner).or_default().remove(&path);
+            }
+            if let Some(owner) = owner(node.as_ref()) {
+                self.ephemerals.entry(owner).or_default().insert(path.clone());
+            }
+            self.put(zxid, &path, node);
+        }
+        if !changes.is_empty() {
+            self.changes.insert(zxid, changes);
+        }
     }
 }
 
@@ -216,7 +291,8 @@ mod tests {
     }
 
     fn create(path: &str, mode: Mode) -> Op {
-        Op::Create { path: path.into(), data: b"x".to_vec(), mode, with_stat: false }
+        let acl = AclList::OpenUnsafe;
+        Op::Create { path: path.into(), data: b"x".to_vec(), mode, acl, with_stat: false }
     }
 
     fn model() -> Model {
@@ -228,9 +304,9 @@ mod tests {
     #[test]
     fn versions_of_the_past_stay_visible() {
         let mut model = model();
-        model.write(&create("/a", Mode::Persistent), at(2)).unwrap();
-        model.write(&Op::SetData { path: "/a".into(), data: b"y".to_vec(), version: 0 }, at(3)).unwrap();
-        model.write(&Op::Delete { path: "/a".into(), version: 1 }, at(4)).unwrap();
+        model.write(&create("/a", Mode::Persistent), at(2), &[]).unwrap();
+        model.write(&Op::SetData { path: "/a".into(), data: b"y".to_vec(), version: 0 }, at(3), &[]).unwrap();
+        model.write(&Op::Delete { path: "/a".into(), version: 1 }, at(4), &[]).unwrap();
         assert!(model.node_at("/a", Zxid(1)).is_none());
         assert_eq!(model.node_at("/a", Zxid(2)).unwrap().version, 0);
         assert_eq!(model.node_at("/a", Zxid(3)).unwrap().mzxid, Zxid(3));
@@ -248,7 +324,7 @@ mod tests {
             Op::Delete { path: "/nothing".into(), version: -1 },
             Op::Check { path: "/q".into(), version: 0 },
         ]);
-        let Ok(Outcome::Multi(answers)) = model.write(&multi, at(2)) else { panic!("a multi answers") };
+        let Ok(Outcome::Multi(answers)) = model.write(&multi, at(2), &[]) else { panic!("a multi answers") };
         let codes: Vec<i32> = answers.iter().map(|answer| answer.clone().unwrap_err().0).collect();
         assert_eq!(codes, [0, 0, -101, -2]);
         assert_eq!(model.digest(), before);
@@ -258,19 +334,23 @@ mod tests {
     #[test]
     fn ephemerals_go_with_their_session_and_children_are_numbered_by_creations() {
         let mut model = model();
-        model.write(&create("/e-", Mode::EphemeralSequential), at(2)).unwrap();
-        let Ok(Outcome::Created(path, _)) = model.write(&create("/e-", Mode::EphemeralSequential), at(3))
+        model.write(&create("/e-", Mode::EphemeralSequential), at(2), &[]).unwrap();
+        let Ok(Outcome::Created(path, _)) =
+            model.write(&create("/e-", Mode::EphemeralSequential), at(3), &[])
         else {
             panic!("created")
         };
         assert_eq!(path, "/e-0000000001");
         assert_eq!(
-            model.write(&create("/e-0000000001/c", Mode::Persistent), at(4)),
+            model.write(&create("/e-0000000001/c", Mode::Persistent), at(4), &[]),
             Err(ErrorCode::NOCHILDRENFOREPHEMERALS)
         );
-        model.write(&Op::CloseSession, at(5)).unwrap();
+        model.write(&Op::CloseSession, at(5), &[]).unwrap();
         assert_eq!(model.node("/").unwrap().children.len(), 1);
         assert_eq!(model.changes(Zxid(5)).len(), 4);
-        assert_eq!(model.write(&create("/late", Mode::Persistent), at(6)), Err(ErrorCode::SESSIONEXPIRED));
+        assert_eq!(
+            model.write(&create("/late", Mode::Persistent), at(6), &[]),
+            Err(ErrorCode::SESSIONEXPIRED)
+        );
     }
 }

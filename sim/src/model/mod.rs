@@ -5,6 +5,7 @@
 //! here a second time, from the state that all requests before it left. Every state it ever had can be looked up
 //! by zxid, since an answer may be read long after the state it describes has passed.
 
+pub mod acl;
 mod digest;
 mod eval;
 mod node;
@@ -13,9 +14,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use zabra_core::time::WallTime;
-use zabra_core::types::{ErrorCode, SessionId, Stat, Zxid};
+use zabra_core::types::{AclList, ErrorCode, Id, Perms, SessionId, Stat, Zxid};
 
-pub use node::Node;
+pub use node::{CONTAINER, Node};
 
 use crate::op::{Answer, EventKind, Op, Outcome};
 
@@ -37,6 +38,17 @@ pub struct Change {
     pub kind: EventKind,
     /// To which znode.
     pub path: String,
+    /// Who may not read by this list is not told.
+    pub acl: AclList,
+}
+
+/// Who reads.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker<'a> {
+    /// In which session.
+    pub session: SessionId,
+    /// Who this is.
+    pub who: &'a [Id],
 }
 
 /// A session, as the order of transactions knows it.
@@ -153,27 +165,69 @@ impl Model {
     }
 
     /// What a read answers in the state that `zxid` left.
-    pub fn read(&self, op: &Op, zxid: Zxid) -> Answer {
-        let found = |path: &str| self.node_at(path, zxid).ok_or(ErrorCode::NONODE);
+    pub fn read(&self, op: &Op, zxid: Zxid, asker: Asker<'_>) -> Answer {
+        let found = |path: &str, wanted: Perms| {
+            let node = self.node_at(path, zxid).ok_or(ErrorCode::NONODE)?;
+            if acl::allows(&node.acl, wanted, asker.who) { Ok(node) } else { Err(ErrorCode::NOAUTH) }
+        };
         Ok(match op {
-            Op::Exists { path, .. } => Outcome::Stat(found(path)?.stat()),
+            Op::AddAuth { .. } | Op::AddWatch { .. } | Op::Ping | Op::SetWatches { .. } => Outcome::Done,
+            Op::Exists { path, .. } => Outcome::Stat(found(path, Perms::READ)?.stat()),
+            Op::GetAcl { path } => {
+                let node = found(path, Perms::READ | Perms::ADMIN)?;
+                Outcome::Acl(acl::shown(&node.acl, asker.who), node.stat())
+            }
+            Op::GetAllChildrenNumber { path } => {
+                found(path, Perms::READ)?;
+                Outcome::Count(self.below(path, zxid) as i32)
+            }
             Op::GetData { path, .. } => {
-                let node = found(path)?;
+                let node = found(path, Perms::READ)?;
                 Outcome::Data(node.data.clone(), node.stat())
             }
             Op::GetChildren { path, .. } => {
-                let node = found(path)?;
+                let node = found(path, Perms::READ)?;
                 Outcome::Children(node.children.iter().cloned().collect(), node.stat())
             }
-            Op::Ping | Op::SetWatches { .. } => Outcome::Done,
+            Op::GetEphemerals { prefix } => {
+                let prefix = if prefix == "/" { "" } else { prefix };
+                let owned =
+                    self.versions.keys().filter(|path| path.starts_with(prefix)).filter(|path| {
+                        self.node_at(path, zxid).is_some_and(|node| node.owner == asker.session)
+                    });
+                Outcome::Names(owned.cloned().collect())
+            }
+            Op::MultiRead(ops) => {
+                let one = |op: &Op| match self.read(op, zxid, asker) {
+                    Ok(Outcome::Children(names, _)) => Ok(Outcome::Names(names)),
+                    other => other,
+                };
+                Outcome::Multi(ops.iter().map(one).collect())
+            }
             Op::Sync { path } => Outcome::Path(path.clone()),
+            Op::WhoAmI => {
+                let name = |id: &Id| match &*id.scheme {
+                    "digest" => id.id.split(':').next().unwrap_or_default().to_owned(),
+                    _ => id.id.to_string(),
+                };
+                Outcome::Identities(asker.who.iter().map(|id| (id.scheme.to_string(), name(id))).collect())
+            }
             Op::Check { .. }
             | Op::CloseSession
             | Op::Create { .. }
             | Op::Delete { .. }
             | Op::Multi(_)
-            | Op::SetData { .. } => unreachable!("{op} is no read"),
+            | Op::RemoveWatches { .. }
+            | Op::SetAcl { .. }
+            | Op::SetData { .. } => unreachable!("{op} is nothing that a tree answers"),
         })
+    }
+
+    /// How many znodes were below one.
+    fn below(&self, path: &str, zxid: Zxid) -> usize {
+        let prefix = if path == "/" { "/".to_owned() } else { format!("{path}/") };
+        let below = self.versions.range(prefix.clone()..).take_while(|(path, _)| path.starts_with(&prefix));
+        below.filter(|(below, _)| *below != path && self.node_at(below, zxid).is_some()).count()
     }
 
     /// A session begins at `place`.

@@ -49,6 +49,8 @@ counts! {
     applied,
     /// Sessions that expired.
     expired,
+    /// Containers and TTL nodes that servers removed.
+    cleared,
     /// Sessions attached again.
     resumed,
     /// Processes that came to serve.

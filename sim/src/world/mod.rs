@@ -478,6 +478,7 @@ impl World {
             Observed::Connected { resumed: true, .. } => self.counts.resumed += 1,
             Observed::Event { .. } => self.counts.watch_events += 1,
             Observed::Invoked { .. } => self.counts.requests += 1,
+            Observed::Logged { record, .. } if record.removes.is_some() => self.counts.cleared += 1,
             Observed::Rewound { .. } => self.counts.rewinds += 1,
             Observed::RoleTaken { standing, .. } if standing.role == Role::Leading => {
                 self.counts.leaders += 1;

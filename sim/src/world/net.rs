@@ -205,7 +205,7 @@ impl World {
         let sent = Deframer::new(16 << 20);
         node.conns.insert(conn, Conn { link: id, sent, greeted: false, session: None, heard });
         self.links.get_mut(&id).expect("just seen").purpose = Use::Client { conn: Some(conn) };
-        let from = SocketAddr::from(([10, 0, (client.0 >> 8) as u8, client.0 as u8], 40_000));
+        let from = SocketAddr::from((client.address(), 40_000));
         self.tell_node(node_id, Input::Accepted { conn, from });
         self.clients[client.0].on_connected(self.now, id)?;
         self.carry_out(client)
