@@ -12,6 +12,7 @@
 //! | [`rt`], [`report`] | a seed becomes a run, and a run a report |
 //! | [`shrink`], [`onlooker`], [`picture`] | what helps to understand a failure: the least that fails, and how it looks |
 //! | [`scenario`], [`cluster`] | named situations in a few lines |
+//! | [`app`], [`trial`] | programs of yours in a simulated world |
 
 #[cfg(not(madsim))]
 compile_error!(
@@ -19,6 +20,7 @@ compile_error!(
      replaces that line, so append `--cfg madsim` to it"
 );
 
+pub mod app;
 pub mod check;
 pub mod client;
 pub mod clock;
@@ -39,6 +41,7 @@ pub mod scenario;
 pub mod seed;
 pub mod shrink;
 pub mod trace;
+pub mod trial;
 pub mod txnlog;
 pub mod wiretap;
 pub mod workload;

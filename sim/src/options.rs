@@ -270,6 +270,13 @@ impl Options {
         options
     }
 
+    /// Likewise, of so many servers.
+    pub fn cluster_of(seed: Seed, servers: usize, observers: usize) -> Self {
+        let mut options = Self { servers, observers, ..Self::cluster(seed) };
+        options.ensemble(&mut seed.stream("ensemble of", 0));
+        options
+    }
+
     /// Puts the servers into one ensemble, with small limits of its own.
     fn ensemble(&mut self, rng: &mut Rng) {
         let ensemble = EnsembleConfig {

@@ -69,6 +69,16 @@ impl Account {
         *self = Self { next_call: self.next_call, ..Self::default() };
     }
 
+    /// The number that the next call will have.
+    pub const fn next_call(&self) -> u64 {
+        self.next_call
+    }
+
+    /// This number was given to a call that is not made.
+    pub fn skip_call(&mut self, call: CallId) {
+        self.next_call = call.0 + 1;
+    }
+
     /// Calls that were not answered yet.
     pub fn outstanding(&self) -> usize {
         self.calls.len()

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use zabra_core::client::{AddWatchMode, Call, Create, CreateMode, Outcome as Told, Read, WatcherId, Write};
 
+use crate::model::acl;
 use crate::op::{Answer, Mode, Op, Outcome};
 
 /// What to ask of the machine, on behalf of `watcher` where a watch is left; nothing, for what it does by itself.
@@ -77,6 +78,86 @@ fn read(op: &Op) -> Option<Read> {
     }
 }
 
+/// What a call asks for, and for whom it leaves a watch; nothing, for what the reference does not know.
+pub fn op(call: &Call) -> Option<(Op, Option<WatcherId>)> {
+    let mut of = None;
+    let mut watch = |watcher: Option<WatcherId>| {
+        of = watcher;
+        watcher.is_some()
+    };
+    let op = match call {
+        Call::AddAuth { scheme, auth } => {
+            let (known, _) =
+                acl::USERS.iter().find(|(known, _)| scheme == "digest" && known.as_bytes() == auth)?;
+            Op::AddAuth { scheme: "digest", auth: known }
+        }
+        Call::AddWatch { path, mode, watcher } => {
+            watch(Some(*watcher));
+            Op::AddWatch { path: path.clone(), recursive: *mode == AddWatchMode::PersistentRecursive }
+        }
+        Call::Create(create) => created(create)?,
+        Call::Delete { path, version } => Op::Delete { path: path.clone(), version: *version },
+        Call::Exists { path, watcher } => Op::Exists { path: path.clone(), watch: watch(*watcher) },
+        Call::GetAcl { path } => Op::GetAcl { path: path.clone() },
+        Call::GetAllChildrenNumber { path } => Op::GetAllChildrenNumber { path: path.clone() },
+        Call::GetChildren { path, watcher } => Op::GetChildren { path: path.clone(), watch: watch(*watcher) },
+        Call::GetData { path, watcher } => Op::GetData { path: path.clone(), watch: watch(*watcher) },
+        Call::GetEphemerals { prefix } => Op::GetEphemerals { prefix: prefix.clone() },
+        Call::Multi(ops) => Op::Multi(ops.iter().map(written).collect::<Option<Vec<Op>>>()?),
+        Call::MultiRead(ops) => Op::MultiRead(ops.iter().map(part).collect()),
+        Call::RemoveWatches { path, kind, watcher: None, local: false } => {
+            Op::RemoveWatches { path: path.clone(), kind: *kind }
+        }
+        Call::SetAcl { path, acl, version } => {
+            Op::SetAcl { path: path.clone(), acl: acl.clone(), version: *version }
+        }
+        Call::SetData { path, data, version } => {
+            Op::SetData { path: path.clone(), data: data.as_ref()?.to_vec(), version: *version }
+        }
+        Call::Sync { path } => Op::Sync { path: path.clone() },
+        Call::WhoAmI => Op::WhoAmI,
+        Call::GetConfig { .. } | Call::Reconfig { .. } | Call::RemoveWatches { .. } => return None,
+    };
+    Some((op, of))
+}
+
+fn created(create: &Create) -> Option<Op> {
+    let Create { path, data, acl, mode, with_stat } = create;
+    Some(Op::Create {
+        path: path.clone(),
+        data: data.as_ref()?.to_vec(),
+        acl: acl.clone(),
+        mode: match *mode {
+            CreateMode::Container => Mode::Container,
+            CreateMode::Ephemeral => Mode::Ephemeral,
+            CreateMode::EphemeralSequential => Mode::EphemeralSequential,
+            CreateMode::Persistent => Mode::Persistent,
+            CreateMode::PersistentSequential => Mode::PersistentSequential,
+            CreateMode::Ttl(ttl) => Mode::Ttl(ttl),
+            CreateMode::TtlSequential(ttl) => Mode::TtlSequential(ttl),
+        },
+        with_stat: *with_stat,
+    })
+}
+
+fn written(write: &Write) -> Option<Op> {
+    Some(match write {
+        Write::Check { path, version } => Op::Check { path: path.clone(), version: *version },
+        Write::Create(create) => created(create)?,
+        Write::Delete { path, version } => Op::Delete { path: path.clone(), version: *version },
+        Write::SetData { path, data, version } => {
+            Op::SetData { path: path.clone(), data: data.as_ref()?.to_vec(), version: *version }
+        }
+    })
+}
+
+fn part(read: &Read) -> Op {
+    match read {
+        Read::Children { path } => Op::GetChildren { path: path.clone(), watch: false },
+        Read::Data { path } => Op::GetData { path: path.clone(), watch: false },
+    }
+}
+
 /// What the machine told, in the simulator's words.
 pub fn outcome(told: &Told) -> Outcome {
     match told {
@@ -106,4 +187,41 @@ fn sorted(names: &[String]) -> Vec<String> {
     let mut names = names.to_vec();
     names.sort();
     names
+}
+
+#[cfg(test)]
+mod tests {
+    use zabra_core::types::AclList;
+
+    use super::*;
+    use crate::options::WorkloadProfile;
+    use crate::seed::Seed;
+    use crate::workload::{Weights, Workload};
+
+    /// Everything that the workload asks for goes to the machine and back unchanged.
+    #[test]
+    fn there_and_back() {
+        let weights = Weights { acl: 10, fleeting: 10, watch: 10, rare: 10, ..Weights::default() };
+        let profile = WorkloadProfile { weights, ..crate::options::Options::calm().workload };
+        let mut workload = Workload::new(Seed(1).stream("workload", 0), profile, 0);
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..5_000 {
+            let op = workload.next_op();
+            let unknown = matches!(op, Op::AddAuth { scheme: "nobody", .. });
+            seen.insert(op.code().0);
+            let request = call(&op, WatcherId(7)).expect("a client can ask for it");
+            if !unknown {
+                assert_eq!(super::op(&request).map(|(op, _)| op), Some(op));
+            }
+        }
+        assert_eq!(seen.len(), 20, "{seen:?}");
+        let null = Create {
+            path: "/a".into(),
+            data: None,
+            acl: AclList::OpenUnsafe,
+            mode: CreateMode::Persistent,
+            with_stat: false,
+        };
+        assert_eq!(super::op(&Call::Create(null)), None);
+    }
 }

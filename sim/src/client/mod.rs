@@ -10,6 +10,7 @@
 pub mod account;
 pub mod codec;
 mod convert;
+mod perform;
 mod rude;
 pub mod tap;
 
@@ -28,6 +29,7 @@ use self::account::Account;
 pub use self::rude::Board;
 use self::rude::Episode;
 use self::tap::{Manner, Tap};
+use crate::app::{Application, Ask, News};
 use crate::check::Violation;
 use crate::clock::{Clock, SimTime};
 use crate::history::Observed;
@@ -89,6 +91,14 @@ pub struct SimClient {
     rude_count: u64,
     rude_xid: i32,
     board: Board,
+    /// Who uses the client, and what it was not told yet.
+    application: Option<Box<dyn Application>>,
+    news: VecDeque<News>,
+    asks: VecDeque<Ask>,
+    /// When the application wants to be woken.
+    alarm: Option<SimTime>,
+    /// The last request, made at rest.
+    last_call: Option<CallId>,
     account: Account,
     /// The connection, or the attempt to make one.
     tap: Option<Tap>,
@@ -142,6 +152,11 @@ impl SimClient {
             rude_count: 0,
             rude_xid: 0,
             board,
+            application: None,
+            news: VecDeque::new(),
+            asks: VecDeque::new(),
+            alarm: None,
+            last_call: None,
             account: Account::default(),
             tap: None,
             link: None,
@@ -280,6 +295,7 @@ impl SimClient {
         }
         let timeout = self.machine.as_ref().and_then(|machine| machine.poll_timeout());
         let due = timeout.map_or(SimTime::FOREVER, |due| self.clock.when(due)).min(self.next_act);
+        let due = self.alarm.map_or(due, |alarm| due.min(alarm));
         // A moment later at least: who does not stop asking must not stop the world.
         let due = due.max(self.away_until).max(now + Duration::from_nanos(1));
         (due < self.wake).then(|| {
@@ -299,6 +315,10 @@ impl SimClient {
         self.wake = SimTime::FOREVER;
         if self.away_until > now {
             return Ok(());
+        }
+        if self.alarm.take_if(|alarm| *alarm <= now).is_some() {
+            self.news.push_back(News::Woken);
+            self.tell_application(now)?;
         }
         let Some(machine) = &self.machine else {
             if self.next_act > now {
@@ -335,10 +355,16 @@ impl SimClient {
         self.closing = false;
         self.next_act = now + self.profile.think;
         self.machine = Some(Box::new(Client::new(config, seed, self.clock.now(now))));
-        self.drain(now)
+        self.drain(now)?;
+        self.tell_application(now)
     }
 
     fn handle(&mut self, now: SimTime, input: ClientInput) -> Result<(), Violation> {
+        self.feed(now, input)?;
+        self.tell_application(now)
+    }
+
+    fn feed(&mut self, now: SimTime, input: ClientInput) -> Result<(), Violation> {
         let (Some(machine), false) = (&mut self.machine, self.mute) else { return Ok(()) };
         machine.handle(self.clock.now(now), input);
         self.drain(now)
@@ -354,14 +380,24 @@ impl SimClient {
                     let connected = !self.lost && self.is_attached();
                     let (op, answer) = self.account.completed(call, &result, connected)?;
                     self.on_answer(call, &op, answer);
+                    if self.application.is_some() && self.last_call.take_if(|last| *last == call).is_none() {
+                        self.news.push_back(News::Answered(call, result));
+                    }
                 }
                 ClientAction::Connect { dial, address, .. } => {
                     self.tap = Some(Tap::new(self.id, dial, self.last_zxid, Manner::Honest));
                     self.wants.push_back(Want::Dial { dial, address });
                 }
-                ClientAction::Event(ClientEvent::State(state)) => over |= state.is_final(),
-                ClientAction::Event(ClientEvent::Watch { kind, path, watchers, .. }) => {
-                    self.account.told(kind, &path, &watchers)?;
+                ClientAction::Event(event) => {
+                    match &event {
+                        ClientEvent::State(state) => over |= state.is_final(),
+                        ClientEvent::Watch { kind, path, watchers, .. } => {
+                            self.account.told(*kind, path, watchers)?;
+                        }
+                    }
+                    if self.application.is_some() {
+                        self.news.push_back(News::Event(event));
+                    }
                 }
                 ClientAction::Hangup { dial, why } => self.on_hangup(dial, why)?,
                 ClientAction::Send { dial, bytes } => {
@@ -464,7 +500,9 @@ impl SimClient {
             return Some(op);
         }
         if self.resting {
-            let wants_more = up && self.account.outstanding() == 0 && !self.rested;
+            let idle =
+                self.account.outstanding() == 0 || self.application.is_some() && self.last_call.is_none();
+            let wants_more = up && idle && !self.rested;
             return wants_more.then(|| Op::Sync { path: "/".into() });
         }
         // Rarely while there is no connection: such a request waits in the machine, and goes with the next attempt.
@@ -485,6 +523,7 @@ impl SimClient {
             panic!("{op} is nothing that a client asks for");
         };
         let call = self.account.ask(Rc::new(op), Some(watcher));
+        self.last_call = self.resting.then_some(call);
         self.handle(now, ClientInput::Call { call, request })
     }
 
