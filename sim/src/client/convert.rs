@@ -222,6 +222,6 @@ mod tests {
             mode: CreateMode::Persistent,
             with_stat: false,
         };
-        assert_eq!(super::op(&Call::Create(null)), None);
+        assert_eq!(op(&Call::Create(null)), None);
     }
 }

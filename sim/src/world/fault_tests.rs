@@ -35,6 +35,7 @@ fn stormy() -> Options {
         blackout: often,
         moment: 20_000,
         moment_pause: SECOND,
+        moment_focus: None,
     };
     options.workload.think = Duration::from_millis(100);
     options
