@@ -17,6 +17,8 @@
 //! Every client talks to the server that it is told to, or to whichever it finds. What must hold is checked all the
 //! time; at the end everything is mended, and the world must come to rest.
 
+mod steps;
+
 use std::fmt;
 use std::time::Duration;
 
@@ -29,17 +31,21 @@ use crate::op::Op;
 use crate::options::Options;
 use crate::rt;
 use crate::scenario::create;
-use crate::seed::Seed;
+use crate::seed::{Rng, Seed};
 use crate::world::World;
 use crate::world::peers::{node_of, server_of};
 
 /// How long a scenario waits for something that must come.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How often a scenario is played by [`Cluster::often`].
+const OFTEN: u64 = 5;
 
 /// An ensemble, and clients that do as they are told.
 #[derive(Debug)]
 pub struct Cluster {
     world: World,
+    /// How long the scenario lingers between its steps.
+    rng: Rng,
 }
 
 fn node(server: usize) -> NodeId {
@@ -60,13 +66,29 @@ impl Cluster {
     /// # Panics
     /// If anything goes wrong that the scenario does not expect.
     pub fn with(options: Options, play: impl FnOnce(&mut Self) + Send) {
-        rt::enter(Seed(1), || {
-            let mut it = Self { world: World::with_options(Seed(1), options) };
+        Self::with_seed(Seed(1), options, play);
+    }
+
+    /// Likewise, some times over with other distances between the steps.
+    ///
+    /// # Panics
+    /// If anything goes wrong that the scenario does not expect.
+    pub fn often(options: &Options, play: impl Fn(&mut Self) + Sync) {
+        for seed in 1..=OFTEN {
+            Self::with_seed(Seed(seed), options.clone(), |it| play(it));
+        }
+    }
+
+    fn with_seed(seed: Seed, options: Options, play: impl FnOnce(&mut Self) + Send) {
+        rt::enter(seed, || {
+            let world = World::with_options(seed, options);
+            let mut it = Self { world, rng: seed.stream("scenario", 0) };
             for index in 0..it.world.options().clients {
                 it.world.client_mut(ClientId(index)).follow_script();
             }
             it.leader();
             play(&mut it);
+            it.world.release_all();
             let end = it.world.heal().and_then(|()| it.world.rest());
             it.fine(end);
         });
@@ -258,7 +280,7 @@ struct Tail<'a>(&'a World);
 
 impl fmt::Display for Tail<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "the last records:")?;
+        writeln!(f, "seed {}, the last records:", self.0.seed())?;
         self.0.history().last().try_for_each(|record| writeln!(f, "  {record}"))
     }
 }

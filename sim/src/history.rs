@@ -398,6 +398,12 @@ impl History {
         self.last.iter()
     }
 
+    /// Those that came after the first `count`, oldest first, as far as they are remembered.
+    pub fn since(&self, count: u64) -> impl Iterator<Item = &Record> {
+        let new = usize::try_from(self.count - count).unwrap_or(usize::MAX).min(self.last.len());
+        self.last.range(self.last.len() - new..)
+    }
+
     /// How many there were in all.
     pub const fn count(&self) -> u64 {
         self.count

@@ -235,6 +235,12 @@ impl Link {
         arrivals
     }
 
+    /// Lets nothing that is sent from now on arrive at `to` before `until`; what is on its way comes as it would.
+    pub fn hold_from_here(&mut self, to: End, until: SimTime) {
+        let pipe = self.pipe(to);
+        pipe.held_until = pipe.held_until.max(until);
+    }
+
     /// Holds nothing back from `to` any longer: what is on its way arrives from `from` on. Answers when.
     pub fn release(&mut self, to: End, from: SimTime) -> Vec<SimTime> {
         let pipe = self.pipe(to);

@@ -9,6 +9,7 @@ mod cuts;
 mod fault_tests;
 mod faults;
 mod harm;
+mod holds;
 #[cfg(test)]
 mod link_tests;
 mod moments;
@@ -31,6 +32,7 @@ use self::cuts::Cuts;
 pub use self::faults::FaultKind;
 use self::faults::FaultStream;
 pub use self::harm::{Harm, Struck};
+use self::holds::Holds;
 use self::moments::Moment;
 pub use self::moments::Step;
 use self::net::LinkState;
@@ -115,6 +117,8 @@ pub struct World {
     dialings: BTreeMap<u64, Dialing>,
     next_attempt: u64,
     cuts: Cuts,
+    /// What a scenario holds back.
+    holds: Holds,
     /// The servers that a client may connect to, where it may not connect to all.
     homes: BTreeMap<ClientId, Vec<NodeId>>,
     judge: Judge,
@@ -188,6 +192,7 @@ impl World {
             dialings: BTreeMap::new(),
             next_attempt: 1,
             cuts: Cuts::new(options.nodes()),
+            holds: Holds::default(),
             homes: BTreeMap::new(),
             judge: Judge::new(
                 options.config.tick_time,

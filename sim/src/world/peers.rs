@@ -226,6 +226,7 @@ impl World {
             Some(taps) => taps.said.pass(bytes.clone()).map_err(|error| nonsense(id, &error))?,
             None => Vec::new(),
         };
+        let held_from = self.holds.begin(id, other, &messages, &bytes);
         for message in messages {
             let promises = matches!(
                 message,
@@ -238,7 +239,7 @@ impl World {
             self.observe(Observed::Said { node: id, to: other, link, message: Rc::new(message), kept })?;
         }
         if let Some((link, end)) = self.peer_end(id, number) {
-            self.send(link, end.other(), bytes);
+            self.send_held(link, end.other(), bytes, held_from);
         }
         Ok(())
     }

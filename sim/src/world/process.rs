@@ -382,7 +382,7 @@ impl World {
         Ok(())
     }
 
-    fn begin_disk_op(&mut self, id: NodeId, stream: Stream) {
+    pub(super) fn begin_disk_op(&mut self, id: NodeId, stream: Stream) {
         let profile = self.options.disk;
         let latency = profile.latency_min + self.disk_rng.exponential(profile.latency_mean);
         let times = profile.slow.filter(|&(slow, _)| slow == id.0).map_or(1, |(_, times)| times);
@@ -390,8 +390,9 @@ impl World {
         let latency = if self.healed { latency.min(HEALTHY_LATENCY_MAX) } else { latency * times };
         let node = &mut self.nodes[id.0];
         let (stalled_until, generation) = (node.stalled_until, node.generation);
-        let queue = node.queue(stream);
-        if queue.current.is_some() {
+        let queue = node.queues.get_mut(&stream).expect("both streams have one");
+        let is_held = |op| self.holds.holds(id, op);
+        if queue.current.is_some() || queue.waiting.front().is_some_and(is_held) {
             return;
         }
         queue.current = queue.waiting.pop_front();

@@ -1,0 +1,95 @@
+//! Bugs that ZooKeeper had, each as a situation that it failed in, called by its number there.
+//!
+//! What must hold is checked all the time, see `sim::check`; a scenario leads to where a server with the defect would
+//! do what it must not. Most are played some times over, with other distances between the steps. The files follow what
+//! went wrong:
+//!
+//! | file | what |
+//! |---|---|
+//! | `sync` | a server is brought up to date, and histories meet |
+//! | `election` | who leads, in which epoch, with whose support |
+//! | `storage` | files, disks, power |
+//! | `tree` | snapshots while writes go on, and writes that belong together |
+//! | `sessions` | sessions and the znodes that go with them |
+//! | `watches` | what clients see, and are told of |
+//!
+//! These are not here:
+//!
+//! | bug | why |
+//! |---|---|
+//! | ZOOKEEPER-1277, zxids used up | no run is that long; `core/src/zab/leader_tests.rs`, `zab_rollover_ends_the_epoch` |
+//! | ZOOKEEPER-1514, 3109, rounds and changed minds of voters | votes held back one by one; `core/src/election/tests.rs` |
+//! | ZOOKEEPER-2172, 2865, members that change during a snapshot | simulated clients change no members; `core/tests/reconfig.rs` |
+//! | ZOOKEEPER-4787, characters in notifications | to us they are bytes; `core/src/wire/election.rs` |
+//! | ZOOKEEPER-3526, a zxid counter of its own in read-only mode | there is no such mode |
+//! | ZOOKEEPER-2926, 3471, sessions that only one server knows | there are none |
+//! | ZOOKEEPER-4743, a version that wraps around to -1 | takes 2^32 writes; `next_version` in `core/src/pipeline/prep.rs` |
+//! | ZOOKEEPER-1622, 2901, 3113, arithmetic of session ids | server ids above 127 are no node of a simulation; `core/src/session/` |
+//! | ZOOKEEPER-706, watches that fill more than one frame | the client's part; `core/src/client/watches.rs` |
+//! | ZOOKEEPER-4475, 4466, 4471, modes of persistent watches | `core/src/tree/tests/watches.rs` and `core/tests/features/watches.rs` |
+//! | ZOOKEEPER-1208, a session that is used behind its end | simulated clients do not do that; `core/tests/sessions.rs` |
+//! | ZOOKEEPER-1382, a watch of a session that is over | watches belong to connections; `core/src/tree/watch.rs` |
+//! | ZOOKEEPER-2623, a check outside of a multi | no client sends one; `core/tests/requests.rs` |
+
+mod election;
+mod sessions;
+mod storage;
+mod sync;
+mod tree;
+mod watches;
+
+use std::time::Duration;
+
+use sim::cluster::Cluster;
+use sim::options::Options;
+use sim::scenario::create;
+use zabra_core::types::Message;
+
+const MS: Duration = Duration::from_millis(1);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Three voters, in a world where nothing goes wrong by itself.
+fn three() -> Options {
+    Options::calm_cluster(3, 0)
+}
+
+/// Three voters that remember so few transactions that whoever was away gets a snapshot.
+fn forgetful() -> Options {
+    let mut options = three();
+    let ensemble = options.config.ensemble.as_mut().expect("it is an ensemble");
+    ensemble.commit_log_count = 3;
+    ensemble.snapshot_size_permille = None;
+    options.config.snap_count = 20;
+    options
+}
+
+/// A client that has many requests under way, one right behind the other.
+fn busy(mut options: Options) -> Options {
+    options.workload.pipeline_max = 100;
+    options.workload.think = Duration::from_micros(200);
+    options
+}
+
+/// So many znodes, `/<name>0` and on.
+fn write_some(it: &mut Cluster, name: &str, count: usize) {
+    for index in 0..count {
+        it.ask(0, create(&format!("/{name}{index}")));
+    }
+    it.answered();
+}
+
+fn is_ack(message: &Message) -> bool {
+    matches!(message, Message::Ack { .. })
+}
+
+fn is_new_leader(message: &Message) -> bool {
+    matches!(message, Message::NewLeader { .. })
+}
+
+fn is_proposal(message: &Message) -> bool {
+    matches!(message, Message::Proposal { .. })
+}
+
+fn is_up_to_date(message: &Message) -> bool {
+    matches!(message, Message::UpToDate)
+}
