@@ -8,6 +8,7 @@
 //! | [`op`], [`client`], [`workload`] | who asks, and for what |
 //! | [`txnlog`], [`wiretap`], [`history`] | what is seen of the servers |
 //! | [`model`], [`check`] | the reference, and what must hold |
+//! | [`marks`] | where runs have been |
 //! | [`node`], [`world`], [`trace`] | processes that start, serve and end; everything on one heap of events |
 //! | [`rt`], [`report`] | a seed becomes a run, and a run a report |
 //! | [`shrink`], [`onlooker`], [`picture`] | what helps to understand a failure: the least that fails, and how it looks |
@@ -28,6 +29,7 @@ pub mod cluster;
 pub mod disk;
 pub mod history;
 pub mod link;
+pub mod marks;
 pub mod model;
 pub mod node;
 pub mod omissions;

@@ -5,6 +5,7 @@ use std::process::Command;
 
 use crate::check::Violation;
 use crate::clock::SimTime;
+use crate::marks::Reached;
 use crate::omissions::{Fault, Omissions};
 use crate::onlooker::Onlooker;
 use crate::options::Options;
@@ -21,6 +22,8 @@ pub struct Report {
     pub seed: Seed,
     /// How much happened.
     pub counts: Counts,
+    /// Where it has been.
+    pub reached: Reached,
     /// What stands for everything that happened.
     pub trace: u64,
     /// How long it was.
@@ -164,6 +167,7 @@ impl Report {
         Self {
             seed: world.seed(),
             counts: *world.counts(),
+            reached: world.reached(),
             trace: world.trace(),
             simulated: world.now(),
             failure,

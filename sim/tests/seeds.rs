@@ -3,6 +3,7 @@
 //! A fixed seed that fails was broken by the change at hand. A fresh one may have been broken for long; its number is
 //! printed, and `cargo run -p sim -- replay SEED` (for an ensemble `-- --cluster replay SEED`) shows what happened. See `sim::rt` for the environment variables.
 
+use sim::marks::Reached;
 use sim::report::{Report, commit};
 use sim::rt::Plan;
 use sim::seed::Seed;
@@ -11,7 +12,7 @@ use sim::world::Counts;
 #[test]
 fn no_seed_finds_a_violation() {
     let total = run(Plan::from_env(), Report::of);
-    if let Some(total) = total {
+    if let Some((total, _)) = total {
         total.expect_all_reached();
     }
 }
@@ -19,18 +20,19 @@ fn no_seed_finds_a_violation() {
 #[test]
 fn no_seed_of_an_ensemble_finds_a_violation() {
     let total = run(Plan::from_env(), Report::of_cluster);
-    if let Some(total) = total {
+    if let Some((total, reached)) = total {
         total.expect_all_reached_by_ensembles();
+        println!("reached, how often:\n{reached}");
     }
 }
 
 /// Runs a plan. Answers what happened in all runs, if they are enough to judge them by.
-fn run(plan: Plan, of: fn(Seed) -> Report) -> Option<Counts> {
+fn run(plan: Plan, of: fn(Seed) -> Report) -> Option<(Counts, Reached)> {
     let first = plan.seeds.first().expect("a plan has seeds");
     let last = plan.seeds.last().expect("a plan has seeds");
     println!("{} seeds from {first} to {last}, commit {}", plan.seeds.len(), commit());
     let mut failures = Vec::new();
-    let mut total = Counts::default();
+    let (mut total, mut reached) = (Counts::default(), Reached::default());
     let mut simulated = 0;
     plan.run(
         |seed| {
@@ -41,6 +43,7 @@ fn run(plan: Plan, of: fn(Seed) -> Report) -> Option<Counts> {
         |seed, (report, again)| {
             assert!(again.is_none_or(|trace| trace == report.trace), "seed {seed} went two ways");
             total.add(&report.counts);
+            reached.add(&report.reached);
             simulated += report.simulated.0 / 1_000_000_000;
             if report.failure.is_some() {
                 println!("{report}\n");
@@ -51,7 +54,7 @@ fn run(plan: Plan, of: fn(Seed) -> Report) -> Option<Counts> {
     );
     println!("{simulated} simulated seconds: {total:#?}");
     assert!(failures.is_empty(), "failing seeds: {failures:?}");
-    (plan.seeds.len() >= 100).then_some(total)
+    (plan.seeds.len() >= 100).then_some((total, reached))
 }
 
 #[test]

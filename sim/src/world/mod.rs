@@ -43,6 +43,7 @@ use crate::client::{Board, SimClient};
 use crate::clock::{Clock, SimTime};
 use crate::history::{History, Observed, Record};
 use crate::link::{ClientId, End, LinkId, NodeId};
+use crate::marks::{Marks, Reached};
 use crate::model::Model;
 use crate::node::Node;
 use crate::onlooker::Onlooker;
@@ -125,6 +126,7 @@ pub struct World {
     history: History,
     trace: Trace,
     counts: Counts,
+    marks: Marks,
     healed: bool,
     /// When the next moment may be struck.
     next_moment: SimTime,
@@ -201,6 +203,9 @@ impl World {
             history: History::new(HISTORY_KEPT),
             trace: Trace::default(),
             counts: Counts::default(),
+            marks: Marks::new(
+                options.config.ensemble.as_ref().map_or(0, |ensemble| ensemble.commit_log_count),
+            ),
             healed: false,
             next_moment: SimTime::ZERO,
             stays_down: false,
@@ -248,6 +253,11 @@ impl World {
     /// How often things happened.
     pub const fn counts(&self) -> &Counts {
         &self.counts
+    }
+
+    /// Where the run has been.
+    pub const fn reached(&self) -> Reached {
+        self.marks.reached()
     }
 
     /// The last records.
@@ -492,6 +502,7 @@ impl World {
             Observed::Started { .. } => self.counts.starts += 1,
             _ => {}
         }
+        self.marks.observe(&what);
         let record = Record { at: self.now, what };
         let seen = self.onlooker.as_mut().map_or(Ok(()), |onlooker| onlooker.record(&record));
         let verdict = self.judge.observe(&record).and(seen);

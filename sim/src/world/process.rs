@@ -58,6 +58,7 @@ impl World {
             None => Ok(()),
             Some(Ok(recovered)) => {
                 let last = recovered.last_zxid;
+                self.marks.noticed(&recovered.report);
                 let config = self.config_of(id);
                 let node = &mut self.nodes[id.0];
                 let now = node.clock.now(self.now);
@@ -315,6 +316,7 @@ impl World {
 
     fn on_told(&mut self, id: NodeId, told: Told) -> Result<(), Violation> {
         let mono = self.nodes[id.0].clock.now(self.now).mono.as_nanos();
+        self.marks.told(&told);
         match told {
             Told::Applied { zxid, digest } => self.observe(Observed::Applied { node: id, zxid, digest }),
             Told::DigestMismatch { zxid, expected, found } => Err(Violation::new(
