@@ -1,17 +1,19 @@
 //! Runs simulated worlds: `run` a few, `replay` or `watch` one, `shrink` one that fails, `soak` until stopped, `meta`
-//! each twice, `speed` to time them.
+//! each twice, `hash` to compare builds, `speed` to time them.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use sim::link::ClientId;
+use sim::marks::Reached;
 use sim::omissions::{Fault, Omissions};
 use sim::options::Options;
 use sim::report::{Look, Report, commit};
 use sim::rt::{self, Plan};
-use sim::seed::Seed;
+use sim::seed::{Seed, fnv};
 use sim::shrink::Effort;
 use sim::world::{Counts, FaultKind};
 
@@ -84,6 +86,16 @@ enum Command {
     Speed {
         /// How many.
         #[arg(long, default_value_t = 30)]
+        count: u64,
+    },
+    /// Run seeds and print one number that stands for everything that happened in all of them: whatever a program was
+    /// built for, it must print the same.
+    Hash {
+        /// The first seed.
+        #[arg(long, default_value = "0")]
+        seed: Seed,
+        /// How many.
+        #[arg(long, default_value_t = 10)]
         count: u64,
     },
     /// Run seeds twice each: both runs must go the same way, step by step.
@@ -197,6 +209,7 @@ fn main() -> ExitCode {
         }
         Command::Soak { keep, picture } => soak(family, &keep, picture.as_deref()),
         Command::Speed { count } => speed(count),
+        Command::Hash { seed, count } => hash(family, seed, count),
         Command::Meta { seed, count } => meta(family, seed, count),
     }
 }
@@ -270,14 +283,20 @@ fn write_page(path: &Path, page: Option<String>) {
     }
 }
 
+/// Seeds that `soak` takes at once.
+const SOAK_ROUND: u64 = 256;
+
 fn soak(family: Family, keep: &Path, picture: Option<&Path>) -> ExitCode {
     let first = rt::fresh();
     println!("soaking from seed {first}, commit {}", commit());
-    let (mut done, mut failed, mut simulated) = (0_u64, 0_u64, 0_u64);
+    let (mut done, mut failed, mut simulated, mut minutes) = (0_u64, 0_u64, 0_u64, 0_u64);
+    let mut reached = Reached::default();
     let mut said = rt::Stopwatch::default();
+    said.minute_passed();
     let of = |seed| of(family, seed);
-    Plan::new(first, 1 << 32).run(of, |seed, report| {
+    let mut take = |seed, report: Report| {
         done += 1;
+        reached.add(&report.reached);
         simulated += report.simulated.0 / 1_000_000_000;
         if report.failure.is_some() {
             failed += 1;
@@ -293,11 +312,29 @@ fn soak(family: Family, keep: &Path, picture: Option<&Path>) -> ExitCode {
             }
         }
         if said.minute_passed() {
-            println!("{done} seeds, {failed} failed, {simulated} simulated seconds");
+            minutes += 1;
+            println!(
+                "minute {minutes}: {done} seeds, {failed} failed, {simulated} simulated seconds, {} seeds a minute, not \
+                 reached: {:?}",
+                done / minutes,
+                reached.missing()
+            );
         }
         true
-    });
+    };
+    for round in 0..u64::MAX / SOAK_ROUND {
+        Plan::new(first.nth(round * SOAK_ROUND), SOAK_ROUND).run(of, &mut take);
+    }
     ExitCode::from(u8::from(failed > 0))
+}
+
+fn hash(family: Family, first: Seed, count: u64) -> ExitCode {
+    let mut traces = BTreeMap::new();
+    let of = |seed| of(family, seed);
+    Plan::new(first, count).run(of, |seed, report| traces.insert(seed, report.trace).is_none());
+    let all: Vec<u8> = traces.values().flat_map(|trace| trace.to_be_bytes()).collect();
+    println!("{:016x}", fnv(&all));
+    ExitCode::SUCCESS
 }
 
 fn speed(count: u64) -> ExitCode {
