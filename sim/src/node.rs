@@ -10,7 +10,7 @@ use zabra_core::recovery::Recovery;
 use zabra_core::server::{Input, Role, Server};
 use zabra_core::store::{DiskOp, Stream, epochs};
 use zabra_core::time::Instant;
-use zabra_core::types::{ConnId, LinkId as PeerLink, Membership, ServerId, SessionId};
+use zabra_core::types::{ConnId, LinkId as PeerLink, Membership, ServerId, SessionId, Zxid};
 use zabra_core::wire::Deframer;
 
 use crate::clock::{Clock, SimTime};
@@ -126,6 +126,8 @@ pub struct Node {
     pub next_peer: u64,
     /// What its process does in the ensemble, as far as it said so.
     pub standing: Option<Standing>,
+    /// The last transaction that its process applied.
+    pub applied: Zxid,
     /// The members that the next process starts with, if a process had them kept.
     pub members: Option<Membership>,
     /// The newest members that a process saw proposed, as it had them kept.
@@ -169,6 +171,7 @@ impl Node {
             peers: BTreeMap::new(),
             next_peer: 1,
             standing: None,
+            applied: Zxid::ZERO,
             members: None,
             seen: None,
             powered: true,
@@ -225,6 +228,7 @@ impl Node {
         self.conns.clear();
         self.peers.clear();
         self.standing = None;
+        self.applied = Zxid::ZERO;
         self.stopping = false;
         for queue in self.queues.values_mut() {
             *queue = DiskQueue::default();

@@ -1,6 +1,7 @@
 //! The world comes to rest: once all faults have stopped, every server serves and every client has its last request
-//! answered within a bound. And no server stops by itself, unless it was asked to or its disk failed, or asks for the
-//! time over and over without doing anything: its process would be busy for nothing.
+//! answered within a bound, and from then on nobody gives a role up: `world::rest` says what that asks for. And no
+//! server stops by itself, unless it was asked to or its disk failed, or asks for the time over and over without doing
+//! anything: its process would be busy for nothing.
 
 use std::time::Duration;
 
@@ -64,6 +65,17 @@ pub fn at_rest(standings: &[Standing], bound: Duration) -> Result<(), Violation>
     Err(Violation::new(CHECK, format!("{bound:?} after all faults stopped: {}", waiting.join(", "))))
 }
 
+/// Nobody gave a role up while nothing was wrong.
+///
+/// # Errors
+/// If somebody did.
+pub fn calm(roles_lost: u64, time: Duration) -> Result<(), Violation> {
+    if roles_lost == 0 {
+        return Ok(());
+    }
+    Err(Violation::new(CHECK, format!("{roles_lost} roles were lost in {time:?} in which nothing was wrong")))
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::testing::{NODE, Story};
@@ -83,6 +95,12 @@ mod tests {
         story.expect_fine();
         story.tell(Observed::Stopped { node: NODE, why: "no reason".into(), excused: false });
         story.expect_violation(CHECK, "no reason");
+    }
+
+    #[test]
+    fn l5_a_role_that_was_lost_for_no_reason() {
+        assert_eq!(calm(0, Duration::ZERO), Ok(()));
+        assert!(calm(1, Duration::ZERO).unwrap_err().what.contains("1 roles were lost"));
     }
 
     #[test]

@@ -222,6 +222,11 @@ impl SimClient {
         self.rested || self.mute
     }
 
+    /// Whether the client is gone.
+    pub const fn is_mute(&self) -> bool {
+        self.mute
+    }
+
     /// The client is gone, without a word.
     pub fn mute(&mut self) {
         self.mute = true;

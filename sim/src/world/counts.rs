@@ -68,6 +68,8 @@ counts! {
     ;
     /// Links between servers.
     links,
+    /// Times that a server gave up to lead or to follow.
+    roles_lost,
     /// Splits of the nodes into groups that do not hear of each other.
     partitions,
     /// Several nodes that went down at once.

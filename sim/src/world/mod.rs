@@ -16,6 +16,7 @@ mod moments;
 mod net;
 pub mod peers;
 mod process;
+mod rest;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -37,7 +38,6 @@ use self::moments::Moment;
 pub use self::moments::Step;
 use self::net::LinkState;
 use self::peers::Dialing;
-use crate::check::liveness::{self, Standing};
 use crate::check::{Judge, Violation};
 use crate::client::{Board, SimClient};
 use crate::clock::{Clock, SimTime};
@@ -307,6 +307,7 @@ impl World {
     pub fn run(&mut self) -> Result<(), Violation> {
         let end = SimTime::ZERO + self.options.ends();
         self.run_until(end)?;
+        self.rest_of_core()?;
         self.heal()?;
         self.rest()
     }
@@ -349,69 +350,6 @@ impl World {
             self.step()?;
         }
         Ok(true)
-    }
-
-    /// Ends all faults and asks the clients for one last request each.
-    ///
-    /// # Errors
-    /// What a checker has against it.
-    pub fn heal(&mut self) -> Result<(), Violation> {
-        self.observe(Observed::Healed)?;
-        self.healed = true;
-        self.mend_all();
-        self.give_up_silent()?;
-        for index in 0..self.nodes.len() {
-            self.heal_node(NodeId(index));
-        }
-        for client in &mut self.clients {
-            client.rest();
-        }
-        let links: Vec<LinkId> = self.links.keys().copied().collect();
-        for link in links {
-            self.read_again(link)?;
-        }
-        Ok(())
-    }
-
-    /// Lets time pass until everybody is at rest.
-    ///
-    /// # Errors
-    /// If that takes too long, or any other violation.
-    pub fn rest(&mut self) -> Result<(), Violation> {
-        let max = self.options.settle_max;
-        let at_rest = |world: &Self| {
-            let serves = |index| world.waits_for(NodeId(index)).is_none();
-            world.clients.iter().all(SimClient::rested) && (0..world.nodes.len()).all(serves)
-        };
-        self.run_while(max, |world| !at_rest(world))?;
-        liveness::at_rest(&self.standings(), max)
-    }
-
-    fn standings(&self) -> Vec<Standing> {
-        let nodes = (0..self.nodes.len()).map(|index| Standing {
-            who: format!("n{index}"),
-            waits_for: self.waits_for(NodeId(index)).map(str::to_owned),
-        });
-        let clients = self.clients.iter().enumerate().map(|(index, client)| Standing {
-            who: format!("c{index}"),
-            waits_for: (!client.rested()).then(|| match client.is_up() {
-                true => format!("{} answers", client.outstanding()),
-                false => "a connection".into(),
-            }),
-        });
-        nodes.chain(clients).collect()
-    }
-
-    /// What a server lacks to be where all should come to once nothing goes wrong any more.
-    fn waits_for(&self, id: NodeId) -> Option<&'static str> {
-        let node = &self.nodes[id.0];
-        let follows = node.standing.is_some_and(|standing| standing.leader.is_some());
-        match self.options.config.ensemble {
-            _ if !node.is_up() => Some("a process that serves"),
-            Some(_) if !follows => Some("a leader"),
-            Some(_) if node.tap.durable() < self.model().last() => Some("the last transactions"),
-            Some(_) | None => None,
-        }
     }
 
     /// How the server on a node is configured.
@@ -489,7 +427,10 @@ impl World {
     fn observe(&mut self, what: Observed) -> Result<(), Violation> {
         match &what {
             Observed::Answered { .. } => self.counts.answers += 1,
-            Observed::Applied { .. } => self.counts.applied += 1,
+            Observed::Applied { node, zxid, .. } => {
+                self.counts.applied += 1;
+                self.nodes[node.0].applied = *zxid;
+            }
             Observed::Connected { resumed: true, .. } => self.counts.resumed += 1,
             Observed::Event { .. } => self.counts.watch_events += 1,
             Observed::Invoked { .. } => self.counts.requests += 1,
@@ -498,6 +439,7 @@ impl World {
             Observed::RoleTaken { standing, .. } if standing.role == Role::Leading => {
                 self.counts.leaders += 1;
             }
+            Observed::RoleLost { .. } => self.counts.roles_lost += 1,
             Observed::SessionExpired { .. } => self.counts.expired += 1,
             Observed::Started { .. } => self.counts.starts += 1,
             _ => {}

@@ -1,0 +1,175 @@
+//! The end of a run: faults stop, and the world must come to rest (L1 to L5, L7, L8).
+//!
+//! 1. First only some are mended: just enough voters for a quorum, drawn from the seed, with no way to the others. They
+//!    must serve all clients within the bound, whatever state the others are in.
+//! 2. Then all are. Every server serves, every client has its last request answered, and a last write is applied by
+//!    every server: all have the same history, and (as digests are compared with each transaction) the same tree.
+//! 3. Then nothing may happen any more: no server gives its role up while nothing is wrong.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::World;
+use super::peers::server_of;
+use crate::check::Violation;
+use crate::check::liveness::{self, Standing};
+use crate::client::SimClient;
+use crate::clock::SimTime;
+use crate::history::Observed;
+use crate::link::{ClientId, LinkId, NodeId};
+use crate::op::Op;
+
+/// How long roles must last once everybody is at rest.
+const CALM: Duration = Duration::from_secs(5);
+/// How often the last write is made, if it does not come through.
+const LAST_WRITES: u32 = 6;
+
+impl World {
+    /// Mends a quorum of an ensemble, drawn from the seed, and lets nobody else take part. It must serve.
+    ///
+    /// # Errors
+    /// If it does not within the bound, or any other violation.
+    pub fn rest_of_core(&mut self) -> Result<(), Violation> {
+        let Some(core) = self.draw_core() else { return Ok(()) };
+        let others: Vec<NodeId> =
+            (0..self.nodes.len()).map(NodeId).filter(|node| !core.contains(node)).collect();
+        let words = format!("all faults stop among {core:?}, the others are cut off");
+        self.observe(Observed::Fault(words))?;
+        self.healed = true;
+        self.mend_all();
+        self.give_up_silent()?;
+        self.partition(&[core.clone(), others], SimTime::FOREVER);
+        for &node in &core {
+            self.heal_node(node);
+        }
+        for client in 0..self.clients.len() {
+            self.set_homes(ClientId(client), core.clone());
+            if self.clients[client].link().is_some() {
+                self.disconnect(ClientId(client))?;
+            }
+            self.clients[client].rest();
+        }
+        self.read_all_again()?;
+        let max = self.options.settle_max;
+        let rested = |world: &Self| {
+            core.iter().all(|&node| world.waits_for(node).is_none())
+                && world.clients.iter().all(SimClient::rested)
+        };
+        self.run_while(max, |world| !rested(world))?;
+        liveness::at_rest(&self.standings(&core), max)?;
+        for client in 0..self.clients.len() {
+            self.homes.remove(&ClientId(client));
+        }
+        Ok(())
+    }
+
+    /// Just enough voters, and any observers.
+    fn draw_core(&self) -> Option<Vec<NodeId>> {
+        let ensemble = &self.options.config.ensemble.as_ref()?.membership;
+        let mut rng = self.seed.stream("core", 0);
+        let mut left: Vec<NodeId> = (0..self.options.servers).map(NodeId).collect();
+        let mut core = BTreeSet::new();
+        while !ensemble.has_quorum(&core.iter().copied().map(server_of).collect()) {
+            core.insert(left.swap_remove(rng.index(left.len())));
+        }
+        let observers = (self.options.servers..self.nodes.len()).map(NodeId);
+        core.extend(observers.filter(|_| rng.chance(500_000)));
+        (core.len() < self.nodes.len()).then(|| core.into_iter().collect())
+    }
+
+    /// Ends all faults and asks the clients for one last request each.
+    ///
+    /// # Errors
+    /// What a checker has against it.
+    pub fn heal(&mut self) -> Result<(), Violation> {
+        self.observe(Observed::Healed)?;
+        self.healed = true;
+        self.mend_all();
+        self.give_up_silent()?;
+        for index in 0..self.nodes.len() {
+            self.heal_node(NodeId(index));
+        }
+        for client in &mut self.clients {
+            client.rest();
+        }
+        self.read_all_again()
+    }
+
+    fn read_all_again(&mut self) -> Result<(), Violation> {
+        let links: Vec<LinkId> = self.links.keys().copied().collect();
+        for link in links {
+            self.read_again(link)?;
+        }
+        Ok(())
+    }
+
+    /// Lets time pass until everybody is at rest.
+    ///
+    /// # Errors
+    /// If that takes too long, or any other violation.
+    pub fn rest(&mut self) -> Result<(), Violation> {
+        let max = self.options.settle_max;
+        let all: Vec<NodeId> = (0..self.nodes.len()).map(NodeId).collect();
+        let at_rest = |world: &Self| {
+            all.iter().all(|&node| world.waits_for(node).is_none())
+                && world.clients.iter().all(SimClient::rested)
+        };
+        self.run_while(max, |world| !at_rest(world))?;
+        liveness::at_rest(&self.standings(&all), max)?;
+        self.agree()?;
+        let lost = self.counts.roles_lost;
+        self.run_for(CALM)?;
+        liveness::calm(self.counts.roles_lost - lost, CALM)
+    }
+
+    /// A last write reaches everybody.
+    fn agree(&mut self) -> Result<(), Violation> {
+        let Some(client) = self.clients.iter().position(|client| !client.is_mute()) else { return Ok(()) };
+        let before = self.model().last();
+        let max = self.options.settle_max;
+        for _ in 0..LAST_WRITES {
+            let (path, data) = ("/".into(), b"the end".to_vec());
+            self.clients[client].ask(Op::SetData { path, data, version: -1 });
+            let agreed = self.run_while(max / LAST_WRITES, |world| {
+                let last = world.model().last();
+                last == before || !world.nodes.iter().all(|node| node.applied == last)
+            })?;
+            if agreed {
+                return Ok(());
+            }
+        }
+        let last = self.model().last();
+        let standings = self.nodes.iter().enumerate().map(|(index, node)| Standing {
+            who: format!("n{index}, which applied {},", node.applied),
+            waits_for: (last == before || node.applied != last).then(|| format!("what follows {before}")),
+        });
+        liveness::at_rest(&standings.collect::<Vec<_>>(), max)
+    }
+
+    /// What a server lacks to be where all should come to once nothing goes wrong any more.
+    fn waits_for(&self, id: NodeId) -> Option<&'static str> {
+        let node = &self.nodes[id.0];
+        let follows = node.standing.is_some_and(|standing| standing.leader.is_some());
+        match self.options.config.ensemble {
+            _ if !node.is_up() => Some("a process that serves"),
+            Some(_) if !follows => Some("a leader"),
+            Some(_) if node.tap.durable() < self.model().last() => Some("the last transactions"),
+            Some(_) | None => None,
+        }
+    }
+
+    fn standings(&self, nodes: &[NodeId]) -> Vec<Standing> {
+        let nodes = nodes.iter().map(|&node| Standing {
+            who: format!("n{}", node.0),
+            waits_for: self.waits_for(node).map(str::to_owned),
+        });
+        let clients = self.clients.iter().enumerate().map(|(index, client)| Standing {
+            who: format!("c{index}"),
+            waits_for: (!client.rested()).then(|| match client.is_up() {
+                true => format!("{} answers", client.outstanding()),
+                false => "a connection".into(),
+            }),
+        });
+        nodes.chain(clients).collect()
+    }
+}
