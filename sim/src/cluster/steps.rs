@@ -157,6 +157,31 @@ impl Cluster {
         (leader, self.followers().try_into().expect("a name for each"))
     }
 
+    /// Has everybody begin anew until a server leads that is preferred for its id.
+    ///
+    /// # Panics
+    /// If it never does.
+    pub fn lead(&mut self, server: usize) {
+        for _ in 0..10 {
+            if self.leader() == server {
+                return;
+            }
+            self.caught_up();
+            for other in self.servers() {
+                self.kill(other);
+            }
+            self.start_with(server);
+        }
+        self.expect_leader(server);
+    }
+
+    /// Starts all servers that do not run, and one of them early enough to be there when the others vote.
+    pub fn start_with(&mut self, first: usize) {
+        self.start(first);
+        self.pass(Duration::from_millis(50));
+        self.start_all();
+    }
+
     /// What a power failure at this moment would leave of a server.
     pub fn kept(&self, server: usize) -> Kept {
         self.world.node(node(server)).kept()

@@ -3,6 +3,7 @@
 use sim::cluster::Cluster;
 use sim::disk::SyncMode;
 use sim::link::NodeId;
+use sim::options::Options;
 use sim::scenario::set;
 use zabra_core::server::Role;
 use zabra_core::store::{DiskOp, epochs};
@@ -12,6 +13,25 @@ use super::{MS, SECOND, busy, forgetful, is_ack, is_new_leader, three, write_som
 
 fn is_epoch(op: &DiskOp) -> bool {
     matches!(op, DiskOp::Replace { .. })
+}
+
+/// Followers come while their leader is not yet done with itself.
+#[test]
+fn zookeeper_1270_followers_that_are_earlier_than_their_leader() {
+    Cluster::often(&three(), |it| {
+        it.write("/kept");
+        let (leader, [f, g]) = it.cast();
+        it.power_failure_of_all();
+        it.hold_disk(leader, is_epoch);
+        it.start_with(leader);
+        let is_info = |message: &Message| matches!(message, Message::FollowerInfo { .. });
+        it.until_said(f, leader, is_info);
+        it.linger();
+        it.let_go();
+        it.expect_leader(leader);
+        it.expect_learner(f);
+        it.expect_learner(g);
+    });
 }
 
 /// Somebody else's promise may be as late as the leader's proposal; the epoch is one later than any.
@@ -29,13 +49,31 @@ fn zookeeper_1343_an_epoch_that_a_follower_has_promised_already() {
     });
 }
 
+/// Observers make nobody a leader, and keep nobody one.
+#[test]
+fn zookeeper_2959_and_1294_observers_support_nobody() {
+    Cluster::often(&Options::calm_cluster(3, 2), |it| {
+        it.write("/kept");
+        it.lead(3);
+        it.kill(1);
+        it.kill(2);
+        it.until_looking(3);
+        it.expect_no_leader(3 * SECOND);
+        it.power_failure(3);
+        it.start(3);
+        it.expect_no_leader(3 * SECOND);
+        it.start(1);
+        it.expect_everywhere("/kept", true);
+    });
+}
+
 /// A leader has begun an epoch that nobody came into; that makes its history no newer than it is.
 #[test]
 fn zookeeper_790_an_epoch_that_nobody_came_into() {
     Cluster::often(&three(), |it| {
         it.write("/kept");
         let (f, g) = (1, 2);
-        it.expect_leader(3);
+        it.lead(3);
         it.expect_learner(g);
         it.kill(g);
         it.write("/last");

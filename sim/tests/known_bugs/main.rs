@@ -21,7 +21,7 @@
 //! | ZOOKEEPER-1514, 3109, rounds and changed minds of voters | votes held back one by one; `core/src/election/tests.rs` |
 //! | ZOOKEEPER-2172, 2865, members that change during a snapshot | simulated clients change no members; `core/tests/reconfig.rs` |
 //! | ZOOKEEPER-4787, characters in notifications | to us they are bytes; `core/src/wire/election.rs` |
-//! | ZOOKEEPER-3526, a zxid counter of its own in read-only mode | there is no such mode |
+//! | ZOOKEEPER-3526, a zxid counter of its own in read-only mode | no simulated server has it; `core/tests/read_only.rs` |
 //! | ZOOKEEPER-2926, 3471, sessions that only one server knows | there are none |
 //! | ZOOKEEPER-4743, a version that wraps around to -1 | takes 2^32 writes; `next_version` in `core/src/pipeline/prep.rs` |
 //! | ZOOKEEPER-1622, 2901, 3113, arithmetic of session ids | server ids above 127 are no node of a simulation; `core/src/session/` |
@@ -60,6 +60,14 @@ fn forgetful() -> Options {
     ensemble.commit_log_count = 3;
     ensemble.snapshot_size_permille = None;
     options.config.snap_count = 20;
+    options
+}
+
+/// Three voters that remember as few, and read the rest from their logs.
+fn bookish() -> Options {
+    let mut options = forgetful();
+    let ensemble = options.config.ensemble.as_mut().expect("it is an ensemble");
+    ensemble.snapshot_size_permille = Some(u32::MAX);
     options
 }
 

@@ -18,6 +18,35 @@ fn ephemeral(path: &str) -> Op {
     create_as(path, Mode::Ephemeral)
 }
 
+/// The leader is gone right after an ephemeral znode was made; some have heard of it, some have not.
+#[test]
+fn zookeeper_5010_an_ephemeral_znode_that_only_some_have_heard_of() {
+    let mut options = Options::calm_cluster(5, 0);
+    options.clients = 2;
+    Cluster::often(&options, |it| {
+        it.write("/kept");
+        it.lead(5);
+        it.connect(1, 5);
+        for deaf in [1, 2, 3] {
+            it.hold(5, deaf, is_proposal);
+        }
+        let last = it.kept(5).durable;
+        it.ask(1, ephemeral("/e"));
+        it.until_durable_behind(5, last);
+        it.linger();
+        it.power_failure(5);
+        it.let_go();
+        it.world().mute(ClientId(1));
+        let next = it.leader();
+        it.start(5);
+        it.expect_learner(5);
+        it.wait("its session to be over", |world| world.counts().expired > 0);
+        it.expect_everywhere("/e", false);
+        it.kill(next);
+        it.expect_everywhere("/e", false);
+    });
+}
+
 /// A follower is cut off while it hears that a session is closed; a later session makes and leaves the same znode.
 #[test]
 fn zookeeper_2355_a_session_that_closes_while_a_follower_is_cut_off() {
@@ -41,6 +70,30 @@ fn zookeeper_2355_a_session_that_closes_while_a_follower_is_cut_off() {
         it.expect_everywhere("/e", false);
         it.power_failure(f);
         it.start(f);
+        it.expect_everywhere("/e", false);
+    });
+}
+
+/// A session that was opened while a server was away expires, also when that server leads.
+#[test]
+fn zookeeper_1367_a_session_that_a_leader_was_told_of_by_a_difference() {
+    Cluster::often(&two_clients(), |it| {
+        it.lead(3);
+        it.kill(3);
+        it.leader();
+        it.ask(1, ephemeral("/e"));
+        it.answered();
+        it.start(3);
+        it.expect_learner(3);
+        it.caught_up();
+        it.world().mute(ClientId(1));
+        it.linger();
+        it.kill(1);
+        it.kill(2);
+        it.start(1);
+        it.expect_serving(3);
+        it.wait("its session to be over", |world| world.model().node("/e").is_none());
+        it.start(2);
         it.expect_everywhere("/e", false);
     });
 }

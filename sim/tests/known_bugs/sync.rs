@@ -8,7 +8,8 @@ use zabra_core::store::DiskOp;
 use zabra_core::types::Message;
 
 use super::{
-    MS, SECOND, busy, forgetful, is_ack, is_new_leader, is_proposal, is_up_to_date, three, write_some,
+    MS, SECOND, bookish, busy, forgetful, is_ack, is_new_leader, is_proposal, is_up_to_date, three,
+    write_some,
 };
 
 fn is_append(op: &DiskOp) -> bool {
@@ -100,12 +101,43 @@ fn zookeeper_3911_followers_lose_power_when_they_are_up_to_date() {
     });
 }
 
+/// The acknowledgement of NEWLEADER waits for the log, and so does the epoch.
+#[test]
+fn zookeeper_4646_and_4643_the_history_is_durable_before_the_epoch_and_the_epoch_before_the_word() {
+    Cluster::often(&bookish(), |it| {
+        it.write("/before");
+        let (leader, [f, g]) = it.cast();
+        it.caught_up();
+        it.kill(f);
+        it.write("/missed");
+        it.kill(leader);
+        it.kill(g);
+        it.start(leader);
+        it.start(g);
+        let epoch = it.epoch();
+        it.hold_disk(f, is_append);
+        it.start(f);
+        it.until_said(leader, f, is_new_leader);
+        it.never_said(300 * MS, f, leader, is_ack);
+        assert!(it.kept(f).current < epoch, "an epoch before its history");
+        it.power_failure(f);
+        it.power_failure(leader);
+        it.let_go();
+        it.start(f);
+        it.expect_leader(g);
+        it.expect_everywhere("/missed", true);
+    });
+}
+
 /// Power fails at every step of a server's way into an epoch; it must never be preferred for what it has lost.
 #[test]
 fn zookeeper_4785_power_fails_at_every_step_into_an_epoch() {
     for step in 0..40 {
-        Cluster::run(3, |it| {
+        let options = if step % 2 == 0 { three() } else { bookish() };
+        Cluster::with(options, |it| {
+            it.write("/before");
             let (leader, [f, g]) = it.cast();
+            it.caught_up();
             it.power_failure(f);
             it.write("/missed");
             it.kill(leader);
@@ -190,7 +222,7 @@ fn zookeeper_3023_a_follower_that_just_joined_shows_nothing_that_it_could_lose()
 #[test]
 fn zookeeper_4925_a_leader_that_was_synchronised_passes_everything_on() {
     Cluster::often(&Options::calm_cluster(5, 0), |it| {
-        it.expect_leader(5);
+        it.lead(5);
         let (next, stale) = (4, 1);
         it.kill(stale);
         it.kill(next);
@@ -331,6 +363,30 @@ fn zookeeper_3104_and_962_writes_during_a_snapshot_and_a_crash_soon_after() {
     });
 }
 
+/// The leader's disk lags behind its memory: what it reads for another and what it remembers must meet.
+#[test]
+fn zookeeper_2418_a_leader_with_a_slow_disk_brings_another_up_to_date() {
+    let mut options = Options::calm_cluster(3, 1);
+    let ensemble = options.config.ensemble.as_mut().expect("an ensemble");
+    ensemble.commit_log_count = 3;
+    ensemble.snapshot_size_permille = Some(u32::MAX);
+    Cluster::often(&options, |it| {
+        it.lead(3);
+        it.expect_learner(4);
+        it.kill(4);
+        write_some(it, "early", 10);
+        it.hold_disk(3, is_append);
+        write_some(it, "late", 10);
+        it.start(4);
+        it.expect_learner(4);
+        it.linger();
+        it.let_go();
+        it.caught_up();
+        it.expect_everywhere("/early0", true);
+        it.expect_everywhere("/late9", true);
+    });
+}
+
 /// An empty server joins a leader that remembers nothing of what came before its start.
 #[test]
 fn zookeeper_4352_an_empty_server_joins_a_leader_without_a_memory() {
@@ -371,6 +427,32 @@ fn zookeeper_1319_a_server_that_missed_a_whole_epoch() {
     });
 }
 
+/// What was never committed is in a log that is read for somebody else later.
+#[test]
+fn zookeeper_2846_an_old_log_with_what_was_cut_is_read_for_another() {
+    Cluster::often(&bookish(), |it| {
+        it.write("/kept");
+        let (old, [f, g]) = it.cast();
+        it.log_alone(old, "/lost");
+        it.power_failure(old);
+        it.let_go();
+        it.leader();
+        it.start(old);
+        it.expect_learner(old);
+        it.write("/first");
+        it.caught_up();
+        let stale = it.followers().into_iter().find(|&server| server != old).expect("one of three");
+        it.kill(stale);
+        write_some(it, "new", 10);
+        it.caught_up();
+        it.kill(if stale == f { g } else { f });
+        it.start(stale);
+        it.expect_leader(old);
+        it.expect_everywhere("/lost", false);
+        it.expect_everywhere("/new9", true);
+    });
+}
+
 /// The log is cut to before a snapshot that is on the disk; the snapshot must go with what it holds.
 #[test]
 fn zookeeper_4837_a_snapshot_beyond_the_cut() {
@@ -393,6 +475,29 @@ fn zookeeper_4837_a_snapshot_beyond_the_cut() {
         it.start(old);
         it.expect_everywhere("/lost0", false);
         it.expect_everywhere("/new", true);
+    });
+}
+
+/// The epoch is on the disk before a follower promises itself to it, and before it says that it has begun it.
+#[test]
+fn zookeeper_1282_a_follower_that_cannot_keep_its_epoch_says_nothing() {
+    Cluster::often(&three(), |it| {
+        let (leader, [f, g]) = it.cast();
+        it.power_failure_of_all();
+        it.hold_disk(f, |op| matches!(op, DiskOp::Replace { .. }));
+        it.start_with(leader);
+        it.until_said(leader, f, |message| matches!(message, Message::LeaderInfo { .. }));
+        it.never_said(300 * MS, f, leader, |message| {
+            is_ack(message) || matches!(message, Message::AckEpoch { .. })
+        });
+        it.power_failure(f);
+        it.power_failure(leader);
+        it.let_go();
+        it.start(f);
+        it.leader();
+        assert!(it.epoch() > 1);
+        it.start(leader);
+        it.expect_serving(g);
     });
 }
 
