@@ -58,11 +58,12 @@ impl Leader {
     fn ping(&mut self) {
         let round = self.round - u64::from(self.ping_wanted);
         for (&link, learner) in &mut self.learners {
-            // Before UPTODATE learners answer none. But they hear that their leader is there, and wait for the others.
+            // Before UPTODATE learners answer none. But once they have acknowledged the history they hear that their leader
+            // is there, and wait for the others.
             if learner.stage == Stage::Following {
                 learner.pings.push_back(round);
             }
-            if learner.is_told() {
+            if learner.stage >= Stage::Acknowledged {
                 let message = Message::Ping { zxid: self.last_proposed, touched: None };
                 self.outputs.push_back(LeaderOutput::Send { link, message });
             }

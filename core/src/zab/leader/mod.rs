@@ -247,11 +247,11 @@ impl Leader {
         self.outputs.push_back(LeaderOutput::BeginSync { link, last_zxid });
     }
 
-    /// The learner takes what it is sent: it has as long again for the rest, however much there is.
+    /// The learner takes what it is sent: it has as long again for the rest, however much there is. Behind its
+    /// acknowledgement there come only pings, of which it makes nothing.
     pub fn on_drained(&mut self, link: LinkId, now: Instant) {
         if let Some(learner) = self.learners.get_mut(&link)
-            && learner.stage >= Stage::Synchronizing
-            && learner.stage < Stage::Following
+            && matches!(learner.stage, Stage::Synchronizing | Stage::Announced)
         {
             learner.heard(now, self.init_time, self.sync_time);
             // As long as somebody who counts comes closer, a quorum may still be on its way.

@@ -358,6 +358,32 @@ fn zab_initlimit_a_leader_without_a_quorum_steps_down() {
     assert_eq!(lead.stepped_down(), Some(StepDownReason::NoQuorumInTime));
 }
 
+/// Its own pings, which a learner that waits for the others takes from it all the time, bring nobody closer.
+#[test]
+fn zab_initlimit_is_not_put_off_by_pings() {
+    let mut lead = fresh(5, 0);
+    for server in [2, 3] {
+        lead.introduce(server, server as i64, 0, false);
+    }
+    for link in [2, 3] {
+        lead.promise(link, 0, Zxid::ZERO);
+    }
+    lead.say(2, Message::Ack { zxid: beginning(lead.leader.epoch()) });
+    lead.took();
+    for _ in 0..12 {
+        lead.pass(TICK);
+        let pinged = |output: &LeaderOutput| match output {
+            LeaderOutput::Send { link, message: Message::Ping { .. } } => Some(*link),
+            _ => None,
+        };
+        for link in lead.outputs.iter().filter_map(pinged).collect::<BTreeSet<_>>() {
+            assert_eq!(link, LinkId(2), "who is still being brought up has no use for a ping");
+            lead.leader.on_drained(link, lead.now);
+        }
+    }
+    assert_eq!(lead.stepped_down(), Some(StepDownReason::NoQuorumInTime));
+}
+
 /// What is in memory goes out with its commits; behind NEWLEADER comes what is not committed.
 #[test]
 fn sync_proposal_commit_pairs_come_before_newleader() {
