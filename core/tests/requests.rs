@@ -475,6 +475,7 @@ fn auth_counts_from_the_next_request_on() {
     let (eve, _) = lone.client();
     let login = Request::Auth { kind: 0, scheme: Some("digest"), auth: Some(b"bob:secret") };
     lone.send(bob, -4, OpCode::AUTH, &login);
+    lone.replies(bob);
     let mine = AclList::from(vec![Acl { perms: Perms::ALL, id: Id::new("auth", "") }]);
     let create_mine = Request::Create { path: "/bob", data: None, acl: Some(mine), flags: 0, ttl: None };
     assert_eq!(lone.call(bob, OpCode::CREATE, &create_mine).err, ErrorCode::OK);
