@@ -41,6 +41,8 @@ pub(super) struct Progress {
     pub(super) sent: Zxid,
     /// Everything up to here it knows to be committed. Of a voter; observers hear of nothing else.
     pub(super) committed: Zxid,
+    /// What was committed when it was sent NEWLEADER, and came before that.
+    pub(super) inherited: Zxid,
     /// Everything of this epoch up to here is durable with it.
     pub(super) acked: Zxid,
     /// The round of confirmation that each unanswered ping belongs to.
@@ -62,6 +64,7 @@ impl Progress {
             last_zxid: Zxid::ZERO,
             sent: Zxid::ZERO,
             committed: Zxid::ZERO,
+            inherited: Zxid::ZERO,
             acked: Zxid::ZERO,
             pings: VecDeque::new(),
             confirmed: 0,

@@ -280,6 +280,7 @@ impl Leader {
         }
         assert!(sent >= tail.base(), "{sent} is behind what is in memory");
         learner.stage = Stage::Announced;
+        learner.inherited = self.announced;
         learner.committed = self.announced;
         let observer = learner.observer;
         let mut send = |message| self.outputs.push_back(LeaderOutput::Send { link, message });
@@ -326,7 +327,8 @@ impl Leader {
     fn on_history_acked(&mut self, link: LinkId, now: Instant) {
         let learner = self.learners.get_mut(&link).expect("it has just spoken");
         learner.stage = Stage::Acknowledged;
-        learner.acked(beginning(self.epoch));
+        // It owes no acknowledgement of what came before NEWLEADER, of this epoch or not.
+        learner.acked(learner.inherited.max(beginning(self.epoch)));
         if self.phase == Phase::Broadcast {
             self.welcome(link, now);
             // It may have acknowledged proposals of this epoch already, as one that did not count yet.

@@ -349,6 +349,28 @@ fn zab_synclimit_acknowledgements_have_a_limit_of_their_own() {
     assert!(!outputs.contains(&LeaderOutput::Hangup { link: LinkId(3), why }));
 }
 
+/// One that comes when all is committed, and nothing is proposed for long, owes no acknowledgement.
+#[test]
+fn zab_synclimit_what_came_before_newleader_is_acknowledged_with_it() {
+    let mut lead = fresh(3, 0);
+    lead.follow(2, 2, false);
+    let zxid = lead.propose();
+    lead.say(2, Message::Ack { zxid });
+    lead.leader.announce_commit(zxid, None);
+    lead.introduce(3, 3, 0, false);
+    lead.promise(3, 0, Zxid::ZERO);
+    lead.say(3, Message::Ack { zxid: beginning(lead.leader.epoch()) });
+    lead.took();
+    for _ in 0..20 {
+        lead.pass(TICK);
+        for link in [2, 3] {
+            lead.say(link, Message::Ping { zxid: Zxid::ZERO, touched: Some(vec![]) });
+        }
+    }
+    let hangup = |output: &LeaderOutput| matches!(output, LeaderOutput::Hangup { .. });
+    assert!(!lead.took().iter().any(hangup));
+}
+
 #[test]
 fn zab_initlimit_a_leader_without_a_quorum_steps_down() {
     let mut lead = fresh(3, 0);
