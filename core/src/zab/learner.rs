@@ -581,8 +581,20 @@ impl Learner {
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.phase {
             Phase::Dialing { due: Some(due) } => Some(due.min(self.deadline)),
-            _ => self.takes_messages().then_some(self.deadline),
+            _ => self.leader_owes().then_some(self.deadline),
         }
+    }
+
+    /// Whether something must come from the leader in time. While this server is busy with its own disk the leader owes
+    /// nothing; of a snapshot it owes the rest, unless that has to wait for the disk, of which whoever writes it says
+    /// that the leader was [heard](Self::heard).
+    fn leader_owes(&self) -> bool {
+        self.takes_messages() || self.receives_snapshot()
+    }
+
+    /// Whether a snapshot is being taken from the leader.
+    pub fn receives_snapshot(&self) -> bool {
+        self.phase == Phase::Snapshot
     }
 
     /// Time passed.
@@ -590,8 +602,7 @@ impl Learner {
         if self.phase == Phase::Over {
             return;
         }
-        // While this server is busy with its own disk the leader owes nothing.
-        if now >= self.deadline && self.takes_messages() {
+        if now >= self.deadline && self.leader_owes() {
             return self.fail(LostReason::Timeout);
         }
         if let Phase::Dialing { due: Some(due) } = self.phase

@@ -237,6 +237,18 @@ fn zab_synclimit_a_silent_leader_is_left() {
     assert_eq!(learn.lost(), Some(LostReason::Timeout));
 }
 
+/// Also in the middle of a snapshot: a leader that is cut off then says nothing more, and the link does not break.
+#[test]
+fn zab_initlimit_a_leader_that_is_silent_in_a_snapshot_is_left() {
+    let mut learn = Learn::promised(false, Zxid::new(1, 5));
+    learn.say(Message::Snap { zxid: Zxid::new(2, 3) });
+    assert!(learn.learner.receives_snapshot());
+    learn.learner.heard(learn.now);
+    let due = learn.learner.poll_timeout().expect("the rest is due");
+    learn.learner.on_tick(due);
+    assert_eq!(learn.lost(), Some(LostReason::Timeout));
+}
+
 /// And longer where the leader's process is there, as its election port shows.
 #[test]
 fn sync_connect_is_tried_five_times() {

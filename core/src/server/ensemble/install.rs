@@ -237,6 +237,12 @@ impl Server {
         self.write_config();
     }
 
+    /// Whether a snapshot that the leader sends waits for more of it, and not for this server's disk.
+    pub(super) fn has_room_for_snapshot(&self) -> bool {
+        let receives = |work: &Work| matches!(work, Work::Installing(install) if !install.finished);
+        self.snapshotter.wants_chunk() && self.ensemble.as_deref().is_some_and(|it| receives(&it.work))
+    }
+
     /// Bytes of the snapshot, as far as there is room for them on the way to the disk. Whether there were any.
     pub(super) fn receive_snapshot(&mut self) -> bool {
         if !self.snapshotter.wants_chunk() {

@@ -293,11 +293,17 @@ impl Server {
 
     pub(super) fn tick_ensemble(&mut self) {
         let now = self.now.mono;
+        let has_room = self.has_room_for_snapshot();
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
         ensemble.election_links.on_tick(now);
         match &mut ensemble.role {
             Role::Leading(leading) => leading.leader.on_tick(now),
-            Role::Learning(learning) => learning.learner.on_tick(now),
+            Role::Learning(learning) => {
+                if learning.learner.receives_snapshot() && !has_room {
+                    learning.learner.heard(now);
+                }
+                learning.learner.on_tick(now);
+            }
             Role::Looking => ensemble.election.on_tick(now),
             Role::Settling => {}
         }
