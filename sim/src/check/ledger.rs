@@ -507,7 +507,7 @@ mod tests {
         story.tell(Observed::Committed { node: F, zxid: old() });
         story.tell(Observed::Found { node: L, last: Zxid::ZERO, durable: Zxid::ZERO });
         promise(&mut story);
-        leader_says(&mut story, F, Message::Trunc { zxid: Zxid::ZERO });
+        leader_says(&mut story, F, Message::Snap { zxid: Zxid::ZERO });
         leader_says(&mut story, F, Message::NewLeader { zxid: BEGIN, config: None });
         story.expect_violation(CHECK, "with a history without 0x100000001");
     }

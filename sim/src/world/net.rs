@@ -12,9 +12,13 @@ use super::{Event, World};
 use crate::check::Violation;
 use crate::client::Want;
 use crate::history::Observed;
-use crate::link::{ClientId, End, Link, LinkId, NodeId, Party};
+use crate::link::{ClientId, End, Link, LinkId, NetProfile, NodeId, Party};
 use crate::node::Conn;
 use crate::picture::wires::Pipe;
+
+/// What bytes take on average, and how many are on their way at once, once all faults have stopped.
+const HEALTHY_LATENCY_MAX: Duration = Duration::from_millis(2);
+const HEALTHY_WINDOW_MIN: usize = 64 << 10;
 
 /// What a link is for, and what servers call it.
 #[derive(Debug)]
@@ -180,7 +184,22 @@ impl World {
     }
 
     pub(super) fn latency(&mut self) -> Duration {
-        self.options.net.latency_min + self.net_rng.exponential(self.options.net.latency_mean)
+        let profile = self.net();
+        profile.latency_min + self.net_rng.exponential(profile.latency_mean)
+    }
+
+    /// How links behave at the moment. Once all faults have stopped, a snapshot gets through within the limits of any
+    /// profile, and a ping within a tick.
+    fn net(&self) -> NetProfile {
+        let drawn = self.options.net;
+        if !self.healed {
+            return drawn;
+        }
+        NetProfile {
+            latency_mean: drawn.latency_mean.min(HEALTHY_LATENCY_MAX),
+            window: drawn.window.max(HEALTHY_WINDOW_MIN),
+            ..drawn
+        }
     }
 
     pub(super) fn on_accept(&mut self, id: LinkId) -> Result<(), Violation> {
@@ -223,8 +242,9 @@ impl World {
 
     /// Lets a link take what waits at its sender, and tells a server how much that was.
     pub(super) fn pump(&mut self, id: LinkId, to: End) {
+        let profile = self.net();
         let Some(state) = self.links.get_mut(&id) else { return };
-        let (taken, arrivals) = state.link.pump(to, self.now, &mut self.net_rng, &self.options.net);
+        let (taken, arrivals) = state.link.pump(to, self.now, &mut self.net_rng, &profile);
         let sender = state.holder(to.other());
         let closes = to == End::Dialer && state.closing && state.link.is_flushed(to);
         if closes {

@@ -34,7 +34,7 @@ impl World {
         let others: Vec<NodeId> =
             (0..self.nodes.len()).map(NodeId).filter(|node| !core.contains(node)).collect();
         let words = format!("all faults stop among {core:?}, the others are cut off");
-        self.observe(Observed::Fault(words))?;
+        self.observe(Observed::Fault { fault: None, words })?;
         self.healed = true;
         self.mend_all();
         self.give_up_silent()?;
