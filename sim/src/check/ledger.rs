@@ -506,8 +506,9 @@ mod tests {
         story.serve(F);
         story.tell(Observed::Committed { node: F, zxid: old() });
         story.tell(Observed::Found { node: L, last: Zxid::ZERO, durable: Zxid::ZERO });
-        promise(&mut story);
-        leader_says(&mut story, F, Message::Snap { zxid: Zxid::ZERO });
+        let promise = Message::AckEpoch { last_zxid: Zxid::ZERO, current_epoch: 1 };
+        learner_says(&mut story, F, promise, kept(2, 1, Zxid::ZERO));
+        leader_says(&mut story, F, Message::Diff { zxid: Zxid::ZERO });
         leader_says(&mut story, F, Message::NewLeader { zxid: BEGIN, config: None });
         story.expect_violation(CHECK, "with a history without 0x100000001");
     }

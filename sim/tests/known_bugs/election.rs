@@ -15,25 +15,6 @@ fn is_epoch(op: &DiskOp) -> bool {
     matches!(op, DiskOp::Replace { .. })
 }
 
-/// Followers come while their leader is not yet done with itself.
-#[test]
-fn zookeeper_1270_followers_that_are_earlier_than_their_leader() {
-    Cluster::often(&three(), |it| {
-        it.write("/kept");
-        let (leader, [f, g]) = it.cast();
-        it.power_failure_of_all();
-        it.hold_disk(leader, is_epoch);
-        it.start_with(leader);
-        let is_info = |message: &Message| matches!(message, Message::FollowerInfo { .. });
-        it.until_said(f, leader, is_info);
-        it.linger();
-        it.let_go();
-        it.expect_leader(leader);
-        it.expect_learner(f);
-        it.expect_learner(g);
-    });
-}
-
 /// Somebody else's promise may be as late as the leader's proposal; the epoch is one later than any.
 #[test]
 fn zookeeper_1343_an_epoch_that_a_follower_has_promised_already() {

@@ -478,29 +478,6 @@ fn zookeeper_4837_a_snapshot_beyond_the_cut() {
     });
 }
 
-/// The epoch is on the disk before a follower promises itself to it, and before it says that it has begun it.
-#[test]
-fn zookeeper_1282_a_follower_that_cannot_keep_its_epoch_says_nothing() {
-    Cluster::often(&three(), |it| {
-        let (leader, [f, g]) = it.cast();
-        it.power_failure_of_all();
-        it.hold_disk(f, |op| matches!(op, DiskOp::Replace { .. }));
-        it.start_with(leader);
-        it.until_said(leader, f, |message| matches!(message, Message::LeaderInfo { .. }));
-        it.never_said(300 * MS, f, leader, |message| {
-            is_ack(message) || matches!(message, Message::AckEpoch { .. })
-        });
-        it.power_failure(f);
-        it.power_failure(leader);
-        it.let_go();
-        it.start(f);
-        it.leader();
-        assert!(it.epoch() > 1);
-        it.start(leader);
-        it.expect_serving(g);
-    });
-}
-
 /// Proposals that a follower was sent and never looked at are nothing that it has.
 #[test]
 fn zookeeper_2355_a_follower_that_ends_in_the_middle_of_proposals() {
