@@ -78,7 +78,7 @@ pub struct Recovered {
     /// A member of an ensemble may have lost what it once acknowledged: there was nothing on its disk, and nothing says
     /// that this is right; or its log or its newest snapshot is damaged; or that was so before, and no leader has brought
     /// it up since. Until one has, it must not vote, and calls its last transaction [`Zxid::UNKNOWN`] (PARITY
-    /// `disk.load.empty`). The file [`UNSYNCED`](crate::store::epochs::UNSYNCED) says so until then. What is damaged was
+    /// `disk.load.empty`). The file [`UNSYNCED`] says so until then. What is damaged was
     /// not touched: it goes when a leader has been found, by [`Recovery::rewinding`] to the last transaction.
     pub unsynced: bool,
     /// The files there are now.

@@ -59,7 +59,7 @@ pub enum FaultKind {
     Partition,
     /// Several nodes, or all, lose their power or their process at once.
     Blackout,
-    /// Something goes wrong at a moment that a protocol hangs on: no event of its own, see [`super::moments`].
+    /// Something goes wrong at a moment that a protocol hangs on: no event of its own, see `world/moments.rs`.
     Moment,
 }
 
