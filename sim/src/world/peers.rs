@@ -134,15 +134,16 @@ impl World {
     /// An attempt reaches the node that it is for.
     pub(super) fn on_knock(&mut self, attempt: u64, target: NodeId) -> Result<(), Violation> {
         let now = self.now;
-        let Some(dialing) = self.dialings.get_mut(&attempt) else { return Ok(()) };
-        let node = dialing.node;
-        if self.nodes[node.0].generation != dialing.generation {
+        let Some(&Dialing { node, generation, .. }) = self.dialings.get(&attempt) else { return Ok(()) };
+        if self.nodes[node.0].generation != generation {
             self.dialings.remove(&attempt);
             return Ok(());
         }
-        if !matches!(self.nodes[target.0].life, Life::Up(_)) {
-            if self.nodes[target.0].powered {
-                dialing.skip(now);
+        // Where the way was cut meanwhile, nobody answers that there is nobody.
+        let cut = self.is_cut(node, target) || self.is_cut(target, node);
+        if cut || !matches!(self.nodes[target.0].life, Life::Up(_)) {
+            if !cut && self.nodes[target.0].powered {
+                self.dialings.get_mut(&attempt).expect("just seen").skip(now);
             }
             let at = now + self.latency();
             self.schedule(at, Event::Dial { attempt });
