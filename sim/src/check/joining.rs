@@ -72,8 +72,9 @@ impl Joining {
         }
     }
 
-    /// A learner is to have no more than `kept` of its history. Nothing behind that may have been committed in this
-    /// epoch or before. (A later leader may have committed it meanwhile, if it overtook this one.)
+    /// A learner is to have no more than `kept` of its history. Nothing behind that may have been committed before this
+    /// epoch. (A later leader may have committed it meanwhile, if it overtook this one; and so may this one, by a quorum
+    /// without the learner, between its decision and the end of its turn. It sends that again.)
     fn forget(
         &self,
         leader: NodeId,
@@ -83,7 +84,7 @@ impl Joining {
         facts: &Facts,
     ) -> Result<(), Violation> {
         let Some(announced) = self.announced.get(&(leader, learner)) else { return Ok(()) };
-        let bound = facts.committed_before(announced.epoch + 1);
+        let bound = facts.committed_before(announced.epoch);
         let mut at = announced.end;
         while at > kept && (at > bound || facts.digest_after(at).is_none()) {
             at = facts.chain().parent(at).unwrap_or_default();
