@@ -99,6 +99,15 @@ impl Facts {
         self.committed_in.range(..epoch).map(|(_, &zxid)| zxid).max().unwrap_or_default()
     }
 
+    /// Whether a server takes itself for the leader of an epoch although something was committed in a later one.
+    pub fn has_deposed_leader(&self) -> bool {
+        let newest = self.committed_in.keys().next_back();
+        let deposed = |standing: &Standing| {
+            standing.role == Role::Leading && newest.is_some_and(|newest| standing.epoch < *newest)
+        };
+        self.serving.values().any(deposed)
+    }
+
     /// What a server does, if it serves; nothing where it stands alone.
     pub fn standing(&self, node: NodeId) -> Option<Standing> {
         self.serving.get(&node).copied()

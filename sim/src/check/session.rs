@@ -141,7 +141,9 @@ impl Check for Sessions {
             Observed::SessionGone { session, .. } => {
                 let known = facts.model().sessions().get(session);
                 let over = known.is_some_and(|session| session.closed.is_some());
-                if !over && !facts.is_ended(*session) {
+                // A leader that has not noticed that it was deposed knows nothing of the sessions that came since, as in
+                // ZooKeeper.
+                if !over && !facts.is_ended(*session) && !facts.has_deposed_leader() {
                     return Err(Violation::new(
                         CHECK,
                         format!("a client is told that {session} is gone, and nobody ended it"),
