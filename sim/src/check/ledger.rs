@@ -333,9 +333,8 @@ impl Check for Ledger {
                 }
                 _ => self.leader(*node, *to, *link, message, *kept, facts),
             },
-            Observed::RoleLost { node, .. }
-            | Observed::Crashed { node, .. }
-            | Observed::Stopped { node, .. } => {
+            // Not with its role: who came in the turn in which that ended may wait for the next.
+            Observed::Crashed { node, .. } | Observed::Stopped { node, .. } => {
                 self.introduced.remove(node);
                 Ok(())
             }
