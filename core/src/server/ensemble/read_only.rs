@@ -9,6 +9,7 @@ use core::time::Duration;
 
 use super::{Ensemble, Role};
 use crate::config::Config;
+use crate::server::requests::is_write;
 use crate::server::{CloseReason, Event, Server};
 use crate::time::Instant;
 use crate::types::OpCode;
@@ -77,17 +78,5 @@ impl Server {
 
 /// What a server that is read-only refuses (`ReadOnlyRequestProcessor`).
 pub(in crate::server) const fn changes_something(op: OpCode) -> bool {
-    matches!(
-        op,
-        OpCode::CREATE
-            | OpCode::CREATE2
-            | OpCode::CREATE_CONTAINER
-            | OpCode::CREATE_TTL
-            | OpCode::DELETE
-            | OpCode::MULTI
-            | OpCode::RECONFIG
-            | OpCode::SET_ACL
-            | OpCode::SET_DATA
-            | OpCode::SYNC
-    )
+    matches!(op, OpCode::SYNC) || is_write(op) && !matches!(op, OpCode::CLOSE_SESSION)
 }
