@@ -4,22 +4,6 @@ use core::time::Duration;
 
 use zabra_core::server::{Event, Role};
 use zabra_core::testing::cluster::{Cluster, members};
-use zabra_core::types::{AclList, ConnId, OpCode};
-use zabra_core::wire::Request;
-
-fn create(path: &str) -> Request<'_> {
-    Request::Create { path, data: Some(b"x"), acl: Some(AclList::OpenUnsafe), flags: 0, ttl: None }
-}
-
-fn write(cluster: &mut Cluster, id: i64, conn: ConnId, path: &str) -> bool {
-    cluster.call(id, conn, OpCode::CREATE, &create(path)).is_some_and(|reply| reply.err.0 == 0)
-}
-
-fn exists(cluster: &mut Cluster, id: i64, path: &str) -> bool {
-    let (conn, _) = cluster.client(id).expect("it serves");
-    let request = Request::Exists { path, watch: false };
-    cluster.call(id, conn, OpCode::EXISTS, &request).expect("an answer").err.0 == 0
-}
 
 fn three(snapshot_sync: bool) -> Cluster {
     let mut cluster = Cluster::new(&members(3, 0), |config| {
@@ -52,16 +36,16 @@ fn disk_log_eof_a_damaged_member_is_brought_up_and_votes_again() {
         let mut cluster = three(snapshot_sync);
         let (conn, _) = cluster.client(2).expect("a session");
         for number in 0..20 {
-            assert!(write(&mut cluster, 2, conn, &format!("/n{number}")));
+            assert!(cluster.write(2, conn, &format!("/n{number}")));
         }
         cluster.kill(1, 1);
         damage(&mut cluster, 1);
-        assert!(write(&mut cluster, 2, conn, "/meanwhile"));
+        assert!(cluster.write(2, conn, "/meanwhile"));
         cluster.start(1);
         cluster.settle();
         assert_eq!(cluster.role(1), Some(Role::Following), "{}", cluster.roles());
         assert!(cluster.events(1).contains(&Event::Synced));
-        assert!(write(&mut cluster, 2, conn, "/then"));
+        assert!(cluster.write(2, conn, "/then"));
         cluster.pass(Duration::from_millis(300));
         assert_eq!(cluster.applied(1), cluster.applied(3));
         assert!(!is_marked(&mut cluster, 1));
@@ -70,14 +54,14 @@ fn disk_log_eof_a_damaged_member_is_brought_up_and_votes_again() {
         cluster.settle();
         assert!(cluster.leader().is_some(), "{}", cluster.roles());
         let (conn, _) = cluster.client(1).expect("a session");
-        assert!(write(&mut cluster, 1, conn, "/after"));
+        assert!(cluster.write(1, conn, "/after"));
         cluster.kill(1, 1);
         cluster.start(1);
         cluster.pass(Duration::from_secs(3));
         for number in 0..20 {
-            assert!(exists(&mut cluster, 1, &format!("/n{number}")));
+            assert!(cluster.exists(1, &format!("/n{number}")));
         }
-        assert!(exists(&mut cluster, 1, "/meanwhile") && exists(&mut cluster, 1, "/after"));
+        assert!(cluster.exists(1, "/meanwhile") && cluster.exists(1, "/after"));
     }
 }
 
@@ -86,10 +70,10 @@ fn disk_log_eof_a_damaged_member_is_brought_up_and_votes_again() {
 fn a_damaged_member_makes_no_quorum() {
     let mut cluster = three(false);
     let (conn, _) = cluster.client(3).expect("a session");
-    assert!(write(&mut cluster, 3, conn, "/all"));
+    assert!(cluster.write(3, conn, "/all"));
     cluster.kill(2, 1);
     for number in 0..20 {
-        assert!(write(&mut cluster, 3, conn, &format!("/n{number}")), "a quorum of 1 and 3");
+        assert!(cluster.write(3, conn, &format!("/n{number}")), "a quorum of 1 and 3");
     }
     cluster.kill(1, 1);
     cluster.kill(3, 1);
@@ -109,7 +93,7 @@ fn a_damaged_member_makes_no_quorum() {
     assert_eq!(cluster.leader(), Some(3), "{}", cluster.roles());
     for id in [1, 2, 3] {
         for number in 0..20 {
-            assert!(exists(&mut cluster, id, &format!("/n{number}")), "server {id} lacks /n{number}");
+            assert!(cluster.exists(id, &format!("/n{number}")), "server {id} lacks /n{number}");
         }
     }
 }
@@ -123,10 +107,10 @@ fn a_damaged_member_that_was_half_brought_up_makes_no_quorum() {
     {
         let mut cluster = three(snapshot_sync);
         let (conn, _) = cluster.client(3).expect("a session");
-        assert!(write(&mut cluster, 3, conn, "/all"));
+        assert!(cluster.write(3, conn, "/all"));
         cluster.kill(2, 1);
         for number in 0..6 {
-            assert!(write(&mut cluster, 3, conn, &format!("/n{number}")), "a quorum of 1 and 3");
+            assert!(cluster.write(3, conn, &format!("/n{number}")), "a quorum of 1 and 3");
         }
         cluster.kill(1, 1);
         cluster.kill(3, 1);
@@ -155,7 +139,7 @@ fn a_damaged_member_that_was_half_brought_up_makes_no_quorum() {
             cluster.settle();
         }
         for number in 0..6 {
-            assert!(exists(&mut cluster, 1, &format!("/n{number}")), "{limit}: /n{number} is lost");
+            assert!(cluster.exists(1, &format!("/n{number}")), "{limit}: /n{number} is lost");
         }
     }
     assert!(seen.iter().all(|&count| count > 5), "{seen:?}");

@@ -4,23 +4,9 @@ use core::time::Duration;
 
 use zabra_core::config::FourLetterWords;
 use zabra_core::server::{Event, HaltReason, Role};
-use zabra_core::testing::cluster::{Cluster, members};
-use zabra_core::types::{AclList, ConnId, OpCode};
+use zabra_core::testing::cluster::{Cluster, create, members};
+use zabra_core::types::OpCode;
 use zabra_core::wire::Request;
-
-fn create(path: &str) -> Request<'_> {
-    Request::Create { path, data: Some(b"x"), acl: Some(AclList::OpenUnsafe), flags: 0, ttl: None }
-}
-
-fn write(cluster: &mut Cluster, id: i64, conn: ConnId, path: &str) -> bool {
-    cluster.call(id, conn, OpCode::CREATE, &create(path)).is_some_and(|reply| reply.err.0 == 0)
-}
-
-fn exists(cluster: &mut Cluster, id: i64, path: &str) -> bool {
-    let (conn, _) = cluster.client(id).expect("it serves");
-    let request = Request::Exists { path, watch: false };
-    cluster.call(id, conn, OpCode::EXISTS, &request).expect("an answer").err.0 == 0
-}
 
 fn agree(cluster: &mut Cluster, ids: &[i64]) {
     cluster.pass(Duration::from_millis(300));
@@ -46,12 +32,12 @@ fn three_servers_elect_a_leader_and_replicate() {
     }
     for id in [1, 2, 3] {
         let (conn, _) = cluster.client(id).expect("a session");
-        assert!(write(&mut cluster, id, conn, &format!("/by-{id}")));
+        assert!(cluster.write(id, conn, &format!("/by-{id}")));
     }
     agree(&mut cluster, &[1, 2, 3]);
     for id in [1, 2, 3] {
         for by in [1, 2, 3] {
-            assert!(exists(&mut cluster, id, &format!("/by-{by}")), "{id} lacks /by-{by}");
+            assert!(cluster.exists(id, &format!("/by-{by}")), "{id} lacks /by-{by}");
         }
     }
 }
@@ -67,33 +53,33 @@ fn zab_leader_not_serving_clients_go_to_the_others() {
     assert!(cluster.client(3).is_none(), "the leader serves");
     for id in [1, 2] {
         let (conn, _) = cluster.client(id).expect("a session");
-        assert!(write(&mut cluster, id, conn, &format!("/by-{id}")));
+        assert!(cluster.write(id, conn, &format!("/by-{id}")));
     }
     cluster.kill(3, 1);
     cluster.settle();
     assert_eq!(cluster.leader(), Some(2), "{}", cluster.roles());
     assert!(cluster.client(2).is_none(), "the new leader serves");
     let (conn, _) = cluster.client(1).expect("a session");
-    assert!(write(&mut cluster, 1, conn, "/by-1-again"));
+    assert!(cluster.write(1, conn, "/by-1-again"));
 }
 
 #[test]
 fn a_leader_that_dies_is_replaced_and_comes_back_as_a_follower() {
     let mut cluster = three();
     let (conn, _) = cluster.client(1).expect("a session");
-    assert!(write(&mut cluster, 1, conn, "/before"));
+    assert!(cluster.write(1, conn, "/before"));
     cluster.kill(3, 1);
     cluster.settle();
     assert_eq!(cluster.leader(), Some(2), "{}", cluster.roles());
     assert!(cluster.is_closed(1, conn), "clients go when the leader does");
     let (conn, _) = cluster.client(1).expect("a session");
-    assert!(write(&mut cluster, 1, conn, "/after"));
+    assert!(cluster.write(1, conn, "/after"));
     cluster.start(3);
     cluster.settle();
     assert_eq!(cluster.role(3), Some(Role::Following), "{}", cluster.roles());
     agree(&mut cluster, &[1, 2, 3]);
-    assert!(exists(&mut cluster, 3, "/before"));
-    assert!(exists(&mut cluster, 3, "/after"));
+    assert!(cluster.exists(3, "/before"));
+    assert!(cluster.exists(3, "/after"));
 }
 
 #[test]
@@ -108,17 +94,17 @@ fn a_member_that_was_away_for_long_is_brought_up_by_a_snapshot() {
         cluster.kill(1, 1);
         let (conn, _) = cluster.client(2).expect("a session");
         for number in 0..count {
-            assert!(write(&mut cluster, 2, conn, &format!("/n{number}")));
+            assert!(cluster.write(2, conn, &format!("/n{number}")));
         }
         cluster.start(1);
         cluster.settle();
         assert_eq!(cluster.role(1), Some(Role::Following), "{}", cluster.roles());
-        assert!(write(&mut cluster, 2, conn, "/last"));
+        assert!(cluster.write(2, conn, "/last"));
         agree(&mut cluster, &[1, 2, 3]);
         cluster.kill(1, 1);
         cluster.start(1);
         cluster.settle();
-        assert!(exists(&mut cluster, 1, "/n0") && exists(&mut cluster, 1, "/last"));
+        assert!(cluster.exists(1, "/n0") && cluster.exists(1, "/last"));
     }
 }
 
@@ -127,7 +113,7 @@ fn a_member_that_was_away_for_long_is_brought_up_by_a_snapshot() {
 fn what_was_never_committed_is_cut_off() {
     let mut cluster = three();
     let (conn, _) = cluster.client(3).expect("a session");
-    assert!(write(&mut cluster, 3, conn, "/kept"));
+    assert!(cluster.write(3, conn, "/kept"));
     cluster.cut(3, 1);
     cluster.cut(3, 2);
     cluster.send(3, conn, 9, OpCode::CREATE, &create("/lost"));
@@ -135,14 +121,14 @@ fn what_was_never_committed_is_cut_off() {
     cluster.kill(3, 1);
     cluster.settle();
     let (conn, _) = cluster.client(2).expect("a session");
-    assert!(write(&mut cluster, 2, conn, "/new"));
+    assert!(cluster.write(2, conn, "/new"));
     cluster.heal();
     cluster.start(3);
     cluster.settle();
-    assert!(write(&mut cluster, 2, conn, "/newer"));
+    assert!(cluster.write(2, conn, "/newer"));
     agree(&mut cluster, &[1, 2, 3]);
-    assert!(!exists(&mut cluster, 3, "/lost"));
-    assert!(exists(&mut cluster, 3, "/kept") && exists(&mut cluster, 3, "/new"));
+    assert!(!cluster.exists(3, "/lost"));
+    assert!(cluster.exists(3, "/kept") && cluster.exists(3, "/new"));
 }
 
 #[test]
@@ -151,7 +137,7 @@ fn obs_role_an_observer_follows_without_a_vote() {
     cluster.start_all();
     assert_eq!(cluster.role(4), Some(Role::Observing), "{}", cluster.roles());
     let (conn, _) = cluster.client(4).expect("a session");
-    assert!(write(&mut cluster, 4, conn, "/through-observer"));
+    assert!(cluster.write(4, conn, "/through-observer"));
     agree(&mut cluster, &[1, 2, 3, 4]);
     cluster.kill(1, 1);
     cluster.kill(2, 1);
@@ -163,14 +149,14 @@ fn obs_role_an_observer_follows_without_a_vote() {
 fn sessions_move_between_servers() {
     let mut cluster = three();
     let (conn, answer) = cluster.client(1).expect("a session");
-    assert!(write(&mut cluster, 1, conn, "/one"));
+    assert!(cluster.write(1, conn, "/one"));
     let mut request = zabra_core::testing::lone::new_session(10_000);
     request.session = answer.session;
     request.password = &answer.password;
     for id in [2, 3, 1, 2] {
         let (moved, again) = cluster.client_with(id, &request).expect("the session lives");
         assert_eq!(again.session, answer.session);
-        assert!(write(&mut cluster, id, moved, &format!("/moved-{id}-{}", moved.0)));
+        assert!(cluster.write(id, moved, &format!("/moved-{id}-{}", moved.0)));
     }
     let reply = cluster.call(1, conn, OpCode::CREATE, &create("/old"));
     assert!(reply.is_none_or(|reply| reply.err.0 != 0), "the old connection has lost its session");
@@ -225,10 +211,10 @@ fn sync_choice_txnlog_reaches_back_behind_the_snapshot_of_a_restart() {
         });
         cluster.start_all();
         let (conn, _) = cluster.client(2).expect("a session");
-        assert!(write(&mut cluster, 2, conn, "/first"));
+        assert!(cluster.write(2, conn, "/first"));
         cluster.kill(1, 1);
         for number in 0..40 {
-            assert!(write(&mut cluster, 2, conn, &format!("/n{number}")));
+            assert!(cluster.write(2, conn, &format!("/n{number}")));
         }
         for id in [2, 3] {
             cluster.kill(id, 1);
@@ -253,7 +239,7 @@ fn sync_choice_txnlog_reaches_back_behind_the_snapshot_of_a_restart() {
         let found = cluster.events(1)[told..].iter().any(installed);
         assert_eq!(found, by_snapshot, "{permille:?} {gone}");
         let (conn, _) = cluster.client(2).expect("a session");
-        assert!(write(&mut cluster, 2, conn, "/last"));
+        assert!(cluster.write(2, conn, "/last"));
         agree(&mut cluster, &[1, 2, 3]);
     }
 }

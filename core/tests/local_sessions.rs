@@ -30,11 +30,6 @@ fn call(cluster: &mut Cluster, id: i64, conn: ConnId, op: OpCode, request: &Requ
     cluster.call(id, conn, op, request).expect("an answer").err
 }
 
-fn exists(cluster: &mut Cluster, id: i64, path: &str) -> bool {
-    let (conn, _) = cluster.client(id).expect("it serves");
-    call(cluster, id, conn, OpCode::EXISTS, &Request::Exists { path, watch: false }) == ErrorCode::OK
-}
-
 #[test]
 fn sess_local_costs_no_transaction_and_is_known_here_alone() {
     for id in 1..=4 {
@@ -98,7 +93,7 @@ fn sess_local_note_only_ephemeral_znodes_are_refused() {
         );
         let set = Request::SetData { path: "/m", data: None, version: 0 };
         assert_eq!(call(&mut cluster, id, conn, OpCode::SET_DATA, &set), ErrorCode::OK);
-        assert!(exists(&mut cluster, id, "/m") && !exists(&mut cluster, id, "/e"));
+        assert!(cluster.exists(id, "/m") && !cluster.exists(id, "/e"));
     }
 }
 
@@ -117,11 +112,11 @@ fn sess_local_upgrade_comes_before_what_needs_it() {
         let (session, password) = (answer.session, answer.password);
         let again = ConnectRequest { session, password: &password, ..new_session(10_000) };
         let (moved, _) = cluster.client_with(other, &again).expect("all know it");
-        assert!(exists(&mut cluster, other, "/e"));
+        assert!(cluster.exists(other, "/e"));
         let close = Request::CloseSession;
         assert_eq!(call(&mut cluster, other, moved, OpCode::CLOSE_SESSION, &close), ErrorCode::OK);
         cluster.pass(Duration::from_millis(300));
-        assert!(!exists(&mut cluster, id, "/e") && !exists(&mut cluster, id, "/f"));
+        assert!(!cluster.exists(id, "/e") && !cluster.exists(id, "/f"));
     }
 }
 
@@ -141,7 +136,7 @@ fn sess_local_expires_where_it_is() {
         for server in 1..=4 {
             assert_eq!(cluster.events(server).iter().any(expired), server == by, "{server} of {id}");
         }
-        assert!(!exists(&mut cluster, id, "/e"));
+        assert!(!cluster.exists(id, "/e"));
     }
 }
 

@@ -4,15 +4,11 @@ use core::time::Duration;
 
 use zabra_core::config::FourLetterWords;
 use zabra_core::server::{Event, Role};
-use zabra_core::testing::cluster::{Cluster, members};
+use zabra_core::testing::cluster::{Cluster, create, members};
 use zabra_core::testing::lone::new_session;
-use zabra_core::types::{AclList, ConnId, ErrorCode, OpCode, SessionId, Zxid};
+use zabra_core::types::{ConnId, ErrorCode, OpCode, SessionId, Zxid};
 use zabra_core::wire::Request;
 use zabra_core::wire::connect::ConnectRequest;
-
-fn create(path: &str) -> Request<'_> {
-    Request::Create { path, data: Some(b"x"), acl: Some(AclList::OpenUnsafe), flags: 0, ttl: None }
-}
 
 fn reading() -> ConnectRequest<'static> {
     ConnectRequest { read_only: Some(true), ..new_session(10_000) }

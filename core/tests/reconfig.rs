@@ -4,8 +4,8 @@ use core::time::Duration;
 
 use zabra_core::config::Config;
 use zabra_core::server::{Event, Role};
-use zabra_core::testing::cluster::{Cluster, members};
-use zabra_core::types::{AclList, ConnId, MemberRole, Membership, OpCode};
+use zabra_core::testing::cluster::{Cluster, create, members};
+use zabra_core::types::{ConnId, MemberRole, Membership, OpCode};
 use zabra_core::wire::Request;
 
 const CONFIG: &str = "/zookeeper/config";
@@ -21,20 +21,10 @@ fn ensemble(voters: i64, observers: i64) -> Cluster {
     cluster
 }
 
-fn create(path: &str) -> Request<'_> {
-    Request::Create { path, data: Some(b"x"), acl: Some(AclList::OpenUnsafe), flags: 0, ttl: None }
-}
-
 fn write(cluster: &mut Cluster, id: i64, path: &str) {
     let (conn, _) = cluster.client(id).unwrap_or_else(|| panic!("{id} serves: {}", cluster.roles()));
     let reply = cluster.call(id, conn, OpCode::CREATE, &create(path)).expect("an answer");
     assert_eq!(reply.err.0, 0, "{path} by {id}");
-}
-
-fn exists(cluster: &mut Cluster, id: i64, path: &str) -> bool {
-    let (conn, _) = cluster.client(id).expect("it serves");
-    cluster.call(id, conn, OpCode::EXISTS, &Request::Exists { path, watch: false }).expect("an answer").err.0
-        == 0
 }
 
 fn join(id: i64) -> String {
@@ -169,7 +159,7 @@ fn reconf_leader_handoff_the_designated_leader_takes_over() {
         assert_eq!(cluster.role(4), Some(expected), "{}", cluster.roles());
         write(&mut cluster, 4, "/after");
         agree(&mut cluster, &[1, 2, 3, 4], &[1, 2, 3]);
-        assert!(exists(&mut cluster, 2, "/before") && exists(&mut cluster, 2, "/after"));
+        assert!(cluster.exists(2, "/before") && cluster.exists(2, "/after"));
     }
 }
 
@@ -196,7 +186,7 @@ fn members_are_replaced_one_by_one_until_nobody_is_left_of_the_first() {
     }
     cluster.settle();
     for step in 1..=3 {
-        assert!(exists(&mut cluster, 5, &format!("/step-{step}")));
+        assert!(cluster.exists(5, &format!("/step-{step}")));
     }
     agree(&mut cluster, &[4, 5, 6], &[4, 5, 6]);
 }

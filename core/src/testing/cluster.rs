@@ -21,7 +21,8 @@ use crate::server::{Action, Event, HaltReason, Input, LinkOrigin, PeerPort, Role
 use crate::store::Stream;
 use crate::time::{Instant, Now, WallTime};
 use crate::types::{
-    Address, ConnId, DialId, LinkId, Member, MemberRole, Membership, OpCode, ServerId, SessionId, Zxid,
+    AclList, Address, ConnId, DialId, LinkId, Member, MemberRole, Membership, OpCode, ServerId, SessionId,
+    Zxid,
 };
 use crate::wire::Request;
 use crate::wire::connect::{ConnectRequest, ConnectResponse};
@@ -84,6 +85,11 @@ pub struct Cluster {
     starts: u64,
     /// How much of what it is asked for a server's disk still does; of the others, everything.
     disk_limits: BTreeMap<ServerId, usize>,
+}
+
+/// A request for an open znode with a byte of data.
+pub fn create(path: &str) -> Request<'_> {
+    Request::Create { path, data: Some(b"x"), acl: Some(AclList::OpenUnsafe), flags: 0, ttl: None }
 }
 
 /// The members of an ensemble of `voters` participants, and `observers` behind them.
@@ -434,6 +440,18 @@ impl Cluster {
         self.send(id, conn, 1, op, request);
         self.run();
         self.replies(id, conn).into_iter().next()
+    }
+
+    /// Whether a client of a member creates a znode.
+    pub fn write(&mut self, id: i64, conn: ConnId, path: &str) -> bool {
+        self.call(id, conn, OpCode::CREATE, &create(path)).is_some_and(|reply| reply.err.0 == 0)
+    }
+
+    /// Whether a member that serves has a znode, as a new client of it is told.
+    pub fn exists(&mut self, id: i64, path: &str) -> bool {
+        let (conn, _) = self.client(id).expect("it serves");
+        let request = Request::Exists { path, watch: false };
+        self.call(id, conn, OpCode::EXISTS, &request).expect("an answer").err.0 == 0
     }
 
     /// Replies and events for a client that were not taken yet.
