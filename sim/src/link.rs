@@ -78,11 +78,14 @@ pub struct NetProfile {
     pub latency_min: Duration,
     /// What is added on average, distributed exponentially.
     pub latency_mean: Duration,
-    /// Odds, per million, that a piece of bytes is cut in two, again and again.
+    /// Odds, per million, that a piece of bytes is cut in two, and what is left of it again.
     pub segmentation: u32,
     /// Bytes on their way in one direction; more waits at the sender.
     pub window: usize,
 }
+
+/// How often the bytes that are taken at once are cut in two at most: a long run must not become one of pieces only.
+const CUTS_MAX: usize = 4;
 
 /// Bytes on their way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,6 +169,7 @@ impl Link {
         let pipe = self.pipe(to);
         let mut taken = 0;
         let mut arrivals = Vec::new();
+        let mut cuts = 0;
         while pipe.in_flight < profile.window {
             let Some(mut bytes) = pipe.waiting.pop_front() else { break };
             let room = profile.window - pipe.in_flight;
@@ -175,7 +179,8 @@ impl Link {
             pipe.in_flight += bytes.len();
             taken += bytes.len();
             while !bytes.is_empty() {
-                let cut = if bytes.len() > 1 && rng.chance(profile.segmentation) {
+                let cut = if bytes.len() > 1 && rng.chance(profile.segmentation) && cuts < CUTS_MAX {
+                    cuts += 1;
                     rng.within(1, bytes.len() as u64 - 1) as usize
                 } else {
                     bytes.len()

@@ -166,7 +166,7 @@ impl Options {
                 latency_min: Duration::from_micros(rng.within(20, 2_000)),
                 latency_mean: Duration::from_micros(*rng.pick(&[50, 500, 3_000, 20_000])),
                 segmentation: *rng.pick(&[0, 20_000, 300_000]),
-                window: *rng.pick(&[512, 16 << 10, 1 << 20]),
+                window: *rng.pick(&[2 << 10, 16 << 10, 1 << 20]),
             },
             disk: DiskProfile {
                 latency_min: Duration::from_micros(rng.within(10, 500)),

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use zabra_core::client::config::DEFAULT_PORT;
 use zabra_core::config::Config;
-use zabra_core::server::Role;
+use zabra_core::server::{Action, Role};
 use zabra_core::store::Stream;
 use zabra_core::types::Address;
 
@@ -56,6 +56,9 @@ use crate::workload::Workload;
 
 /// Records that a report shows.
 const HISTORY_KEPT: usize = 200;
+
+/// How far the runtime's clock may be behind the world's.
+const RUNTIME_STEP: Duration = Duration::from_millis(10);
 
 /// Something that will happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -125,6 +128,10 @@ pub struct World {
     judge: Judge,
     history: History,
     trace: Trace,
+    /// What a server wants, while that is carried out: the room is used again.
+    actions: Vec<Action>,
+    /// How far the runtime's clock is: it follows in steps, as only those ask it who should not.
+    runtime_now: SimTime,
     counts: Counts,
     marks: Marks,
     healed: bool,
@@ -202,6 +209,8 @@ impl World {
             ),
             history: History::new(HISTORY_KEPT),
             trace: Trace::default(),
+            actions: Vec::new(),
+            runtime_now: SimTime::ZERO,
             counts: Counts::default(),
             marks: Marks::new(
                 options.config.ensemble.as_ref().map_or(0, |ensemble| ensemble.commit_log_count),
@@ -389,8 +398,12 @@ impl World {
     }
 
     fn pass_to(&mut self, at: SimTime) {
-        rt::advance(at.since(self.now));
         self.now = self.now.max(at);
+        let behind = self.now.since(self.runtime_now);
+        if behind >= RUNTIME_STEP {
+            rt::advance(behind);
+            self.runtime_now = self.now;
+        }
     }
 
     fn step(&mut self) -> Result<(), Violation> {

@@ -244,6 +244,9 @@ impl World {
     pub(super) fn pump(&mut self, id: LinkId, to: End) {
         let profile = self.net();
         let Some(state) = self.links.get_mut(&id) else { return };
+        if state.link.is_flushed(to) && !state.closing {
+            return;
+        }
         let (taken, arrivals) = state.link.pump(to, self.now, &mut self.net_rng, &profile);
         let sender = state.holder(to.other());
         let closes = to == End::Dialer && state.closing && state.link.is_flushed(to);
@@ -262,10 +265,10 @@ impl World {
         }
         match sender {
             Some(Holder::Conn(node, conn)) if self.nodes[node.0].conns.contains_key(&conn) => {
-                self.mention(node, Input::Drained { conn, bytes: taken });
+                self.mention_drained(node, Input::Drained { conn, bytes: taken });
             }
             Some(Holder::Peer(node, link)) if self.nodes[node.0].peers.contains_key(&link) => {
-                self.mention(node, Input::LinkDrained { link, bytes: taken });
+                self.mention_drained(node, Input::LinkDrained { link, bytes: taken });
             }
             Some(Holder::Client(_) | Holder::Conn(..) | Holder::Peer(..)) | None => {}
         }

@@ -250,12 +250,12 @@ impl World {
         &mut self,
         id: NodeId,
         number: PeerLink,
-        bytes: Bytes,
+        bytes: &Bytes,
     ) -> Result<Vec<SessionId>, Violation> {
         let Some(peer) = self.nodes[id.0].peers.get_mut(&number) else { return Ok(Vec::new()) };
         let (link, from) = (peer.link, peer.node);
         let Some(taps) = peer.taps.as_mut().filter(|taps| taps.leads) else { return Ok(Vec::new()) };
-        let messages = taps.heard.pass(bytes).map_err(|error| nonsense(from, &error))?;
+        let messages = taps.heard.pass(bytes.clone()).map_err(|error| nonsense(from, &error))?;
         let mut touched = Vec::new();
         for message in messages {
             match &message {

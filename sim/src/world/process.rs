@@ -21,6 +21,8 @@ use crate::txnlog::LogTap;
 
 /// What a disk operation takes at most once all faults have stopped.
 const HEALTHY_LATENCY_MAX: Duration = Duration::from_millis(2);
+/// How many of the last things in an inbox are looked at for something that a new one belongs to.
+const INBOX_SEARCHED: usize = 16;
 /// How often the checkers are told what a clock shows: what is late by then is so at the next time, too.
 const SHOW: Duration = Duration::from_millis(20);
 
@@ -79,9 +81,25 @@ impl World {
         self.put(id, input, (1_000, 100_000));
     }
 
-    /// Likewise, with something that is in no hurry: most often it comes along with something else.
-    pub(super) fn mention(&mut self, id: NodeId, input: Input) {
-        self.put(id, input, (100_000, 2_000_000));
+    /// Likewise, with how much an operating system took of what waits for a link or a connection. That is in no hurry,
+    /// most often comes along with something else, and joins what is there of the same.
+    pub(super) fn mention_drained(&mut self, id: NodeId, input: Input) {
+        let inbox = &mut self.nodes[id.0].inbox;
+        let known = inbox.iter_mut().rev().take(INBOX_SEARCHED).find_map(|known| match (known, &input) {
+            (Input::LinkDrained { link, bytes }, Input::LinkDrained { link: same, bytes: more })
+                if link == same =>
+            {
+                Some((bytes, *more))
+            }
+            (Input::Drained { conn, bytes }, Input::Drained { conn: same, bytes: more }) if conn == same => {
+                Some((bytes, *more))
+            }
+            _ => None,
+        });
+        match known {
+            Some((bytes, more)) => *bytes += more,
+            None => self.put(id, input, (100_000, 10_000_000)),
+        }
     }
 
     fn put(&mut self, id: NodeId, input: Input, (least, most): (u64, u64)) {
@@ -155,7 +173,7 @@ impl World {
         let mut reported = Vec::new();
         for input in &inputs {
             if let Input::LinkReceived { link, bytes } = input {
-                let sessions = self.overhear(id, *link, bytes.clone())?;
+                let sessions = self.overhear(id, *link, bytes)?;
                 reported.extend(sessions.into_iter().map(|session| (*link, session)));
             }
         }
@@ -171,34 +189,35 @@ impl World {
         }
         self.trace.number(self.now.0);
         self.trace.number(id.0 as u64);
-        let mut actions = Vec::new();
-        for input in inputs {
-            trace_input(&mut self.trace, &input);
-            if let Input::Received { conn, .. } = &input
-                && let Some(conn) = node.conns.get_mut(conn)
-            {
-                conn.heard = now.mono.as_nanos();
-                heard.extend(conn.session);
+        for input in &inputs {
+            trace_input(&mut self.trace, input);
+            match input {
+                Input::Received { conn, .. } => {
+                    if let Some(conn) = node.conns.get_mut(conn) {
+                        conn.heard = now.mono.as_nanos();
+                        heard.extend(conn.session);
+                    }
+                }
+                Input::Closed { conn } => closed.push(*conn),
+                Input::LinkDown { link } => down.push(*link),
+                _ => {}
             }
-            if let Input::Closed { conn } = &input {
-                closed.push(*conn);
-            }
-            if let Input::LinkDown { link } = &input {
-                down.push(*link);
-            }
-            rt::catch(|| server.handle(now, input))
-                .map_err(|message| Violation::new("panic", format!("n{}: {message}", id.0)))?;
         }
+        let mut actions = std::mem::take(&mut self.actions);
         rt::catch(|| {
-            while let Some(action) = server.poll_action() {
-                actions.push(action);
+            for input in inputs.drain(..) {
+                server.handle(now, input);
             }
+            actions.extend(std::iter::from_fn(|| server.poll_action()));
         })
         .map_err(|message| Violation::new("panic", format!("n{}: {message}", id.0)))?;
-        for action in actions {
+        debug_assert!(node.inbox.is_empty(), "nothing comes while a process is at work");
+        node.inbox = inputs;
+        for action in actions.drain(..) {
             trace_action(&mut self.trace, &action);
             self.act(id, action)?;
         }
+        self.actions = actions;
         // Only now: what was told in this batch may be about them.
         let node = &mut self.nodes[id.0];
         for conn in &closed {
@@ -442,7 +461,7 @@ impl World {
         self.begin_disk_op(id, stream);
         match &mut self.nodes[id.0].life {
             Life::Recovering(recovery) => {
-                self.trace.debug(&done);
+                trace_done(&mut self.trace, &done);
                 rt::catch(|| recovery.on_done(done))
                     .map_err(|message| Violation::new("panic", format!("n{}: {message}", id.0)))?;
                 self.drive_recovery(id)
@@ -555,9 +574,20 @@ fn trace_input(trace: &mut crate::trace::Trace, input: &Input) {
             trace.number(*number);
             trace.number(*bytes as u64);
         }
-        Input::Disk(DiskDone { ticket, result: Ok(DiskAnswer::Done) }) => trace.number(ticket.0),
+        Input::Disk(done) => trace_done(trace, done),
         Input::Tick => trace.number(0),
         other => trace.debug(other),
+    }
+}
+
+fn trace_done(trace: &mut crate::trace::Trace, done: &DiskDone) {
+    match &done.result {
+        Ok(DiskAnswer::Done) => trace.number(done.ticket.0),
+        Ok(DiskAnswer::Data(bytes)) => {
+            trace.number(done.ticket.0);
+            trace.bytes(bytes);
+        }
+        Ok(DiskAnswer::Listing(_)) | Err(_) => trace.debug(done),
     }
 }
 
