@@ -54,6 +54,8 @@ pub struct Tap {
     dial: DialId,
     manner: Manner,
     stage: Stage,
+    /// The client hangs up, and hears nothing of what else is said.
+    deaf: bool,
     sent: Deframer,
     received: Deframer,
     /// Requests that wait for an answer.
@@ -83,6 +85,7 @@ impl Tap {
             dial,
             manner,
             stage: Stage::New,
+            deaf: false,
             sent: Deframer::new(FRAME_MAX),
             received: Deframer::new(FRAME_MAX),
             pending: VecDeque::new(),
@@ -224,7 +227,7 @@ impl Tap {
             let client = self.client;
             let wrong = |words: &Garbled| garbled(client, words);
             let next = self.received.next_frame().map_err(|error| wrong(&Garbled(error.to_string())))?;
-            let Some(frame) = next else { return Ok(()) };
+            let Some(frame) = next.filter(|_| !self.deaf) else { return Ok(()) };
             match self.stage {
                 Stage::Greeting { presented, claimed } => {
                     let told = self.on_welcome(&frame, presented, claimed).map_err(|words| wrong(&words))?;
@@ -306,10 +309,14 @@ impl Tap {
             None => return Err(Garbled(format!("answer #{} to no request", head.xid))),
         };
         let answer = codec::decode(&op, head.code, &mut reader)?;
-        self.last_zxid = self.last_zxid.max(head.zxid);
         if head.xid != XID_SET_WATCHES {
             account.answer(answer.clone());
+        } else if answer.is_err() {
+            // With watches that stay silent nobody goes on.
+            self.deaf = true;
+            return Ok(None);
         }
+        self.last_zxid = self.last_zxid.max(head.zxid);
         let (xid, zxid) = (head.xid, head.zxid);
         Ok(Some(Observed::Answered { client, session, xid, op, zxid, answer }))
     }
