@@ -50,6 +50,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod allocator;
 pub mod client;
 mod clock;
 mod conn;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use io_tokio::local_ensemble::{Ended, LaunchError, Layout, LayoutError, LocalEnsemble};
 use io_tokio::zoo_cfg::{self, ConfigError, Loaded};
-use io_tokio::{CLIENT_PORT, Running, Server, Settings, StartError, environment};
+use io_tokio::{CLIENT_PORT, Running, Server, Settings, StartError, allocator, environment};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use zabra_core::server::HaltReason;
@@ -162,7 +162,10 @@ fn main() -> ExitCode {
             println!("zabra {}", environment::version());
             ExitCode::SUCCESS
         }
-        Command::Server(arguments) => finish(run(&arguments)),
+        Command::Server(arguments) => {
+            allocator::settle();
+            finish(run(&arguments))
+        }
         Command::Ensemble(arguments) => finish(run_ensemble(&arguments)),
     }
 }
