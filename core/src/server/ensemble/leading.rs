@@ -49,6 +49,8 @@ pub(super) struct Leading {
     /// The newest confirmation that a quorum follows.
     confirmed: u64,
     pub(super) proposal_sizes: ProposalSizes,
+    /// Where a transaction gets its bytes before it is known how many there are.
+    encoded: Vec<u8>,
 }
 
 impl Leading {
@@ -101,6 +103,7 @@ impl Server {
             syncs: VecDeque::new(),
             confirmed: 0,
             proposal_sizes: ProposalSizes::default(),
+            encoded: Vec::new(),
         };
         ensemble.role = Role::Leading(Box::new(leading));
         for link in links {
@@ -381,15 +384,16 @@ impl Server {
         digest: Option<&TxnDigest>,
     ) -> usize {
         self.see_config(header, txn);
-        let mut payload = Vec::new();
-        wire::txn::encode(header, txn, digest, &mut payload);
-        let payload = Bytes::from(payload);
-        let bytes = self.log.append(header.zxid, |out, batch| {
-            record::append(out, |out| wire::txn::copy_logged(&payload, txn, digest, batch, out));
-        });
         let Some(Ensemble { role: Role::Leading(leading), tail, .. }) = self.ensemble.as_deref_mut() else {
             unreachable!("only a leader orders");
         };
+        leading.encoded.clear();
+        wire::txn::encode(header, txn, digest, &mut leading.encoded);
+        // Exactly as large as it has to be: many of these are kept.
+        let payload = Bytes::copy_from_slice(&leading.encoded);
+        let bytes = self.log.append(header.zxid, |out, batch| {
+            record::append(out, |out| wire::txn::copy_logged(&payload, txn, digest, batch, out));
+        });
         leading.proposal_sizes.add(payload.len());
         leading.leader.propose(header.zxid, &payload);
         tail.push(header.zxid, payload);

@@ -14,10 +14,15 @@ use crate::wire::quorum::{self, Deframer};
 /// Links of servers that came before this one led; more are refused.
 const PARKED_MAX: usize = 64;
 
+/// No more room than this is made ahead for what is to be sent.
+const USUAL_BYTES_MAX: usize = 64 << 10;
+
 #[derive(Debug)]
 pub(super) struct PeerLink {
     pub(super) deframer: Deframer,
     outbox: Vec<u8>,
+    /// Room for as much as left the last time.
+    usual_bytes: usize,
     /// Bytes that were sent and not taken by the operating system yet.
     unsent: usize,
     pub(super) paused: bool,
@@ -36,7 +41,14 @@ pub(super) struct PeerLinks {
 impl PeerLinks {
     pub(super) fn insert(&mut self, link: LinkId, config: &Config) {
         let deframer = Deframer::new(config.stored_field_max());
-        let entry = PeerLink { deframer, outbox: Vec::new(), unsent: 0, paused: false, parked_until: None };
+        let entry = PeerLink {
+            deframer,
+            outbox: Vec::new(),
+            usual_bytes: 0,
+            unsent: 0,
+            paused: false,
+            parked_until: None,
+        };
         self.links.insert(link, entry);
     }
 
@@ -107,8 +119,11 @@ impl PeerLinks {
     /// Adds bytes that are no message: a piece of a snapshot.
     pub(super) fn write(&mut self, link: LinkId, write: impl FnOnce(&mut Vec<u8>)) {
         if let Some(entry) = self.links.get_mut(&link) {
+            if entry.outbox.is_empty() {
+                entry.outbox.reserve(entry.usual_bytes);
+                self.to_send.insert(link);
+            }
             write(&mut entry.outbox);
-            self.to_send.insert(link);
         }
     }
 
@@ -122,6 +137,7 @@ impl PeerLinks {
         let link = self.to_send.pop_first()?;
         let entry = self.links.get_mut(&link).expect("only links that stand are listed");
         let bytes = Bytes::from(mem::take(&mut entry.outbox));
+        entry.usual_bytes = bytes.len().min(USUAL_BYTES_MAX);
         let untaken = entry.unsent;
         entry.unsent += bytes.len();
         Some((link, bytes, untaken))

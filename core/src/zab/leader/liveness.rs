@@ -46,8 +46,10 @@ impl Leader {
         }
     }
 
-    /// Sends what waited for the others of this turn: pings that somebody waits for.
+    /// Does once for all messages of a turn what each of them may make necessary: counts who has acknowledged what, and
+    /// sends the ping that somebody waits for. Call it when all that came was said, and before [`Leader::poll_output`].
     pub fn flush(&mut self) {
+        self.commit_what_a_quorum_has();
         if self.ping_wanted && self.phase == Phase::Broadcast {
             self.ping_wanted = false;
             self.ping();

@@ -33,6 +33,7 @@ mod tests;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
+use core::mem;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -82,6 +83,8 @@ pub struct Leader {
     /// What this server's own log has durable.
     durable: Zxid,
     committed: Zxid,
+    /// Somebody has acknowledged something since a quorum was last looked for.
+    acks_came: bool,
     /// The last commit that learners were told of.
     announced: Zxid,
     /// Changes of members that were committed, and whom each made the leader: the last one, and those that a learner may
@@ -124,6 +127,7 @@ impl Leader {
             last_proposed: own.last_zxid,
             durable: own.last_zxid,
             committed: own.last_zxid,
+            acks_came: false,
             announced: own.last_zxid,
             activated: BTreeMap::new(),
             round: 0,
@@ -318,9 +322,7 @@ impl Leader {
             return;
         }
         learner.acked(zxid);
-        if !learner.observer {
-            self.commit_what_a_quorum_has();
-        }
+        self.acks_came |= !learner.observer;
     }
 
     /// The learner has all durable that came before NEWLEADER.
@@ -332,7 +334,7 @@ impl Leader {
         if self.phase == Phase::Broadcast {
             self.welcome(link, now);
             // It may have acknowledged proposals of this epoch already, as one that did not count yet.
-            self.commit_what_a_quorum_has();
+            self.acks_came = true;
         } else {
             self.count_histories(now);
         }
@@ -422,10 +424,15 @@ impl Leader {
     /// This server's own log is durable up to here.
     pub fn on_durable(&mut self, zxid: Zxid) {
         self.durable = self.durable.max(zxid);
-        self.commit_what_a_quorum_has();
+        self.acks_came = true;
     }
 
+    /// Commits what a quorum has. Learners acknowledge transactions one by one, but many of them come at a time: they are
+    /// counted once for all.
     fn commit_what_a_quorum_has(&mut self) {
+        if !mem::take(&mut self.acks_came) {
+            return;
+        }
         while self.phase == Phase::Broadcast {
             let following = |learner: &&Progress| learner.stage == Stage::Following && !learner.observer;
             let followers = self.learners.values().filter(following);

@@ -33,6 +33,7 @@ impl Lead {
     }
 
     fn run(&mut self) {
+        self.leader.commit_what_a_quorum_has();
         while let Some(output) = self.leader.poll_output() {
             if self.durable_at_once {
                 match output {
@@ -90,7 +91,7 @@ impl Lead {
     }
 
     fn took(&mut self) -> Vec<LeaderOutput> {
-        core::mem::take(&mut self.outputs)
+        mem::take(&mut self.outputs)
     }
 
     fn committed(&mut self) -> Vec<Zxid> {
