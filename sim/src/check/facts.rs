@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use zabra_core::server::Role;
-use zabra_core::types::{ErrorCode, Id, Membership, OpCode, SessionId, Zxid};
+use zabra_core::types::{ErrorCode, Id, MemberRole, Membership, OpCode, SessionId, Zxid};
 
 use super::Violation;
 use super::chain::Chain;
@@ -118,13 +118,25 @@ impl Facts {
         self.ensemble.is_none() || self.serving.contains_key(&node)
     }
 
+    /// Whether a majority of those who vote is among these. It is counted here: how servers count is among what they may
+    /// have wrong.
+    pub fn is_quorum(&self, nodes: impl Iterator<Item = NodeId>) -> bool {
+        let nodes: BTreeSet<NodeId> = nodes.filter(|&node| self.is_voter(node)).collect();
+        let voters = self.ensemble.iter().flat_map(Membership::members);
+        let voters = voters.filter(|(_, member)| member.role == MemberRole::Participant);
+        nodes.len() * 2 > voters.count()
+    }
+
+    /// Whether a server has a vote.
+    pub fn is_voter(&self, node: NodeId) -> bool {
+        let member = self.ensemble.as_ref().and_then(|ensemble| ensemble.member(server_of(node)));
+        member.is_some_and(|member| member.role == MemberRole::Participant)
+    }
+
     /// Whether a quorum would still have a transaction after a power failure of all of them.
     pub fn is_held(&self, zxid: Zxid) -> bool {
-        let Some(ensemble) = &self.ensemble else {
-            return self.durable.values().any(|&durable| durable >= zxid);
-        };
-        let holders = self.durable.iter().filter(|&(_, &durable)| durable >= zxid);
-        ensemble.has_quorum(&holders.map(|(&node, _)| server_of(node)).collect())
+        let mut holders = self.durable.iter().filter(|&(_, &durable)| durable >= zxid).map(|(&node, _)| node);
+        if self.ensemble.is_none() { holders.next().is_some() } else { self.is_quorum(holders) }
     }
 
     /// What of a server's history would survive a power failure.

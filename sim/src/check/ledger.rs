@@ -8,7 +8,7 @@
 //! | ACKEPOCH | the promise is durable, and to no later epoch; it counts for one leader only; the history is of the epoch that it says | D1, P3 |
 //! | ACK of a beginning | the history that the epoch begins with is durable and the leader's, and so is the epoch | D1, D5, P13 |
 //! | ACK | the transaction is durable | D1 |
-//! | NEWLEADER | a quorum promised; the history holds all that is committed from earlier epochs, and on the leader's disk it is the epoch's | D1, P4, P10 |
+//! | NEWLEADER | a quorum promised that has no more than it; the history holds all that is committed from earlier epochs, and on the leader's disk it is the epoch's | D1, P4, P10 |
 //! | UPTODATE | a quorum has what the epoch begins with | P4, P15 |
 //! | PROPOSAL, INFORM | it continues what went before on this link | P5, P12 |
 //! | COMMIT, INFORM | a quorum has the transaction, and all before it are committed on this link | P4, P11 |
@@ -24,7 +24,6 @@ use zabra_core::types::{Message, Zxid};
 use super::{Check, Facts, Violation};
 use crate::history::{Kept, Observed, Record};
 use crate::link::{LinkId, NodeId};
-use crate::world::peers::server_of;
 
 const CHECK: &str = "ledger";
 
@@ -44,7 +43,9 @@ struct Talk {
 /// What one leader was promised in one epoch.
 #[derive(Clone, Debug, Default)]
 struct Support {
-    /// Who promised.
+    /// The history that it has itself, where that is known: its epoch, and its end.
+    own: Option<(i64, Zxid)>,
+    /// Who promised, and has no more than it.
     promised: BTreeSet<NodeId>,
     /// Who has what the epoch begins with.
     begun: BTreeSet<NodeId>,
@@ -65,12 +66,6 @@ pub struct Ledger {
 
 fn wrong<T>(node: NodeId, what: impl std::fmt::Display) -> Result<T, Violation> {
     Err(Violation::new(CHECK, format!("n{} says {what}", node.0)))
-}
-
-/// Whether a quorum is among these.
-fn is_quorum(nodes: impl Iterator<Item = NodeId>, facts: &Facts) -> bool {
-    let servers = nodes.map(server_of).collect();
-    facts.ensemble().is_some_and(|ensemble| ensemble.has_quorum(&servers))
 }
 
 /// Whether two ends of a history may be the same; the beginning of an epoch is no transaction, and tells nothing.
@@ -164,6 +159,11 @@ impl Ledger {
         match message {
             Message::LeaderInfo { epoch, .. } => {
                 self.talks.entry(link).or_default().epoch = Some(*epoch);
+                if let Some(kept) = kept {
+                    // Once the epoch has begun it is the epoch's own, and nobody's promise is waited for any more.
+                    let support = self.support.entry((node, *epoch)).or_default();
+                    support.own = support.own.max(Some((kept.current, kept.last)));
+                }
                 self.leader_info(node, *epoch, kept, facts)
             }
             Message::NewLeader { zxid, .. } => {
@@ -216,7 +216,7 @@ impl Ledger {
         }
         let introduced = self.introduced.entry(node).or_default();
         let later = introduced.iter().filter(|&(_, &accepted)| accepted < epoch).map(|(&node, _)| node);
-        if is_quorum(later.chain([node]), facts) {
+        if facts.is_quorum(later.chain([node])) {
             return Ok(());
         }
         wrong(node, format_args!("LEADERINFO {epoch}, introduced were {introduced:?}"))
@@ -240,7 +240,7 @@ impl Ledger {
             );
         }
         let support = self.support.entry((node, epoch)).or_default();
-        if !is_quorum(support.promised.iter().copied().chain([node]), facts) {
+        if !facts.is_quorum(support.promised.iter().copied().chain([node])) {
             let promised = &support.promised;
             return wrong(node, format_args!("NEWLEADER {zxid}, promised it was by {promised:?}"));
         }
@@ -261,7 +261,7 @@ impl Ledger {
         };
         let own = (facts.durable(node) >= inherited).then_some(node);
         let support = self.support.entry((node, epoch)).or_default();
-        if !is_quorum(support.begun.iter().copied().chain(own), facts) {
+        if !facts.is_quorum(support.begun.iter().copied().chain(own)) {
             let begun = &support.begun;
             return wrong(node, format_args!("UPTODATE in epoch {epoch}, acknowledged it was by {begun:?}"));
         }
@@ -285,7 +285,7 @@ impl Ledger {
         let support = self.support.entry((node, epoch)).or_default();
         let acked = support.acked.iter().filter(|&(_, &acked)| acked >= zxid).map(|(&node, _)| node);
         let own = (facts.durable(node) >= zxid).then_some(node);
-        if is_quorum(acked.chain(own), facts) {
+        if facts.is_quorum(acked.chain(own)) {
             return Ok(());
         }
         let acked = &support.acked;
@@ -305,8 +305,11 @@ impl Ledger {
         let Some(epoch) = self.talks.get(&link).and_then(|talk| talk.epoch) else { return };
         let support = self.support.entry((node, epoch)).or_default();
         match message {
-            Message::AckEpoch { current_epoch, .. } if *current_epoch != -1 => {
-                support.promised.insert(from);
+            Message::AckEpoch { current_epoch, last_zxid } if *current_epoch != -1 => {
+                let theirs = (i64::from(*current_epoch), *last_zxid);
+                if support.own.is_none_or(|own| theirs <= own) {
+                    support.promised.insert(from);
+                }
             }
             Message::Ack { zxid } if zxid.counter() == 0 => {
                 support.begun.insert(from);
@@ -352,6 +355,7 @@ mod tests {
 
     use super::*;
     use crate::check::testing::Story;
+    use crate::world::peers::server_of;
 
     const L: NodeId = NodeId(0);
     const F: NodeId = NodeId(1);
@@ -561,6 +565,24 @@ mod tests {
         propose(&mut story, 1);
         propose(&mut story, 3);
         story.expect_violation(CHECK, "PROPOSAL 0x200000003 behind 0x200000001");
+    }
+
+    #[test]
+    fn p10_a_promise_of_one_who_knows_more_counts_for_nothing() {
+        for (counter, fine) in [(1, true), (0, false)] {
+            let mut story = Story::ensemble(3);
+            story.create_everywhere(1);
+            introduce(&mut story, F, 1);
+            let own = Some(kept(2, 1, Zxid::new(1, counter)));
+            let message = Rc::new(Message::LeaderInfo { epoch: 2, protocol_version: 0x10000 });
+            story.tell(Observed::Said { node: L, to: F, link: link(F), message, kept: own });
+            new_leader(&mut story);
+            if fine {
+                story.expect_fine();
+            } else {
+                story.expect_violation(CHECK, "NEWLEADER 0x200000000, promised it was by {}");
+            }
+        }
     }
 
     #[test]
