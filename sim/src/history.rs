@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
 
-use zabra_core::types::{Message, SessionId, Zxid};
+use zabra_core::types::{Message, Notification, SessionId, Zxid};
 
 use crate::clock::SimTime;
 use crate::link::{ClientId, LinkId, NodeId};
@@ -12,7 +12,7 @@ use crate::node::Standing;
 use crate::omissions::Fault;
 use crate::op::{Answer, EventKind, Op};
 use crate::txnlog::Logged;
-use crate::wiretap::Brief;
+use crate::wiretap::{Brief, Opinion};
 use crate::world::peers::node_of;
 
 /// What a power failure at some moment would leave of a server.
@@ -275,13 +275,33 @@ pub enum Observed {
         /// Whether it was asked to, or has a failing disk for an excuse.
         excused: bool,
     },
+    /// A server tells another how it votes, or whom it follows.
+    Voted {
+        /// Which.
+        node: NodeId,
+        /// Whom it tells.
+        to: NodeId,
+        /// What.
+        notification: Rc<Notification>,
+        /// What a power failure would leave at this moment; nothing, if the server may have lost what it had.
+        kept: Option<Kept>,
+    },
+    /// A server is about to look at what another told it so.
+    VoteHeard {
+        /// Which.
+        node: NodeId,
+        /// Who told it.
+        from: NodeId,
+        /// What.
+        notification: Rc<Notification>,
+    },
 }
 
 impl Observed {
     /// Whether it comes all the time and is of no use to a reader.
     pub fn is_noise(&self) -> bool {
         match self {
-            Self::Ticked { .. } | Self::Touched { .. } | Self::Synced { .. } => true,
+            Self::Ticked { .. } | Self::Touched { .. } | Self::Synced { .. } | Self::VoteHeard { .. } => true,
             Self::Heard { message, .. } | Self::Said { message, .. } => {
                 matches!(**message, Message::Ping { .. })
             }
@@ -366,6 +386,12 @@ impl fmt::Display for Observed {
             }
             Observed::Ticked { node, mono } => write!(f, "n{} shows {mono} ns", node.0),
             Observed::Stopped { node, why, .. } => write!(f, "n{} stopped: {why}", node.0),
+            Observed::Voted { node, to, notification, .. } => {
+                write!(f, "n{} to n{}: {}", node.0, to.0, Opinion(notification))
+            }
+            Observed::VoteHeard { node, from, notification } => {
+                write!(f, "n{} of n{}: {}", node.0, from.0, Opinion(notification))
+            }
         }
     }
 }

@@ -19,7 +19,7 @@ use crate::history::Kept;
 use crate::link::{LinkId, NodeId};
 use crate::seed::Rng;
 use crate::txnlog::LogTap;
-use crate::wiretap::Wiretap;
+use crate::wiretap::{VoteTap, Wiretap};
 
 /// What a node's process does at the moment.
 #[derive(Debug)]
@@ -69,6 +69,8 @@ pub struct Peer {
     pub node: NodeId,
     /// Reads along, where leader and learner talk on it.
     pub taps: Option<Box<Taps>>,
+    /// Reads along where votes are told: what this end says, and what it hears.
+    pub votes: Option<Box<(VoteTap, VoteTap)>>,
 }
 
 /// What one end of a link says and hears.
@@ -209,6 +211,11 @@ impl Node {
             durable: self.tap.durable(),
             last: self.tap.last(),
         }
+    }
+
+    /// Whether it says of itself that something may be missing that it has acknowledged.
+    pub fn may_lack_data(&self) -> bool {
+        self.disk.durable_file(&epochs::epoch_file(epochs::UNSYNCED)).is_some()
     }
 
     /// The queue of a stream.

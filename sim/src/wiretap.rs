@@ -1,5 +1,5 @@
-//! Reads what leader and learners say to each other, without a part in it: bytes of the quorum port become messages
-//! a second time, for the checkers.
+//! Reads what servers say to each other, without a part in it: bytes of the quorum port become messages, and those of
+//! the election port notifications, a second time, for the checkers.
 //!
 //! After SNAP a snapshot follows that is no packet; it ends with a signature, and nothing that simulated clients
 //! write looks like it.
@@ -7,7 +7,8 @@
 use std::fmt;
 
 use bytes::Bytes;
-use zabra_core::types::{Message, Zxid};
+use zabra_core::types::{Message, Notification, Zxid};
+use zabra_core::wire::election::{Frames, Hello, decode_notification};
 use zabra_core::wire::quorum::{Deframer, QuorumDecodeError};
 
 /// What a snapshot between packets ends with, as jute writes a string.
@@ -64,6 +65,53 @@ impl Wiretap {
     }
 }
 
+/// Follows one direction of one link between election ports.
+#[derive(Debug, Default)]
+pub struct VoteTap {
+    /// What has come of a greeting, which is before everything else where the one who connected speaks.
+    greeting: Option<Vec<u8>>,
+    frames: Frames,
+}
+
+impl VoteTap {
+    /// What is said by who connected, or by who was connected to.
+    pub fn new(connected: bool) -> Self {
+        Self { greeting: connected.then(Vec::new), frames: Frames::default() }
+    }
+
+    /// Bytes pass. Answers the notifications that are complete with them. What is none is passed over, as by any
+    /// server.
+    pub fn pass(&mut self, bytes: Bytes) -> Vec<Notification> {
+        match self.greeting.take() {
+            None => self.frames.push(bytes),
+            Some(mut gathered) => {
+                gathered.extend_from_slice(&bytes);
+                match Hello::decode(&gathered) {
+                    Ok(Some((_, len))) => self.frames.push(Bytes::from(gathered).slice(len..)),
+                    Ok(None) | Err(_) => self.greeting = Some(gathered),
+                }
+            }
+        }
+        let mut notifications = Vec::new();
+        while let Ok(Some(frame)) = self.frames.next_frame() {
+            notifications.extend(decode_notification(&frame));
+        }
+        notifications
+    }
+}
+
+/// A notification in few words.
+#[derive(Clone, Copy, Debug)]
+pub struct Opinion<'a>(pub &'a Notification);
+
+impl fmt::Display for Opinion<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Notification { state, vote, election_epoch: round, .. } = self.0;
+        let (leader, epoch, zxid) = (vote.leader.0.saturating_sub(1), vote.peer_epoch, vote.zxid);
+        write!(f, "{state:?} n{leader}, history of {epoch} up to {zxid}, round {round}")
+    }
+}
+
 /// A message in few words.
 #[derive(Clone, Copy, Debug)]
 pub struct Brief<'a>(pub &'a Message);
@@ -100,6 +148,8 @@ impl fmt::Display for Brief<'_> {
 
 #[cfg(test)]
 mod tests {
+    use zabra_core::types::{Address, PeerState, ServerId, Vote};
+    use zabra_core::wire::election::encode_notification;
     use zabra_core::wire::quorum::encode;
 
     use super::*;
@@ -121,6 +171,29 @@ mod tests {
             let words: Vec<String> = messages.iter().map(|message| Brief(message).to_string()).collect();
             assert_eq!(words, ["SNAP 0x5", "NEWLEADER 0x200000000", "UPTODATE"], "pieces of {piece}");
         }
+    }
+
+    #[test]
+    fn notifications_behind_a_greeting_are_read_whatever_the_pieces() {
+        let vote = Vote { leader: ServerId(3), zxid: Zxid::new(1, 2), peer_epoch: 1 };
+        let (state, version) = (PeerState::Looking, 2);
+        let notification = Notification { state, vote, election_epoch: 4, version, config: Bytes::new() };
+        let address = Address { host: "node2".into(), port: 3888 };
+        let mut greeting = Vec::new();
+        Hello { server: ServerId(2), addresses: vec![address] }.encode(&mut greeting);
+        for connected in [false, true] {
+            let mut bytes = if connected { greeting.clone() } else { Vec::new() };
+            bytes.extend_from_slice(&encode_notification(&notification));
+            bytes.extend_from_slice(&encode_notification(&notification));
+            for piece in [1, 2, 3, 7, 20, 1000] {
+                let mut tap = VoteTap::new(connected);
+                let passed: Vec<Notification> =
+                    bytes.chunks(piece).flat_map(|bytes| tap.pass(Bytes::copy_from_slice(bytes))).collect();
+                assert_eq!(passed, [notification.clone(), notification.clone()], "pieces of {piece}");
+            }
+        }
+        let words = "Looking n2, history of 1 up to 0x100000002, round 4";
+        assert_eq!(Opinion(&notification).to_string(), words);
     }
 
     #[test]

@@ -3,11 +3,14 @@
 
 pub mod chain;
 pub mod durability;
+pub mod election;
 pub mod epoch;
 pub mod facts;
 pub mod joining;
+pub mod leadership;
 pub mod ledger;
 pub mod liveness;
+pub mod moved;
 pub mod order;
 pub mod replica;
 pub mod session;
@@ -15,6 +18,7 @@ pub mod tree;
 pub mod watch;
 
 use std::fmt;
+use std::time::Duration;
 
 pub use facts::Facts;
 use zabra_core::types::Membership;
@@ -62,14 +66,16 @@ pub struct Judge {
 
 impl Judge {
     /// Every checker there is, for servers that expire sessions in steps of `tick` and belong to `ensemble`, or for
-    /// one that stands alone.
-    pub fn new(tick: std::time::Duration, ensemble: Option<Membership>) -> Self {
+    /// one that stands alone. Leaders give up when nobody was heard of for `sync_limit`.
+    pub fn new(tick: Duration, sync_limit: Duration, ensemble: Option<Membership>) -> Self {
         Self {
             facts: Facts::new(ensemble),
             checks: vec![
                 Box::new(durability::Durability::default()),
                 Box::new(replica::Replicas::default()),
+                Box::new(election::Elections::default()),
                 Box::new(epoch::Epochs::default()),
+                Box::new(leadership::Leaderships::new(tick, sync_limit)),
                 Box::new(ledger::Ledger::default()),
                 Box::new(joining::Joining::default()),
                 Box::new(tree::TreeEquality),
@@ -135,7 +141,7 @@ pub(crate) mod testing {
     impl Story {
         /// A server that serves and a client whose session is open, at zxid 1.
         pub fn begin() -> Self {
-            let judge = Judge::new(std::time::Duration::from_millis(100), None);
+            let judge = Judge::new(Duration::from_millis(100), Duration::ZERO, None);
             let mut story = Self { judge, at: SimTime::ZERO, result: Ok(()) };
             story.tell(Observed::Started { node: NODE, recovered: Zxid(0), mono: 0 });
             story.log(1, 0, OpCode::CREATE_SESSION, Some(4000));
@@ -155,7 +161,8 @@ pub(crate) mod testing {
         /// Servers of an ensemble, about whom nothing is known yet; the client's session may be opened.
         pub fn ensemble(count: usize) -> Self {
             let ensemble = crate::world::peers::membership(count, 0);
-            let judge = Judge::new(std::time::Duration::from_millis(100), Some(ensemble));
+            let tick = Duration::from_millis(100);
+            let judge = Judge::new(tick, tick * 3, Some(ensemble));
             Self { judge, at: SimTime::ZERO, result: Ok(()) }
         }
 

@@ -94,7 +94,11 @@ impl Picture {
                 self.turn_into(*node, span, what);
             }
             // They are messages, and drawn as such.
-            Observed::Heard { .. } | Observed::Said { .. } | Observed::Sent { .. } => {}
+            Observed::Heard { .. }
+            | Observed::Said { .. }
+            | Observed::Sent { .. }
+            | Observed::Voted { .. }
+            | Observed::VoteHeard { .. } => {}
             Observed::Synced { .. } | Observed::Ticked { .. } | Observed::Touched { .. } => {}
         }
     }

@@ -205,6 +205,8 @@ impl World {
             homes: BTreeMap::new(),
             judge: Judge::new(
                 options.config.tick_time,
+                options.config.tick_time
+                    * options.config.ensemble.as_ref().map_or(0, |ensemble| ensemble.sync_limit),
                 options.config.ensemble.as_ref().map(|ensemble| ensemble.membership.clone()),
             ),
             history: History::new(HISTORY_KEPT),

@@ -26,6 +26,7 @@ use crate::clock::SimTime;
 use crate::history::Observed;
 use crate::link::{End, Link, LinkId, NodeId, Party};
 use crate::node::{Life, Peer, Taps};
+use crate::wiretap::VoteTap;
 
 /// Where every node listens for its leader's learners.
 pub const QUORUM_PORT: u16 = 2888;
@@ -201,7 +202,9 @@ impl World {
         let number = PeerLink(node.next_peer);
         node.next_peer += 1;
         let taps = (port == PeerPort::Quorum).then(|| Box::new(Taps { leads, ..Taps::default() }));
-        node.peers.insert(number, Peer { link, node: other, taps });
+        let votes =
+            (port == PeerPort::Election).then(|| Box::new((VoteTap::new(!leads), VoteTap::new(leads))));
+        node.peers.insert(number, Peer { link, node: other, taps, votes });
         number
     }
 
@@ -223,6 +226,7 @@ impl World {
         let node = &mut self.nodes[id.0];
         let Some(peer) = node.peers.get_mut(&number) else { return Ok(()) };
         let (link, other) = (peer.link, peer.node);
+        let told = peer.votes.as_mut().map_or_else(Vec::new, |votes| votes.0.pass(bytes.clone()));
         let messages = match &mut peer.taps {
             Some(taps) => taps.said.pass(bytes.clone()).map_err(|error| nonsense(id, &error))?,
             None => Vec::new(),
@@ -239,6 +243,12 @@ impl World {
             let kept = promises.then(|| self.nodes[id.0].kept());
             self.observe(Observed::Said { node: id, to: other, link, message: Rc::new(message), kept })?;
         }
+        for notification in told {
+            let node = &self.nodes[id.0];
+            let kept = (!node.may_lack_data()).then(|| node.kept());
+            let notification = Rc::new(notification);
+            self.observe(Observed::Voted { node: id, to: other, notification, kept })?;
+        }
         if let Some((link, end)) = self.peer_end(id, number) {
             self.send_held(link, end.other(), bytes, held_from);
         }
@@ -254,6 +264,13 @@ impl World {
     ) -> Result<Vec<SessionId>, Violation> {
         let Some(peer) = self.nodes[id.0].peers.get_mut(&number) else { return Ok(Vec::new()) };
         let (link, from) = (peer.link, peer.node);
+        if let Some(votes) = &mut peer.votes {
+            for notification in votes.1.pass(bytes.clone()) {
+                let notification = Rc::new(notification);
+                self.observe(Observed::VoteHeard { node: id, from, notification })?;
+            }
+            return Ok(Vec::new());
+        }
         let Some(taps) = peer.taps.as_mut().filter(|taps| taps.leads) else { return Ok(Vec::new()) };
         let messages = taps.heard.pass(bytes.clone()).map_err(|error| nonsense(from, &error))?;
         let mut touched = Vec::new();

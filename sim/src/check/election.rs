@@ -1,0 +1,296 @@
+//! Elections: who should lead is decided by votes that say what is so (P17). Whether it leads is another matter, and
+//! decided by promises; but a vote that should not be, or one that should not count, makes elections that are in vain,
+//! and puts those in front that know less than others.
+//!
+//! | what | what must be true |
+//! |---|---|
+//! | a vote of a server that looks | it is for a history no less than its own; its own is durable; another's is as that server itself has said |
+//! | a learner comes to its leader | a quorum voted for that leader in one round, or has joined it and the leader itself says that it leads |
+//!
+//! A vote that is sent once more after its election is over says nothing. A server that may have lost what it had votes
+//! for whoever comes, and claims nothing. What was heard counts from the moment on at which the server began to look.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use zabra_core::server::Role;
+use zabra_core::types::{Message, Notification, PeerState, ServerId, Vote, Zxid};
+
+use super::{Check, Facts, Violation};
+use crate::clock::SimTime;
+use crate::history::{Kept, Observed, Record};
+use crate::link::NodeId;
+use crate::world::peers::server_of;
+
+const CHECK: &str = "election";
+
+/// The history that speaks for a candidate, and the candidate: the greater is elected.
+type Rank = (i64, Zxid, ServerId);
+
+/// A round, and a vote in it.
+type Ballot = (i64, Rank);
+
+/// Something that was heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Heard {
+    at: SimTime,
+    from: NodeId,
+    ballot: Ballot,
+    state: PeerState,
+}
+
+/// What a server has said and heard since it began to look.
+#[derive(Clone, Debug, Default)]
+struct Looking {
+    is_over: bool,
+    said: BTreeSet<Ballot>,
+    heard: Vec<Heard>,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Elections {
+    looking: BTreeMap<NodeId, Looking>,
+    /// The histories that each server has claimed for itself.
+    claimed: BTreeSet<Rank>,
+}
+
+const fn rank(vote: &Vote) -> Rank {
+    (vote.peer_epoch, vote.zxid, vote.leader)
+}
+
+const fn ballot(notification: &Notification) -> Ballot {
+    (notification.election_epoch, rank(&notification.vote))
+}
+
+impl Elections {
+    fn on_voted(
+        &mut self,
+        node: NodeId,
+        notification: &Notification,
+        kept: Option<Kept>,
+        facts: &Facts,
+    ) -> Result<(), Violation> {
+        let looking = self.looking.entry(node).or_default();
+        if looking.is_over || notification.state != PeerState::Looking || !facts.is_voter(node) {
+            return Ok(());
+        }
+        looking.said.insert(ballot(notification));
+        let vote = rank(&notification.vote);
+        let (epoch, zxid, leader) = vote;
+        let wrong = |what: String| {
+            let (leader, node) = (leader.0 - 1, node.0);
+            let words = format!("n{node} votes for n{leader} with a history of {epoch} up to {zxid}, {what}");
+            Err(Violation::new(CHECK, words))
+        };
+        let is_own = leader == server_of(node);
+        let is_new = !self.claimed.contains(&vote);
+        if is_new && !is_own {
+            return wrong("which that one has never said".into());
+        }
+        self.claimed.insert(vote);
+        let Some(kept) = kept else { return Ok(()) };
+        let own = (kept.current, kept.durable, server_of(node));
+        if vote < own {
+            return wrong(format!("and has one of {} up to {} itself", kept.current, kept.durable));
+        }
+        // What it claimed before it was made to forget some of it, others may go on saying, and it takes over from them.
+        // The file of an epoch may have been written by a process that died before the file's name was durable; the next
+        // promise makes it so, and without that an epoch counts for nothing.
+        if is_new && (zxid > kept.durable || epoch > kept.accepted) {
+            return wrong(format!("and its disk has one of {} up to {}", kept.current, kept.durable));
+        }
+        Ok(())
+    }
+
+    /// A server comes to whom it was told to follow.
+    fn on_introduced(&self, node: NodeId, leader: NodeId, facts: &Facts) -> Result<(), Violation> {
+        let Some(looking) = self.looking.get(&node) else { return Ok(()) };
+        let own = |ballot: &Ballot| looking.said.contains(ballot);
+        let leads = looking.heard.iter().any(|it| it.from == leader && it.state == PeerState::Leading);
+        let backed = |ballot: &Ballot| {
+            let (_, (epoch, _, leader)) = *ballot;
+            // Of those that have joined, only the epoch must be the same.
+            let joined = |it: &&Heard| {
+                leads && it.state != PeerState::Looking && (it.ballot.1.0, it.ballot.1.2) == (epoch, leader)
+            };
+            let agrees = |it: &&Heard| it.ballot == *ballot || joined(it);
+            let others = looking.heard.iter().filter(agrees).map(|it| it.from);
+            facts.is_quorum(others.chain(own(ballot).then_some(node)))
+        };
+        let mut ballots = looking.heard.iter().map(|it| it.ballot).filter(|it| it.1.2 == server_of(leader));
+        if ballots.any(|ballot| backed(&ballot)) {
+            return Ok(());
+        }
+        let words =
+            format!("n{} comes to n{} as to its leader, and has heard {:?}", node.0, leader.0, looking.heard);
+        Err(Violation::new(CHECK, words))
+    }
+}
+
+impl Check for Elections {
+    fn observe(&mut self, record: &Record, facts: &Facts) -> Result<(), Violation> {
+        match &record.what {
+            Observed::Voted { node, notification, kept, .. } => {
+                self.on_voted(*node, notification, *kept, facts)
+            }
+            Observed::VoteHeard { node, from, notification } => {
+                let (at, ballot, state) = (record.at, ballot(notification), notification.state);
+                let heard = &mut self.looking.entry(*node).or_default().heard;
+                heard.retain(|it| (it.from, it.ballot, it.state) != (*from, ballot, state));
+                heard.push(Heard { at, from: *from, ballot, state });
+                Ok(())
+            }
+            Observed::RoleTaken { node, standing, .. } if standing.role == Role::Looking => {
+                // What it is told in the turn in which it begins was heard a moment ago.
+                let looking = self.looking.entry(*node).or_default();
+                (looking.is_over, looking.said) = (false, BTreeSet::new());
+                looking.heard.retain(|it| it.at == record.at);
+                Ok(())
+            }
+            Observed::Crashed { node, .. } | Observed::Stopped { node, .. } => {
+                self.looking.remove(node);
+                Ok(())
+            }
+            Observed::Said { node, to, message, .. } => match **message {
+                Message::FollowerInfo { .. } | Message::ObserverInfo { .. } => {
+                    let verdict = self.on_introduced(*node, *to, facts);
+                    self.looking.entry(*node).or_default().is_over = true;
+                    verdict
+                }
+                Message::LeaderInfo { .. } => {
+                    self.looking.entry(*node).or_default().is_over = true;
+                    Ok(())
+                }
+                _ => Ok(()),
+            },
+            _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use bytes::Bytes;
+    use zabra_core::types::LearnerInfo;
+
+    use super::*;
+    use crate::check::testing::Story;
+    use crate::link::LinkId;
+    use crate::node::Standing;
+
+    const A: NodeId = NodeId(0);
+    const B: NodeId = NodeId(1);
+    const C: NodeId = NodeId(2);
+
+    /// Three servers whose history is of epoch 1, up to its first transaction, look.
+    fn begin() -> Story {
+        let mut story = Story::ensemble(3);
+        story.create_everywhere(1);
+        (0..3).for_each(|node| story.synced(node, 1));
+        for node in [A, B, C] {
+            let standing = Standing { role: Role::Looking, epoch: 1, leader: None };
+            story.tell(Observed::RoleTaken { node, standing, mono: 0 });
+        }
+        story
+    }
+
+    fn notification(
+        state: PeerState,
+        leader: NodeId,
+        round: i64,
+        epoch: i64,
+        counter: u32,
+    ) -> Rc<Notification> {
+        let vote = Vote { leader: server_of(leader), zxid: Zxid::new(1, counter), peer_epoch: epoch };
+        Rc::new(Notification { state, vote, election_epoch: round, version: 2, config: Bytes::new() })
+    }
+
+    fn vote(story: &mut Story, node: NodeId, leader: NodeId, epoch: i64, counter: u32) {
+        let notification = notification(PeerState::Looking, leader, 1, epoch, counter);
+        let zxid = Zxid::new(1, 1);
+        let kept = Some(Kept { accepted: 1, current: 1, durable: zxid, last: zxid });
+        story.tell(Observed::Voted { node, to: A, notification, kept });
+    }
+
+    fn hear(story: &mut Story, from: NodeId, state: PeerState, leader: NodeId, round: i64) {
+        let notification = notification(state, leader, round, 1, 1);
+        story.tell(Observed::VoteHeard { node: A, from, notification });
+    }
+
+    fn come(story: &mut Story, to: NodeId) {
+        let info = LearnerInfo { server: Some(server_of(A)), protocol_version: 0x10000, config_version: 0 };
+        let message = Rc::new(Message::FollowerInfo { accepted_epoch: 1, info });
+        story.tell(Observed::Said { node: A, to, link: LinkId(1), message, kept: None });
+    }
+
+    #[test]
+    fn p17_votes_say_what_is_so() {
+        let table: [(NodeId, i64, u32, Option<&str>); 6] = [
+            (A, 1, 1, None),
+            (A, 2, 1, Some("its disk has one of 1")),
+            (A, 1, 2, Some("its disk has one of 1 up to 0x100000001")),
+            (A, 1, 0, Some("has one of 1 up to 0x100000001 itself")),
+            (C, 1, 1, None),
+            (B, 1, 1, Some("never said")),
+        ];
+        for (leader, epoch, counter, words) in table {
+            let mut story = begin();
+            vote(&mut story, C, C, 1, 1);
+            vote(&mut story, A, leader, epoch, counter);
+            match words {
+                Some(words) => story.expect_violation(CHECK, words),
+                None => story.expect_fine(),
+            }
+        }
+    }
+
+    #[test]
+    fn p17_a_vote_for_one_who_knows_less() {
+        let mut story = begin();
+        vote(&mut story, A, A, 1, 1);
+        vote(&mut story, C, A, 1, 1);
+        story.expect_violation(CHECK, "has one of 1 up to 0x100000001 itself");
+    }
+
+    #[test]
+    fn p17_a_quorum_votes_in_one_round() {
+        for (round, words) in [(1, None), (2, Some("comes to n2 as to its leader"))] {
+            let mut story = begin();
+            vote(&mut story, C, C, 1, 1);
+            vote(&mut story, A, C, 1, 1);
+            hear(&mut story, C, PeerState::Looking, C, round);
+            come(&mut story, C);
+            match words {
+                Some(words) => story.expect_violation(CHECK, words),
+                None => story.expect_fine(),
+            }
+        }
+    }
+
+    #[test]
+    fn p17_who_joins_has_heard_the_leader_itself() {
+        for (state, words) in [(PeerState::Leading, None), (PeerState::Looking, Some("comes to n2"))] {
+            let mut story = begin();
+            hear(&mut story, B, PeerState::Following, C, 7);
+            hear(&mut story, C, state, C, 8);
+            come(&mut story, C);
+            match words {
+                Some(words) => story.expect_violation(CHECK, words),
+                None => story.expect_fine(),
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_heard_in_an_earlier_election_is_forgotten() {
+        let mut story = begin();
+        hear(&mut story, B, PeerState::Following, C, 7);
+        hear(&mut story, C, PeerState::Leading, C, 7);
+        let standing = Standing { role: Role::Looking, epoch: 1, leader: None };
+        story.tell(Observed::RoleTaken { node: A, standing, mono: 0 });
+        come(&mut story, C);
+        story.expect_violation(CHECK, "has heard []");
+    }
+}

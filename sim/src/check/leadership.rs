@@ -1,0 +1,120 @@
+//! Who leads is followed (P18): a leader that a quorum has not been heard from for longer than `syncLimit` gives up,
+//! whether it can reach anybody or not. Otherwise its clients would be told of the past for as long as they stay.
+//!
+//! It notices by its own clock, and looks twice in a tick; the bound allows for a clock that is too slow and for one look
+//! more. A learner has been heard from when its leader takes something from it, or lets it in.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use zabra_core::server::Role;
+use zabra_core::types::Message;
+
+use super::{Check, Facts, Violation};
+use crate::clock::SimTime;
+use crate::history::{Observed, Record};
+use crate::link::NodeId;
+
+const CHECK: &str = "leadership";
+
+/// See the module.
+#[derive(Debug)]
+pub struct Leaderships {
+    bound: Duration,
+    /// When each leader began to lead, and when it last heard from whom.
+    leaders: BTreeMap<NodeId, (SimTime, BTreeMap<NodeId, SimTime>)>,
+}
+
+impl Leaderships {
+    /// Leaders give up after `sync_limit` of silence, and look every half `tick`.
+    pub const fn new(tick: Duration, sync_limit: Duration) -> Self {
+        // Half as much again for a clock, which no profile has that much too slow.
+        let (silence, looks) = (sync_limit.saturating_mul(3), tick.saturating_mul(12));
+        Self {
+            bound: Duration::from_nanos((silence.as_nanos() + looks.as_nanos()) as u64 / 2),
+            leaders: BTreeMap::new(),
+        }
+    }
+
+    fn heard(&mut self, leader: NodeId, from: NodeId, at: SimTime) {
+        if let Some((_, heard)) = self.leaders.get_mut(&leader) {
+            heard.insert(from, at);
+        }
+    }
+
+    fn on_ticked(&self, node: NodeId, now: SimTime, facts: &Facts) -> Result<(), Violation> {
+        let Some((since, heard)) = self.leaders.get(&node) else { return Ok(()) };
+        if now.since(*since) <= self.bound {
+            return Ok(());
+        }
+        let lately = heard.iter().filter(|&(_, &at)| now.since(at) <= self.bound).map(|(&node, _)| node);
+        let lately: Vec<NodeId> = lately.chain([node]).collect();
+        if facts.is_quorum(lately.iter().copied()) {
+            return Ok(());
+        }
+        let words = format!("n{} leads on, and has heard of {lately:?} alone for {:?}", node.0, self.bound);
+        Err(Violation::new(CHECK, words))
+    }
+}
+
+impl Check for Leaderships {
+    fn observe(&mut self, record: &Record, facts: &Facts) -> Result<(), Violation> {
+        match &record.what {
+            Observed::RoleTaken { node, standing, .. } => {
+                self.leaders.remove(node);
+                if standing.role == Role::Leading {
+                    self.leaders.insert(*node, (record.at, BTreeMap::new()));
+                }
+            }
+            Observed::RoleLost { node, .. }
+            | Observed::Crashed { node, .. }
+            | Observed::Stopped { node, .. } => {
+                self.leaders.remove(node);
+            }
+            Observed::Heard { node, from, .. } => self.heard(*node, *from, record.at),
+            Observed::Said { node, to, message, .. } if **message == Message::UpToDate => {
+                self.heard(*node, *to, record.at);
+            }
+            Observed::Ticked { node, .. } => return self.on_ticked(*node, record.at, facts),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::rc::Rc;
+
+    use zabra_core::types::Zxid;
+
+    use super::*;
+    use crate::check::testing::Story;
+    use crate::link::LinkId;
+    use crate::node::Standing;
+
+    const L: NodeId = NodeId(0);
+    const F: NodeId = NodeId(1);
+
+    /// The leader of three hears of one now and then, for this long; then its clock is looked at after as long again.
+    fn lead(heard_for: u64, silent_for: u64) -> Result<(), Violation> {
+        let facts = Story::ensemble(3).judge.facts().clone();
+        let mut check = Leaderships::new(Duration::from_millis(100), Duration::from_millis(300));
+        let mut tell = |ms: u64, what| check.observe(&Record { at: SimTime(ms * 1_000_000), what }, &facts);
+        let standing = Standing { role: Role::Leading, epoch: 1, leader: None };
+        tell(0, Observed::RoleTaken { node: L, standing, mono: 0 })?;
+        for ms in (0..=heard_for).step_by(50) {
+            let message = Rc::new(Message::Ack { zxid: Zxid::new(1, 1) });
+            tell(ms, Observed::Heard { node: L, from: F, link: LinkId(1), message })?;
+            tell(ms, Observed::Ticked { node: L, mono: 0 })?;
+        }
+        tell(heard_for + silent_for, Observed::Ticked { node: L, mono: 0 })
+    }
+
+    #[test]
+    fn p18_a_leader_gives_up_that_no_quorum_is_heard_from() {
+        assert_eq!(lead(5_000, 1_050), Ok(()), "a learner may be slow, and a clock");
+        assert_eq!(lead(0, 1_050), Ok(()));
+        assert!(lead(5_000, 1_051).unwrap_err().what.contains("n0 leads on"));
+    }
+}
