@@ -55,6 +55,13 @@ pub enum Observed {
         /// The digest of its tree afterwards.
         digest: u64,
     },
+    /// A server has given a session that was there already to a connection of its own.
+    Attached {
+        /// Which server.
+        node: NodeId,
+        /// Which session.
+        session: SessionId,
+    },
     /// A server says that its history is there for good up to here.
     Committed {
         /// Which.
@@ -334,6 +341,7 @@ impl fmt::Display for Observed {
             Observed::Applied { node, zxid, digest } => {
                 write!(f, "n{} applied {zxid}, digest {digest:x}", node.0)
             }
+            Observed::Attached { node, session } => write!(f, "n{} has {session}", node.0),
             Observed::Committed { node, zxid } => write!(f, "n{} has {zxid} for good", node.0),
             Observed::Connected { client, session, timeout_ms, resumed, .. } => {
                 let how = if *resumed { "resumed" } else { "opened" };

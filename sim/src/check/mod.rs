@@ -82,6 +82,7 @@ impl Judge {
                 Box::new(order::Order::default()),
                 Box::new(session::Sessions::new(tick)),
                 Box::new(watch::Watches::default()),
+                Box::new(moved::Moves::default()),
                 Box::new(liveness::Stops),
             ],
         }

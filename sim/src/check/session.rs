@@ -5,6 +5,9 @@
 //! ZooKeeper rounds up to the next tick, and its timer may fire one tick late. A client is told that its session is
 //! gone only if it is.
 //!
+//! Once a server has declared it expired, it gives it to nobody any more (S10), whatever becomes of the transaction that
+//! ends it; another leader may.
+//!
 //! In an ensemble the leader decides, and nobody else (S6). It has heard of a session when its client spoke to the
 //! leader itself, and when a learner reported it or asked about it. A new leader begins every session's timeout
 //! afresh.
@@ -12,13 +15,14 @@
 //! That the ephemeral znodes go with it, all at once and no others, follows from the equality
 //! of trees.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use zabra_core::server::Role;
-use zabra_core::types::SessionId;
+use zabra_core::types::{Message, SessionId};
 
 use super::{Check, Facts, Violation};
+use crate::clock::SimTime;
 use crate::history::{Observed, Record};
 use crate::link::NodeId;
 
@@ -27,13 +31,17 @@ const CHECK: &str = "session";
 /// What a server may take beyond its timers: batches wait for the processor.
 const SLACK: Duration = Duration::from_millis(50);
 
+/// The shortest timeout that there is, in ticks.
+const TIMEOUT_MIN: u32 = 2;
+
 /// A session that must be watched over.
 #[derive(Clone, Copy, Debug)]
 struct Watched {
     /// When its server last heard of it, by that server's clock.
     touched: u64,
-    /// Its timeout; unknown until its client was told.
-    timeout: Option<Duration>,
+    /// Its timeout; unknown until its client was told. Where several clients have it each with a timeout of its own, nobody
+    /// knows in which order the leader heard of them: the shortest and the longest.
+    timeout: Option<(Duration, Duration)>,
 }
 
 /// See the module.
@@ -42,30 +50,32 @@ pub struct Sessions {
     tick: Duration,
     /// By the server that heard of them.
     watched: BTreeMap<NodeId, BTreeMap<SessionId, Watched>>,
+    /// What each server has declared expired since it decides, and when.
+    over: BTreeMap<NodeId, BTreeMap<SessionId, SimTime>>,
+    /// Who asked which server about one of these, and was not answered yet.
+    in_vain: BTreeSet<(NodeId, NodeId, SessionId)>,
 }
 
 impl Sessions {
     /// For servers that round up to multiples of `tick`.
     pub fn new(tick: Duration) -> Self {
-        Self { tick, watched: BTreeMap::new() }
+        Self { tick, watched: BTreeMap::new(), over: BTreeMap::new(), in_vain: BTreeSet::new() }
     }
 
     fn of(&self, node: NodeId, session: SessionId) -> Option<&Watched> {
         self.watched.get(&node)?.get(&session)
     }
 
-    fn timeout(&self, node: NodeId, session: SessionId, facts: &Facts) -> Option<Duration> {
-        let logged = || {
-            let session = facts.model().sessions().get(&session)?;
-            Some(Duration::from_millis(session.timeout_ms as u64))
-        };
-        self.of(node, session).and_then(|watched| watched.timeout).or_else(logged)
+    fn timeout(&self, node: NodeId, session: SessionId, facts: &Facts) -> Option<(Duration, Duration)> {
+        self.of(node, session).and_then(|watched| watched.timeout).or_else(|| logged(session, facts))
     }
 
     /// Nothing that happened to the server's predecessor counts: every session starts afresh.
     fn begin(&mut self, node: NodeId, mono: u64, facts: &Facts) {
         let open = facts.model().sessions().iter().filter(|(_, known)| known.closed.is_none());
         let afresh = Watched { touched: mono, timeout: None };
+        self.over.remove(&node);
+        self.in_vain.retain(|(by, ..)| *by != node);
         self.watched.insert(node, open.map(|(&session, _)| (session, afresh)).collect());
     }
 
@@ -80,7 +90,8 @@ impl Sessions {
             let words = format!("n{} declares {session} expired, and does not lead", node.0);
             return Err(Violation::new(CHECK, words));
         }
-        let (Some(watched), Some(timeout)) = (self.of(node, session), self.timeout(node, session, facts))
+        let (Some(watched), Some((timeout, _))) =
+            (self.of(node, session), self.timeout(node, session, facts))
         else {
             return Ok(());
         };
@@ -109,7 +120,7 @@ impl Sessions {
             if facts.is_ended(*session) || !facts.model().sessions().contains_key(session) {
                 continue;
             }
-            let Some(timeout) = self.timeout(node, *session, facts) else { continue };
+            let Some((_, timeout)) = self.timeout(node, *session, facts) else { continue };
             let silent = Duration::from_nanos(mono.saturating_sub(watched.touched));
             if silent > timeout + self.tick * 2 + SLACK {
                 return Err(Violation::new(
@@ -122,21 +133,96 @@ impl Sessions {
     }
 }
 
+/// The timeout that a session began with.
+fn logged(session: SessionId, facts: &Facts) -> Option<(Duration, Duration)> {
+    let session = facts.model().sessions().get(&session)?;
+    let timeout = Duration::from_millis(session.timeout_ms as u64);
+    Some((timeout, timeout))
+}
+
 /// Whether a server is the one that decides.
 fn decides(node: NodeId, facts: &Facts) -> bool {
     facts.ensemble().is_none() || facts.standing(node).is_some_and(|standing| standing.role == Role::Leading)
+}
+
+impl Sessions {
+    /// Whether a server had declared a session expired before this turn.
+    fn was_over(&self, node: NodeId, session: SessionId, now: SimTime) -> bool {
+        self.over.get(&node).and_then(|over| over.get(&session)).is_some_and(|&at| at < now)
+    }
+
+    /// From now on a session may have another timeout.
+    fn widen(&mut self, session: SessionId, timeout: Duration, facts: &Facts) {
+        for watched in self.watched.values_mut().filter_map(|watched| watched.get_mut(&session)) {
+            let (least, most) =
+                watched.timeout.or_else(|| logged(session, facts)).unwrap_or((timeout, timeout));
+            watched.timeout = Some((least.min(timeout), most.max(timeout)));
+        }
+    }
+
+    /// A learner asks whether a session lives, or is told.
+    fn on_message(
+        &mut self,
+        node: NodeId,
+        other: NodeId,
+        message: &Message,
+        now: SimTime,
+        facts: &Facts,
+    ) -> Result<(), Violation> {
+        match *message {
+            Message::Revalidate { session, timeout_ms } => {
+                self.widen(session, Duration::from_millis(timeout_ms as u64), facts);
+                if self.was_over(node, session, now) {
+                    self.in_vain.insert((node, other, session));
+                }
+            }
+            Message::Revalidated { session, valid } => {
+                let in_vain = self.in_vain.remove(&(node, other, session));
+                if in_vain && valid {
+                    return Err(revived(node, session));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn revived(node: NodeId, session: SessionId) -> Violation {
+    Violation::new(CHECK, format!("n{} gives {session} to a client, which it has declared expired", node.0))
 }
 
 impl Check for Sessions {
     fn observe(&mut self, record: &Record, facts: &Facts) -> Result<(), Violation> {
         match &record.what {
             Observed::Connected { session, timeout_ms, .. } => {
+                let timeout = Duration::from_millis(*timeout_ms as u64);
                 for watched in self.watched.values_mut().filter_map(|watched| watched.get_mut(session)) {
-                    watched.timeout = Some(Duration::from_millis(*timeout_ms as u64));
+                    let before = watched.timeout.or_else(|| logged(*session, facts));
+                    let (least, most) = before.unwrap_or((timeout, timeout));
+                    // What a learner has heard before, it may report with the timeout of before.
+                    let least = if facts.is_shared(*session) { least.min(timeout) } else { timeout };
+                    watched.timeout = Some((least, most.max(timeout)));
                 }
             }
             Observed::SessionExpired { node, session, mono } => {
                 self.on_expired(*node, *session, *mono, facts)?;
+                self.over.entry(*node).or_default().entry(*session).or_insert(record.at);
+            }
+            Observed::Attached { node, session } => {
+                if self.was_over(*node, *session, record.at) {
+                    return Err(revived(*node, *session));
+                }
+                // Until its client is told, nobody else knows the timeout that it has now.
+                self.widen(*session, self.tick * TIMEOUT_MIN, facts);
+            }
+            Observed::Heard { node, from: other, message, .. }
+            | Observed::Said { node, to: other, message, .. } => {
+                self.on_message(*node, *other, message, record.at, facts)?;
+            }
+            Observed::RoleLost { node, .. } => {
+                self.over.remove(node);
+                self.in_vain.retain(|(by, ..)| by != node);
             }
             Observed::SessionGone { session, .. } => {
                 let known = facts.model().sessions().get(session);
@@ -187,6 +273,39 @@ mod tests {
         story.tell(Observed::SessionExpired { node: NODE, session: S, mono: 4000 * MS });
         story.tell(Observed::SessionGone { client: CLIENT, session: S });
         story.expect_fine();
+    }
+
+    #[test]
+    fn s10_a_session_that_was_declared_expired_is_given_to_nobody() {
+        use std::rc::Rc;
+
+        let (other, link) = (NodeId(1), crate::link::LinkId(1));
+        let ask = |story: &mut Story| {
+            let message = Rc::new(Message::Revalidate { session: S, timeout_ms: 4000 });
+            story.tell(Observed::Heard { node: NODE, from: other, link, message });
+        };
+        let answer = |story: &mut Story, valid| {
+            let message = Rc::new(Message::Revalidated { session: S, valid });
+            story.tell(Observed::Said { node: NODE, to: other, link, message, kept: None });
+        };
+        let expire = |story: &mut Story| {
+            story.tell(Observed::SessionExpired { node: NODE, session: S, mono: 4000 * MS });
+        };
+        let mut story = Story::begin();
+        ask(&mut story);
+        expire(&mut story);
+        answer(&mut story, true);
+        story.expect_fine();
+        ask(&mut story);
+        answer(&mut story, false);
+        story.expect_fine();
+        ask(&mut story);
+        answer(&mut story, true);
+        story.expect_violation(CHECK, "which it has declared expired");
+        let mut story = Story::begin();
+        expire(&mut story);
+        story.tell(Observed::Attached { node: NODE, session: S });
+        story.expect_violation(CHECK, "gives");
     }
 
     #[test]

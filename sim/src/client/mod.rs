@@ -90,6 +90,8 @@ pub struct SimClient {
     /// Episodes so far, and requests in them.
     rude_count: u64,
     rude_xid: i32,
+    /// Whether the machine's session was attached when the machine last had nothing more to do.
+    was_attached: bool,
     board: Board,
     /// Who uses the client, and what it was not told yet.
     application: Option<Box<dyn Application>>,
@@ -150,6 +152,7 @@ impl SimClient {
             machine: None,
             episode: None,
             rude_count: 0,
+            was_attached: false,
             rude_xid: 0,
             board,
             application: None,
@@ -377,7 +380,6 @@ impl SimClient {
 
     /// Does what the machine asks for, and compares it with what it should.
     fn drain(&mut self, now: SimTime) -> Result<(), Violation> {
-        let before = self.tap.as_ref().and_then(Tap::session);
         let mut over = false;
         while let Some(action) = self.machine.as_mut().and_then(|machine| machine.poll_action()) {
             match action {
@@ -413,9 +415,12 @@ impl SimClient {
                 }
             }
         }
+        let is_attached = self.is_attached();
+        // Not since this call began: bytes that make it so are looked at before the machine is told of them.
+        let was_attached = std::mem::replace(&mut self.was_attached, is_attached);
         if std::mem::take(&mut self.lost) {
             self.account.disconnected()?;
-        } else if before.is_none() && self.is_attached() {
+        } else if is_attached && !was_attached {
             self.account.primed()?;
             if let Some(held) = self.machine.as_ref().and_then(|machine| machine.session()) {
                 self.board.borrow_mut().insert(self.id, held);

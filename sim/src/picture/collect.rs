@@ -86,7 +86,9 @@ impl Picture {
                 };
                 self.turn_into(*node, span, what);
             }
-            Observed::SessionExpired { node, .. } => self.mark(Party::Node(*node), MarkKind::Session, what),
+            Observed::Attached { node, .. } | Observed::SessionExpired { node, .. } => {
+                self.mark(Party::Node(*node), MarkKind::Session, what);
+            }
             Observed::Started { node, .. } => {
                 self.mark(Party::Node(*node), MarkKind::Start, what);
                 let alone = self.voters + self.observers == 1;

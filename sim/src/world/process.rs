@@ -346,6 +346,9 @@ impl World {
                 let Some(conn) = self.nodes[id.0].conns.get_mut(&conn) else { return Ok(()) };
                 conn.session = Some(session);
                 let mono = conn.heard;
+                if matches!(told, Told::SessionAttached { .. }) {
+                    self.observe(Observed::Attached { node: id, session })?;
+                }
                 self.observe(Observed::Touched { node: id, session, mono })
             }
             Told::SessionExpired { session } => {
