@@ -17,7 +17,7 @@ use crate::history::Observed;
 use crate::link::NodeId;
 use crate::node::{DiskQueue, Life, Node, Standing};
 use crate::rt;
-use crate::txnlog::LogTap;
+use crate::txnlog::{LogTap, needed_by_snapshot};
 
 /// What a disk operation takes at most once all faults have stopped.
 const HEALTHY_LATENCY_MAX: Duration = Duration::from_millis(2);
@@ -438,6 +438,12 @@ impl World {
             return Ok(());
         }
         let op = node.queue(stream).current.take().expect("it was begun");
+        if let (DiskOp::Remove { files, .. }, Life::Up(_)) = (&op, &node.life)
+            && let Some((snapshot, first)) = needed_by_snapshot(&node.disk, files)
+        {
+            let words = format!("n{} removes {first}, the first behind its snapshot {snapshot}", id.0);
+            return Err(Violation::new("storage", words));
+        }
         let result = node.disk.run(&op);
         let rewound = match &op {
             DiskOp::LogAppend { .. } => {
