@@ -101,13 +101,15 @@ pub struct Workload {
     profile: WorkloadProfile,
     /// Tells apart all values ever written, so that a read says which write it saw.
     written: u64,
+    /// What was to be changed last, if anything was.
+    changed: Option<String>,
     client: u64,
 }
 
 impl Workload {
     /// The requests of client `client`.
     pub fn new(rng: Rng, profile: WorkloadProfile, client: u64) -> Self {
-        Self { rng, profile, written: 0, client }
+        Self { rng, profile, written: 0, changed: None, client }
     }
 
     /// The next request.
@@ -149,6 +151,7 @@ impl Workload {
 
     fn write(&mut self, kind: usize) -> Op {
         let path = self.path();
+        self.changed = Some(path.clone());
         match kind {
             0 => self.create(path, Mode::Persistent),
             1 => {
@@ -240,6 +243,12 @@ impl Workload {
     fn read(&mut self) -> Op {
         let path = self.path();
         let watch = self.rng.chance(400_000);
+        // Who changes something often wants to see what became of it, and to hear of the next change.
+        let changed = self.changed.take();
+        let (path, watch) = match changed.filter(|_| self.rng.chance(300_000)) {
+            Some(changed) => (changed, true),
+            None => (path, watch),
+        };
         match self.rng.below(3) {
             0 => Op::Exists { path, watch },
             1 => Op::GetChildren { path, watch },
