@@ -178,6 +178,13 @@ pub enum Observed {
         /// What.
         words: String,
     },
+    /// A file was replaced, durably: an epoch file. The server does not know yet.
+    Replaced {
+        /// On which node.
+        node: NodeId,
+        /// What it is called.
+        name: String,
+    },
     /// A server says that its history ends here now: its log was cut, or a snapshot from its leader took its place.
     Rewound {
         /// Which.
@@ -372,6 +379,7 @@ impl fmt::Display for Observed {
             Observed::Remark { node, words } | Observed::RoleLost { node, words } => {
                 write!(f, "n{}: {words}", node.0)
             }
+            Observed::Replaced { node, name } => write!(f, "n{} has a new {name}", node.0),
             Observed::Rewound { node, last } => write!(f, "n{} goes on behind {last}", node.0),
             Observed::RoleTaken { node, standing: Standing { role, epoch, leader }, .. } => {
                 write!(f, "n{} is {role:?} in epoch {epoch}", node.0)?;

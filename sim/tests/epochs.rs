@@ -5,6 +5,7 @@ use sim::cluster::Cluster;
 use sim::link::NodeId;
 use sim::world::World;
 use zabra_core::server::Role;
+use zabra_core::types::Message;
 
 /// What a server has promised, as its disk has it.
 fn accepted(world: &World, server: usize) -> i64 {
@@ -51,6 +52,39 @@ fn an_epoch_is_promised_to_two_leaders_and_counts_for_one() {
         assert_eq!(leads(it.world(), second), Some(epoch), "nothing made it step down");
         it.start(first);
         it.expect_learner(first);
+        it.write("/b");
+        it.caught_up();
+    });
+}
+
+/// A server is elected twice and dies each time when it alone has the epoch that it is about to propose. The others, who
+/// heard of neither, begin the first of the two with another leader. What the one has promised is later than that: it
+/// does not follow there, and another epoch begins with all of them.
+#[test]
+fn nobody_follows_in_an_earlier_epoch_than_it_has_promised() {
+    Cluster::run(3, |it| {
+        let is_proposed = |message: &Message| matches!(message, Message::LeaderInfo { .. });
+        let (lonely, other, late) = (3, 1, 2);
+        it.write("/a");
+        it.lead(lonely);
+        let epoch = it.epoch();
+        it.hold(lonely, other, is_proposed);
+        it.kill(late);
+        for promised in [epoch + 1, epoch + 2] {
+            it.kill(lonely);
+            it.start(lonely);
+            it.wait("the promise", move |world| accepted(world, lonely) == promised);
+        }
+        assert_eq!(accepted(it.world(), other), epoch, "it was not told");
+        it.kill(lonely);
+        it.let_go();
+        it.start(late);
+        it.wait("another leader", move |world| [other, late].iter().any(|&it| leads(world, it).is_some()));
+        assert_eq!(it.epoch(), epoch + 1);
+        it.start(lonely);
+        it.wait("all to serve", |world| (0..3).all(|node| world.node(NodeId(node)).standing.is_some()));
+        it.caught_up();
+        assert!(it.epoch() >= epoch + 2, "no earlier epoch than anybody has promised");
         it.write("/b");
         it.caught_up();
     });

@@ -71,7 +71,9 @@ impl Picture {
             }
             Observed::Logged { node, .. } => self.mark(Party::Node(*node), MarkKind::Log, what),
             Observed::Remark { node, .. } => self.mark(Party::Node(*node), MarkKind::Remark, what),
-            Observed::Rewound { node, .. } => self.mark(Party::Node(*node), MarkKind::Disk, what),
+            Observed::Replaced { node, .. } | Observed::Rewound { node, .. } => {
+                self.mark(Party::Node(*node), MarkKind::Disk, what);
+            }
             Observed::RoleLost { node, .. } => {
                 self.mark(Party::Node(*node), MarkKind::Role, what);
                 self.turn_into(*node, SpanKind::Looking, what);

@@ -34,8 +34,8 @@ pub use self::faults::FaultKind;
 use self::faults::FaultStream;
 pub use self::harm::{Harm, Struck};
 use self::holds::Holds;
-use self::moments::Moment;
 pub use self::moments::Step;
+use self::moments::{Again, Moment};
 use self::net::LinkState;
 use self::peers::Dialing;
 use crate::check::{Judge, Violation};
@@ -137,6 +137,8 @@ pub struct World {
     healed: bool,
     /// When the next moment may be struck.
     next_moment: SimTime,
+    /// What is struck each time.
+    again: Option<Again>,
     /// A server that stops by itself is not started again: a scenario wants to look at what it left.
     pub(crate) stays_down: bool,
     /// Who looks at the run, if anybody does.
@@ -219,6 +221,7 @@ impl World {
             ),
             healed: false,
             next_moment: SimTime::ZERO,
+            again: None,
             stays_down: false,
             onlooker: None,
             options,

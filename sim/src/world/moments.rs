@@ -5,9 +5,14 @@
 //! of the log and what comes behind it. What happens all the time (proposals, acknowledgements, syncs) is struck more
 //! rarely, in proportion.
 //!
+//! What went wrong once goes wrong again where its cause has not gone: now and then the same happens to the same server
+//! whenever it takes the same step, a few times in a row. A server that dies each time it has promised an epoch leads
+//! others into states that no single fault does.
+//!
 //! They are the one kind that depends on what servers do: where another fault is left out there are other moments from
 //! then on.
 
+use std::mem::{Discriminant, discriminant};
 use std::time::Duration;
 
 use zabra_core::server::Role;
@@ -57,26 +62,64 @@ pub(super) struct Moment {
     choice: u64,
 }
 
+/// Odds per million that a moment comes again, and how often at most.
+const AGAIN: u32 = 300_000;
+const AGAIN_MAX: u64 = 3;
+
+/// A step, of whatever epoch or transaction.
+type Shape = (Discriminant<Observed>, Option<Discriminant<Message>>);
+
+/// What is struck whenever it comes, without a draw.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Again {
+    node: NodeId,
+    shape: Shape,
+    left: u64,
+    delay: u64,
+    share: u32,
+    choice: u64,
+}
+
 impl World {
     /// Decides whether what was just seen is the moment for something to go wrong.
     pub(super) fn watch_for_moment(&mut self, what: &Observed) {
         let odds = self.options.faults.moment;
-        if odds == 0 || self.healed || self.now < self.next_moment {
+        if odds == 0 || self.healed {
             return;
         }
         let Some((node, other, step)) = step(what) else { return };
+        if let Some(again) = self.again.as_mut().filter(|it| (it.node, it.shape) == (node, shape(what))) {
+            again.left -= 1;
+            let Again { left, delay, share, choice, .. } = *again;
+            if left == 0 {
+                self.again = None;
+            }
+            return self.schedule_moment(node, other, delay, share, choice);
+        }
+        if self.now < self.next_moment {
+            return;
+        }
         if self.options.faults.moment_focus.is_some_and(|focus| focus != step) {
             return;
         }
-        let FaultStream { rng, count } = self.faults(FaultKind::Moment);
+        let FaultStream { rng, .. } = self.faults(FaultKind::Moment);
         if !rng.chance(if step == Step::Common { odds / COMMON } else { odds }) {
             return;
         }
         let delay = *rng.pick(&[0, 0, 30_000, 300_000, 3_000_000]);
-        *count += 1;
-        let moment =
-            Moment { number: *count, node, other, share: rng.below(1_000_000) as u32, choice: rng.bits() };
+        let (share, choice) = (rng.below(1_000_000) as u32, rng.bits());
+        let (comes_again, left) = (rng.chance(AGAIN), rng.within(1, AGAIN_MAX));
         self.next_moment = self.now + self.options.faults.moment_pause;
+        if comes_again && step != Step::Common {
+            self.again = Some(Again { node, shape: shape(what), left, delay, share, choice });
+        }
+        self.schedule_moment(node, other, delay, share, choice);
+    }
+
+    fn schedule_moment(&mut self, node: NodeId, other: Option<NodeId>, delay: u64, share: u32, choice: u64) {
+        let FaultStream { count, .. } = self.faults(FaultKind::Moment);
+        *count += 1;
+        let moment = Moment { number: *count, node, other, share, choice };
         self.schedule(self.now + Duration::from_nanos(delay), Event::Moment(moment));
     }
 
@@ -123,11 +166,20 @@ impl World {
     }
 }
 
+fn shape(what: &Observed) -> Shape {
+    let message = match what {
+        Observed::Said { message, .. } => Some(discriminant(&**message)),
+        _ => None,
+    };
+    (discriminant(what), message)
+}
+
 /// Who takes a step, with whom, and what it is about; nothing, if it is none.
 fn step(what: &Observed) -> Option<(NodeId, Option<NodeId>, Step)> {
     match what {
         Observed::EpochAccepted { node, .. } => Some((*node, None, Step::Promise)),
         Observed::EpochCurrent { node, .. } => Some((*node, None, Step::Begin)),
+        Observed::Replaced { node, .. } => Some((*node, None, Step::Promise)),
         Observed::RoleTaken { node, standing, .. } if standing.role != Role::Looking => {
             Some((*node, None, Step::Begin))
         }

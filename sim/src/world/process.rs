@@ -461,6 +461,10 @@ impl World {
             }
             DiskOp::Remove { files, .. } => node.tap.on_removed(files, &node.disk),
             DiskOp::SnapshotFinish { .. } => node.tap.on_snapshot(&node.disk),
+            DiskOp::Replace { file, .. } if result.is_ok() => {
+                self.observe(Observed::Replaced { node: id, name: file.name.clone() })?;
+                false
+            }
             _ => false,
         };
         if rewound {
