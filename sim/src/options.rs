@@ -197,6 +197,9 @@ impl Options {
             omissions: Omissions::default(),
         };
         options.demand(&mut rng);
+        // A server that stands alone says nothing to others; what it hands to its disk can be struck.
+        options.faults.moment = *rng.pick(&[0, 0, 0, 30_000, 150_000]);
+        options.faults.moment_pause = Duration::from_millis(*rng.pick(&[300, 1_000, 3_000]));
         options
     }
 
@@ -234,7 +237,7 @@ impl Options {
         options.duration = Duration::from_secs(*rng.pick(&[20, 40, 60]));
         options.config = Config {
             snap_count: *rng.pick(&[20, 40, 100]),
-            txn_log_size_limit: *rng.pick(&[None, Some(2 << 10), Some(8 << 10)]),
+            txn_log_size_limit: *rng.pick(&[None, Some(512), Some(2 << 10), Some(8 << 10)]),
             ..config(&mut rng, tick)
         };
         options.config.max_session_timeout = tick * 60;

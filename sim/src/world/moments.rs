@@ -184,7 +184,7 @@ fn step(what: &Observed) -> Option<(NodeId, Option<NodeId>, Step)> {
             Some((*node, None, Step::Begin))
         }
         Observed::Rewound { node, .. } => Some((*node, None, Step::Synchronize)),
-        Observed::Synced { node, .. } => Some((*node, None, Step::Common)),
+        Observed::Logged { node, .. } | Observed::Synced { node, .. } => Some((*node, None, Step::Common)),
         Observed::Said { node, to, message, .. } => Some((*node, Some(*to), step_of(message)?)),
         _ => None,
     }
