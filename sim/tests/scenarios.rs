@@ -133,7 +133,7 @@ fn power_fails_while_a_snapshot_is_written() {
         for index in 0..60 {
             it.ask(0, create(&format!("/n{index}")));
         }
-        let half_written = |name: &str| name.starts_with("snapshot") && name.ends_with(".tmp");
+        let half_written = |name: &str| name.starts_with("tmp.snapshot");
         it.wait("a snapshot under way", |world| {
             world.node(NODE).disk.files().any(|(file, bytes)| half_written(&file.name) && bytes.len() > 128)
         });

@@ -14,6 +14,7 @@ pub mod file;
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use zabra_core::store::inventory::TEMPORARY_PREFIX;
 use zabra_core::store::{Dir, DirEntry, DiskAnswer, DiskError, DiskOp, FileName};
 
 pub use file::{SimFile, TearProfile};
@@ -470,7 +471,7 @@ fn publish(file: &FileName) -> Vec<Step> {
 
 /// The name that a file has until it is complete.
 pub fn temporary(file: &FileName) -> FileName {
-    FileName { dir: file.dir, name: format!("{}.tmp", file.name) }
+    FileName { dir: file.dir, name: format!("{TEMPORARY_PREFIX}{}", file.name) }
 }
 
 #[cfg(test)]
