@@ -16,8 +16,17 @@
 //!
 //! Every client talks to the server that it is told to, or to whichever it finds. What must hold is checked all the
 //! time; at the end everything is mended, and the world must come to rest.
+//!
+//! | file | words for |
+//! |---|---|
+//! | this one | servers that stop, start and are cut off; requests; what must be so |
+//! | `steps` | the finer steps: up to a message and no further, what is held back, what is on a disk |
+//! | `story` | what many scenarios do: who is there in the beginning, who falls behind, what must be left in the end |
+//!
+//! A scenario draws its picture if it is asked to: see [`crate::picture::scene`].
 
 mod steps;
+pub mod story;
 
 use std::fmt;
 use std::time::Duration;
@@ -28,8 +37,10 @@ use crate::check::Violation;
 use crate::client::SimClient;
 use crate::clock::SimTime;
 use crate::link::{ClientId, NodeId};
+use crate::marks::Mark;
 use crate::op::Op;
 use crate::options::Options;
+use crate::picture::scene::Scene;
 use crate::rt;
 use crate::scenario::create;
 use crate::seed::{Rng, Seed};
@@ -47,6 +58,16 @@ pub struct Cluster {
     world: World,
     /// How long the scenario lingers between its steps.
     rng: Rng,
+    /// The picture that is drawn, if one is.
+    scene: Option<Scene>,
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if let Some(scene) = self.scene.take() {
+            scene.finish(&mut self.world);
+        }
+    }
 }
 
 fn node(server: usize) -> NodeId {
@@ -81,9 +102,13 @@ impl Cluster {
     }
 
     fn with_seed(seed: Seed, options: Options, play: impl FnOnce(&mut Self) + Send) {
+        let scene = Scene::asked_for();
         rt::enter(seed, || {
             let world = World::with_options(seed, options);
-            let mut it = Self { world, rng: seed.stream("scenario", 0) };
+            let mut it = Self { world, rng: seed.stream("scenario", 0), scene };
+            if let Some(scene) = &it.scene {
+                scene.begin(&mut it.world);
+            }
             for index in 0..it.world.options().clients {
                 it.world.client_mut(ClientId(index)).follow_script();
             }
@@ -253,6 +278,14 @@ impl Cluster {
     /// If it is.
     pub fn expect_no_node(&self, path: &str) {
         assert!(self.world.model().node(path).is_none(), "{path} is there; {}", Tail(&self.world));
+    }
+
+    /// The scenario has come to something that random runs need not come to.
+    ///
+    /// # Panics
+    /// If it has not.
+    pub fn expect_reached(&self, mark: Mark) {
+        assert!(self.world.reached().count(mark) > 0, "{mark:?} is not reached; {}", Tail(&self.world));
     }
 
     fn fine<T>(&self, verdict: Result<T, Violation>) -> T {

@@ -11,6 +11,8 @@
 //!     it.expect_node("/a");
 //! });
 //! ```
+//!
+//! A scenario draws its picture if it is asked to: see [`crate::picture::scene`].
 
 use std::fmt;
 use std::time::Duration;
@@ -21,8 +23,10 @@ use zabra_core::types::{AclList, Zxid};
 use crate::check::Violation;
 use crate::client::SimClient;
 use crate::link::{ClientId, NodeId};
+use crate::marks::Mark;
 use crate::op::{Mode, Op};
 use crate::options::Options;
+use crate::picture::scene::Scene;
 use crate::rt;
 use crate::seed::Seed;
 use crate::world::World;
@@ -36,6 +40,16 @@ const NODE: NodeId = NodeId(0);
 #[derive(Debug)]
 pub struct Scenario {
     world: World,
+    /// The picture that is drawn, if one is.
+    scene: Option<Scene>,
+}
+
+impl Drop for Scenario {
+    fn drop(&mut self) {
+        if let Some(scene) = self.scene.take() {
+            scene.finish(&mut self.world);
+        }
+    }
 }
 
 impl Scenario {
@@ -52,8 +66,12 @@ impl Scenario {
     /// # Panics
     /// If anything goes wrong that the scenario does not expect.
     pub fn with(options: Options, play: impl FnOnce(&mut Self) + Send) {
+        let scene = Scene::asked_for();
         rt::enter(Seed(1), || {
-            let mut it = Self { world: World::with_options(Seed(1), options) };
+            let mut it = Self { world: World::with_options(Seed(1), options), scene };
+            if let Some(scene) = &it.scene {
+                scene.begin(&mut it.world);
+            }
             for index in 0..it.world.options().clients {
                 it.world.client_mut(ClientId(index)).follow_script();
             }
@@ -173,6 +191,14 @@ impl Scenario {
     /// If it is.
     pub fn expect_no_node(&self, path: &str) {
         assert!(self.world.model().node(path).is_none(), "{path} is there; {}", self.tail());
+    }
+
+    /// The scenario has come to something that random runs need not come to.
+    ///
+    /// # Panics
+    /// If it has not.
+    pub fn expect_reached(&self, mark: Mark) {
+        assert!(self.world.reached().count(mark) > 0, "{mark:?} is not reached; {}", self.tail());
     }
 
     /// The last transaction that is there for good.

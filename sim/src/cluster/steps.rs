@@ -13,7 +13,6 @@ use crate::link::ClientId;
 use crate::op::{Answer, Op};
 use crate::scenario::{create, set};
 use crate::world::World;
-use crate::world::peers::server_of;
 
 impl Cluster {
     /// Lets time pass up to the moment at which something is seen.
@@ -279,22 +278,6 @@ impl Cluster {
             }
         }
         panic!("no answer about {path}; {}", super::Tail(&self.world));
-    }
-
-    /// Every server that runs shows a znode to a client, or does not.
-    ///
-    /// # Panics
-    /// If one of them does otherwise.
-    pub fn expect_everywhere(&mut self, path: &str, is_there: bool) {
-        for server in self.servers() {
-            if !self.world.node(node(server)).is_up() {
-                continue;
-            }
-            self.expect_serving(server);
-            self.connect(0, server);
-            assert_eq!(self.sees(0, path), is_there, "{path} on {:?}", server_of(node(server)));
-        }
-        self.roam(0);
     }
 
     /// The server leads, follows or observes, sooner or later.

@@ -8,6 +8,7 @@
 mod collect;
 mod json;
 mod page;
+pub mod scene;
 #[cfg(test)]
 mod tests;
 pub mod wires;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use zabra_core::recovery::Recovery;
+use zabra_core::recovery::{Notice, Recovery};
 use zabra_core::server::{Action, Event as Told, HaltReason, Input, Server};
 use zabra_core::store::{DiskAnswer, DiskDone, DiskOp, Stream};
 use zabra_core::types::{ConnId, LinkId as PeerLink, SessionId, Zxid};
@@ -61,6 +61,10 @@ impl World {
             Some(Ok(recovered)) => {
                 let last = recovered.last_zxid;
                 self.marks.noticed(&recovered.report);
+                let differs = |notice: &&Notice| matches!(notice, Notice::DigestMismatch { .. });
+                if let Some(notice) = recovered.report.iter().find(differs) {
+                    return Err(Violation::new("tree", format!("n{} recovered: {notice:?}", id.0)));
+                }
                 let config = self.config_of(id);
                 let node = &mut self.nodes[id.0];
                 let now = node.clock.now(self.now);

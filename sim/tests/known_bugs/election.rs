@@ -1,19 +1,15 @@
 //! Who leads: epochs, support, and servers that come and go while it is decided.
 
 use sim::cluster::Cluster;
+use sim::cluster::story::{is_ack, is_current_epoch, is_epoch, is_leader_info, is_new_leader, is_snapshot};
 use sim::disk::SyncMode;
 use sim::link::NodeId;
 use sim::options::Options;
 use sim::scenario::set;
 use zabra_core::server::Role;
-use zabra_core::store::{DiskOp, epochs};
-use zabra_core::types::Message;
+use zabra_core::store::epochs;
 
-use super::{MS, SECOND, busy, forgetful, is_ack, is_new_leader, three, write_some};
-
-fn is_epoch(op: &DiskOp) -> bool {
-    matches!(op, DiskOp::Replace { .. })
-}
+use super::{MS, SECOND, busy, forgetful, three};
 
 /// Somebody else's promise may be as late as the leader's proposal; the epoch is one later than any.
 #[test]
@@ -40,38 +36,79 @@ fn zookeeper_2959_and_1294_observers_support_nobody() {
         it.kill(2);
         it.until_looking(3);
         it.expect_no_leader(3 * SECOND);
-        it.power_failure(3);
-        it.start(3);
+        it.power_cycle(&[3]);
         it.expect_no_leader(3 * SECOND);
         it.start(1);
-        it.expect_everywhere("/kept", true);
+        it.expect_everywhere(&["/kept"]);
     });
 }
 
-/// A leader has begun an epoch that nobody came into; that makes its history no newer than it is.
+/// A leader begins epochs that nobody comes into; that makes its history no newer than it is.
 #[test]
-fn zookeeper_790_an_epoch_that_nobody_came_into() {
+fn zookeeper_790_epochs_that_nobody_came_into() {
     Cluster::often(&three(), |it| {
-        it.write("/kept");
         let (f, g) = (1, 2);
         it.lead(3);
-        it.expect_learner(g);
-        it.kill(g);
-        it.write("/last");
-        it.power_failure(3);
-        it.power_failure(f);
-        it.start(3);
-        it.start(g);
-        it.hold(g, 3, is_ack);
-        it.until_said(3, g, is_new_leader);
-        it.linger();
-        it.power_failure(3);
-        it.let_go();
+        it.write("/kept");
+        it.caught_up();
+        it.black_out_but(&[]);
+        for _ in 0..2 {
+            it.hold(3, g, is_leader_info);
+            it.start(3);
+            it.start(g);
+            it.until_said(3, g, is_leader_info);
+            it.linger();
+            it.black_out_but(&[]);
+        }
         it.start(f);
-        it.expect_everywhere("/last", true);
+        it.start(g);
+        it.write("/last");
+        it.caught_up();
+        it.kill(f);
         it.start(3);
+        it.expect_leader(g);
+        it.finale(&["/kept", "/last"], &[]);
+    });
+}
+
+/// A follower has acknowledged its history and is gone; with what it said nobody leads.
+#[test]
+fn zookeeper_1270_a_follower_that_is_gone_when_the_others_are_ready() {
+    Cluster::often(&Options::calm_cluster(5, 0), |it| {
+        it.lead(5);
+        it.write("/kept");
+        it.caught_up();
+        it.black_out_but(&[]);
+        it.hold(2, 5, is_ack);
+        it.start(5);
+        it.start(1);
+        it.start(2);
+        it.until_said(1, 5, is_ack);
         it.linger();
-        it.expect_everywhere("/last", true);
+        it.kill(1);
+        it.settle();
+        it.let_go();
+        it.expect_no_leader(3 * SECOND);
+        it.finale(&["/kept"], &[]);
+    });
+}
+
+/// Of which epoch a history is, is on the disk before the history is acknowledged, not only when it is up to date.
+#[test]
+fn zookeeper_1282_an_epoch_is_kept_before_newleader_is_acknowledged() {
+    Cluster::often(&three(), |it| {
+        it.lead(3);
+        it.write("/kept");
+        it.caught_up();
+        it.black_out_but(&[]);
+        it.hold_disk(2, is_current_epoch);
+        it.start(3);
+        it.start(2);
+        it.until_said(3, 2, is_new_leader);
+        it.never_said(300 * MS, 2, 3, is_ack);
+        assert!(it.kept(2).current < it.kept(2).accepted, "it has the epoch though its disk stands still");
+        it.black_out_but(&[1, 2]);
+        it.finale(&["/kept"], &[]);
     });
 }
 
@@ -79,12 +116,10 @@ fn zookeeper_790_an_epoch_that_nobody_came_into() {
 #[test]
 fn zookeeper_1732_a_leader_that_is_back_before_anybody_noticed() {
     Cluster::often(&three(), |it| {
-        it.write("/kept");
-        let (leader, [f, g]) = it.cast();
+        let (leader, [f, g]) = it.opening();
         it.cut_way(leader, f);
         it.cut_way(leader, g);
-        it.kill(leader);
-        it.start(leader);
+        it.restart(&[leader]);
         it.linger();
         it.mend();
         it.kill(g);
@@ -125,8 +160,7 @@ fn zookeeper_1697_a_snapshot_that_takes_longer_than_the_sync_limit() {
     options.net.latency_min = 3 * MS;
     Cluster::often(&busy(options), |it| {
         let (leader, [f, _]) = it.cast();
-        it.kill(f);
-        write_some(it, "a-name-of-some-length-so-that-a-snapshot-takes-its-time-", 400);
+        it.fall_behind(f, "a-name-of-some-length-so-that-a-snapshot-takes-its-time-", 400);
         let epoch = it.epoch();
         let begun = it.world().now();
         it.start(f);
@@ -142,16 +176,17 @@ fn zookeeper_1697_a_snapshot_that_takes_longer_than_the_sync_limit() {
 fn zookeeper_2201_a_snapshot_that_is_stuck_holds_up_nobody_else() {
     let mut options = busy(forgetful());
     options.net.window = 2 << 10;
+    // So little may be under way that most of the snapshot is still with the leader.
+    options.config.ensemble.as_mut().expect("an ensemble").link_outbox_bytes = 32 << 10;
     Cluster::often(&options, |it| {
         let (leader, [f, _]) = it.cast();
-        it.kill(f);
-        write_some(it, "missed", 200);
+        it.fall_behind(f, "missed", 200);
         let epoch = it.epoch();
-        it.hold(leader, f, |message| matches!(message, Message::Snap { .. }));
+        it.hold(leader, f, is_snapshot);
         it.start(f);
-        it.until_said(leader, f, |message| matches!(message, Message::Snap { .. }));
+        it.until_said(leader, f, is_snapshot);
         let begun = it.world().now();
-        write_some(it, "meanwhile", 20);
+        it.write_some("meanwhile", 20);
         assert!(it.world().now() - begun < SECOND, "writes waited");
         it.pass(3 * SECOND);
         assert_eq!(it.epoch(), epoch);
@@ -180,7 +215,7 @@ fn zookeeper_2247_a_leader_whose_disk_is_full() {
         let next = it.leader();
         assert_ne!(next, leader);
         it.keep_down(false);
-        it.expect_everywhere("/before", true);
+        it.expect_everywhere(&["/before"]);
     });
 }
 
@@ -188,23 +223,26 @@ fn zookeeper_2247_a_leader_whose_disk_is_full() {
 #[test]
 fn zookeeper_2307_a_promise_that_cannot_be_written() {
     Cluster::often(&three(), |it| {
-        it.write("/kept");
-        let (leader, [f, _]) = it.cast();
-        it.power_failure_of_all();
+        let (leader, [f, _]) = it.opening();
+        it.black_out_but(&[]);
         it.keep_down(true);
-        it.start_all();
+        it.hold_disk(f, is_epoch);
+        it.start(leader);
+        it.start(f);
+        it.until_said(leader, f, is_leader_info);
+        it.settle();
         let node = it.world().node_mut(NodeId(f - 1));
         node.disk.set_sync_mode(SyncMode::Failing);
         node.disk_fails = true;
         node.cache_lies = true;
+        it.let_disk_go(f);
         it.wait("the follower to stop", |world| world.node(NodeId(f - 1)).is_down());
         it.keep_down(false);
         assert_eq!(it.kept(f).accepted, 1);
         it.start(f);
         it.expect_serving(f);
         assert!(it.kept(f).accepted >= it.kept(f).current);
-        it.expect_leader(leader);
-        it.expect_everywhere("/kept", true);
+        it.finale(&["/kept"], &[]);
     });
 }
 
@@ -220,14 +258,11 @@ fn zookeeper_335_epochs_that_were_begun_and_not_kept() {
             it.start_all();
             it.pass(300 * MS);
             it.linger();
-            it.power_failure_of_all();
-            it.let_go();
-            it.start(f);
-            it.start(g);
+            it.black_out_but(&[f, g]);
             it.leader();
             it.start(leader);
         }
-        it.expect_everywhere("/kept", true);
+        it.expect_everywhere(&["/kept"]);
         assert!(it.servers().any(|server| it.role(server) == Some(Role::Leading)));
     });
 }

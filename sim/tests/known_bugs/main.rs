@@ -42,10 +42,7 @@ mod watches;
 
 use std::time::Duration;
 
-use sim::cluster::Cluster;
 use sim::options::Options;
-use sim::scenario::create;
-use zabra_core::types::Message;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -73,33 +70,16 @@ fn bookish() -> Options {
     options
 }
 
+/// Three voters and two clients.
+fn two_clients() -> Options {
+    let mut options = three();
+    options.clients = 2;
+    options
+}
+
 /// A client that has many requests under way, one right behind the other.
 fn busy(mut options: Options) -> Options {
     options.workload.pipeline_max = 100;
     options.workload.think = Duration::from_micros(200);
     options
-}
-
-/// So many znodes, `/<name>0` and on.
-fn write_some(it: &mut Cluster, name: &str, count: usize) {
-    for index in 0..count {
-        it.ask(0, create(&format!("/{name}{index}")));
-    }
-    it.answered();
-}
-
-fn is_ack(message: &Message) -> bool {
-    matches!(message, Message::Ack { .. })
-}
-
-fn is_new_leader(message: &Message) -> bool {
-    matches!(message, Message::NewLeader { .. })
-}
-
-fn is_proposal(message: &Message) -> bool {
-    matches!(message, Message::Proposal { .. })
-}
-
-fn is_up_to_date(message: &Message) -> bool {
-    matches!(message, Message::UpToDate)
 }

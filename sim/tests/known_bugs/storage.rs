@@ -1,14 +1,16 @@
 //! Files and disks: what a crash leaves of them, and what a server makes of that.
 
 use sim::cluster::Cluster;
+use sim::cluster::story::is_epoch;
 use sim::disk::TearProfile;
 use sim::link::NodeId;
 use sim::op::Op;
 use sim::options::Options;
 use sim::scenario::{Scenario, create, set};
-use zabra_core::store::{Dir, DiskOp, FileName, epochs};
+use zabra_core::store::{Dir, FileName, epochs};
+use zabra_core::wire::snapshot::{COMPLETE_CHECK_LEN, is_complete};
 
-use super::{MS, SECOND, three, write_some};
+use super::{MS, SECOND, three};
 
 const NODE: NodeId = NodeId(0);
 
@@ -25,19 +27,18 @@ fn names(it: &mut Scenario, prefix: &str) -> Vec<FileName> {
 #[test]
 fn zookeeper_1489_writes_behind_a_cut() {
     Cluster::often(&three(), |it| {
-        it.write("/kept");
-        let (old, _) = it.cast::<2>();
-        it.log_alone(old, "/lost");
-        it.pass(SECOND);
-        it.leader();
+        let (old, [f, g]) = it.opening_with_a_tail("/lost");
+        it.until_looking(old);
+        let new = it.leader();
         it.let_go();
         it.expect_learner(old);
-        write_some(it, "new", 10);
+        // What its log is good for shows when the others need it.
+        let third = if new == f { g } else { f };
+        it.fall_behind(third, "new", 10);
         it.caught_up();
-        it.power_failure_of_all();
-        it.start_all();
-        it.expect_everywhere("/lost", false);
-        it.expect_everywhere("/new9", true);
+        it.black_out_but(&[old, third]);
+        it.expect_everywhere(&["/kept", "/new9"]);
+        it.finale(&["/kept", "/new9"], &["/lost"]);
     });
 }
 
@@ -74,19 +75,23 @@ fn zookeeper_4269_and_1653_an_epoch_file_that_was_not_renamed() {
                 it.start_all();
                 it.pass((40 + 15 * step + 3 * round) * MS);
             }
-            it.expect_everywhere("/kept", true);
+            it.expect_everywhere(&["/kept"]);
         });
     }
     // What Java leaves there: the file of the next epoch under its temporary name.
     Cluster::run(3, |it| {
+        it.write("/before");
+        it.power_cycle(&[1, 2, 3]);
         it.write("/kept");
+        it.caught_up();
+        let epoch = it.epoch();
         it.power_failure_of_all();
         for server in it.servers() {
-            it.set_epoch(server, epochs::CURRENT_EPOCH_TEMPORARY, 2);
-            it.set_epoch(server, epochs::ACCEPTED_EPOCH, 2);
+            it.set_epoch(server, epochs::CURRENT_EPOCH, epoch - 1);
+            it.set_epoch(server, epochs::CURRENT_EPOCH_TEMPORARY, epoch);
         }
         it.start_all();
-        it.expect_everywhere("/kept", true);
+        it.finale(&["/kept"], &[]);
     });
 }
 
@@ -161,33 +166,44 @@ fn zookeeper_2325_all_snapshots_are_gone() {
 #[test]
 fn zookeeper_3231_and_3082_a_full_disk_costs_no_good_snapshot() {
     let mut options = Options::calm();
-    options.config.snap_count = 10;
+    options.config.snap_count = 20;
+    options.config.snapshot_chunk_bytes = 64;
     options.config.purge_interval = Some(SECOND);
-    options.faults.restart_max = SECOND;
+    options.disk.latency_min = 5 * MS;
     Scenario::with(options, |it| {
-        for index in 0..100 {
+        for index in 0..60 {
             it.ask(0, create(&format!("/n{index}")));
         }
         it.answered();
         it.pass(3 * SECOND);
-        let node = it.world().node_mut(NODE);
-        let used = node.disk.used();
-        node.disk.set_capacity(used + 100);
-        node.disk_fails = true;
-        for index in 0..100 {
-            it.ask(0, set("/n0", format!("{index}").as_bytes()));
-        }
-        it.pass(5 * SECOND);
-        it.world().node_mut(NODE).disk.set_capacity(u64::MAX);
-        it.answered_again();
-        it.kill();
-        for snapshot in names(it, "snapshot.") {
-            if !snapshot.name.ends_with(".tmp") {
-                assert!(it.content(&snapshot).len() > 32, "{} is no snapshot", snapshot.name);
+        let is_under_way = |it: &mut Scenario| {
+            let is_begun =
+                |file: &FileName, bytes: &[u8]| file.name.starts_with("tmp.snapshot.") && bytes.len() > 128;
+            it.world().node(NODE).disk.files().any(|(file, bytes)| is_begun(file, bytes))
+        };
+        for _ in 0..5 {
+            // The log is at rest when the disk is full, in the middle of a snapshot.
+            (0..100).find(|_| {
+                it.ask(0, set("/n0", b"again"));
+                it.answered();
+                is_under_way(it)
+            });
+            assert!(is_under_way(it), "no snapshot is due");
+            let node = it.world().node_mut(NODE);
+            let used = node.disk.used();
+            node.disk.set_capacity(used);
+            it.pass(3 * SECOND);
+            assert!(!is_under_way(it), "it is not given up");
+            it.world().node_mut(NODE).disk.set_capacity(u64::MAX);
+            for snapshot in names(it, "snapshot.") {
+                let content = it.content(&snapshot);
+                let end = &content[content.len().saturating_sub(COMPLETE_CHECK_LEN)..];
+                assert!(is_complete(end), "{} is no snapshot", snapshot.name);
             }
         }
+        it.kill();
         it.start();
-        it.expect_node("/n99");
+        it.expect_node("/n59");
     });
 }
 
@@ -202,7 +218,7 @@ fn zookeeper_582_a_snapshot_alone_tells_the_epoch() {
             it.start_all();
             it.leader();
         }
-        write_some(it, "a", 30);
+        it.write_some("a", 30);
         it.caught_up();
         let epoch = it.epoch();
         it.wait("snapshots", |world| world.counts().snapshots >= 6);
@@ -214,7 +230,7 @@ fn zookeeper_582_a_snapshot_alone_tells_the_epoch() {
         it.start_all();
         it.leader();
         assert!(it.epoch() > epoch);
-        it.expect_everywhere("/a29", true);
+        it.expect_everywhere(&["/a29"]);
         let _ = it.call(0, Op::Sync { path: "/".into() });
     });
 }
@@ -225,19 +241,15 @@ fn zookeeper_1291_power_fails_before_an_epoch_is_kept() {
     Cluster::often(&three(), |it| {
         it.write("/kept");
         for _ in 0..3 {
-            let (leader, [f, g]) = it.cast();
+            let (leader, others) = it.cast::<2>();
             it.power_failure_of_all();
-            for server in [leader, f, g] {
-                it.hold_disk(server, |op| matches!(op, DiskOp::Replace { .. }));
-            }
+            it.servers().for_each(|server| it.hold_disk(server, is_epoch));
             it.start_all();
             it.expect_no_leader(500 * MS);
             it.let_disk_go(leader);
             it.linger();
-            it.power_failure_of_all();
-            it.let_go();
-            it.start_all();
+            it.black_out_but(&[leader, others[0], others[1]]);
         }
-        it.expect_everywhere("/kept", true);
+        it.finale(&["/kept"], &[]);
     });
 }

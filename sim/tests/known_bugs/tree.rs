@@ -5,9 +5,14 @@ use super::MS;
 use sim::op::{Mode, Op};
 use sim::options::Options;
 use sim::scenario::{Scenario, create, create_as, set};
+use zabra_core::types::{Acl, AclList, Id, Perms};
 
 fn delete(path: &str) -> Op {
     Op::Delete { path: path.into(), version: -1 }
+}
+
+fn anyone(perms: Perms) -> Acl {
+    Acl { perms, id: Id::ANYONE }
 }
 
 fn check(path: &str, version: i32) -> Op {
@@ -77,22 +82,32 @@ fn zookeeper_1573_a_parent_that_goes_while_a_snapshot_is_written() {
 #[test]
 fn zookeeper_3125_3249_and_1046_counters_of_a_parent_while_a_snapshot_is_written() {
     during_a_snapshot(vec![create("/s")], |round| {
-        let gone = format!("/s/gone{round}");
-        vec![
+        // What is deleted was there when the snapshot began, and comes late in it, long behind its parent.
+        let gone = |round: usize| format!("/s/gone{round}");
+        let mut writes = vec![
             create_as("/s/n-", Mode::PersistentSequential),
-            create(&gone),
+            create(&gone(round)),
             create_as("/s/n-", Mode::PersistentSequential),
-            delete(&gone),
-        ]
+        ];
+        writes.extend(round.checked_sub(4).map(|earlier| delete(&gone(earlier))));
+        writes
     });
 }
 
 /// The lists of permissions that a snapshot names are in it.
 #[test]
 fn zookeeper_3306_znodes_and_their_lists_while_a_snapshot_is_written() {
-    during_a_snapshot(vec![create("/l")], |round| {
-        let path = format!("/l/{round}");
-        vec![create(&path), set(&path, b"read"), Op::GetData { path, watch: false }]
+    during_a_snapshot(vec![create("/l"), create("/z")], |round| {
+        let path = |round: usize| format!("/l/{round}");
+        let list = |only: i32| AclList::from(vec![anyone(Perms(31 - only)), anyone(Perms(only))]);
+        let acl = list(round as i32 % 15 + 1);
+        let data = b"data".to_vec();
+        let mut writes = Vec::new();
+        // What is created takes the place of what was deleted, so that it comes in the middle of a snapshot.
+        writes.extend(round.checked_sub(2).map(|earlier| delete(&path(earlier))));
+        writes.push(Op::Create { path: path(round), data, mode: Mode::Persistent, acl, with_stat: false });
+        writes.push(Op::SetAcl { path: "/z".into(), acl: list(round as i32 % 15 + 16), version: -1 });
+        writes
     });
 }
 
