@@ -2,19 +2,34 @@
 //! among many, or the runs do not test what they are there for.
 //!
 //! Marks are derived from what is seen of the servers anyway, their messages, events and records; the core knows
-//! nothing of them. A mark that no run reaches is a hole in the options or in the faults, not in the servers.
+//! nothing of them. A mark that no run reaches is a hole in the options or in the faults, not in the servers. The fixed
+//! seeds reach all of them, but those in [`IN_SCENARIOS`], which a scenario leads to, and says so.
+//!
+//! | file | what happens there |
+//! |---|---|
+//! | `eyes` | one run is watched |
+//! | `ballots` | votes, and what they show of an election |
+//! | `joins` | learners on their way into an epoch |
+//!
+//! The state machines have these steps besides, which have no mark:
+//!
+//! | step | why |
+//! |---|---|
+//! | a leader's last zxid is used up | no run is that long; `core/src/zab/leader/tests.rs`, `zab_rollover_ends_the_epoch` |
+//! | members change, and with them the leader or a role | simulated clients change no members; `core/tests/reconfig.rs` |
+//! | behind a cut there comes what the learner lacks | who has to be cut has all that is committed, or gets a snapshot: an epoch has no gaps; `core/src/zab/sync.rs` |
+//! | a log is cut further back than was asked for | that takes a history that no right leader has; `core/src/recovery/rewind_tests.rs` |
+//! | a leader says what makes no sense, or leaves out a transaction | a right one does not; `core/src/zab/learner_tests.rs` |
+//! | read-only without a leader | no simulated server does that; `core/tests/read_only.rs` |
+//! | an operator accepts the loss of data | nobody does here; `core/src/recovery/tests.rs` |
 
-use std::collections::{BTreeMap, BTreeSet};
+mod ballots;
+mod eyes;
+mod joins;
+
 use std::fmt;
 
-use zabra_core::recovery::Notice;
-use zabra_core::server::{Event as Told, Role};
-use zabra_core::types::{Message, Zxid};
-use zabra_core::zab::leader::StepDownReason;
-use zabra_core::zab::learner::LostReason;
-
-use crate::history::Observed;
-use crate::link::{ClientId, LinkId, NodeId};
+pub use self::eyes::Marks;
 
 macro_rules! marks {
     ($($(#[$doc:meta])* $name:ident,)*) => {
@@ -33,6 +48,24 @@ macro_rules! marks {
 
 marks! {
     // Election.
+    /// A server looks for a leader.
+    RoundBegun,
+    /// Who looks votes for another than itself.
+    VoteChanged,
+    /// Who looks joins a round later than its own.
+    RoundJoined,
+    /// Who looks says again what it has said before.
+    VoteRepeated,
+    /// Who has a leader tells who looks.
+    LeaderNamed,
+    /// Who may have lost data looks, and cannot be elected.
+    LookedWithoutData,
+    /// A leader serves.
+    LeaderServes,
+    /// A follower serves.
+    FollowerServes,
+    /// A leader gave up because a voter has a history that it has not.
+    LeaderBehind,
     /// A server leads, and another still believes that it does, in an earlier epoch.
     TwoLeadersAtOnce,
     /// A server that led before leads again, in a later epoch.
@@ -64,6 +97,22 @@ marks! {
     /// A learner could not reach the leader.
     LearnerFoundNobody,
 
+    // Epochs.
+    /// A follower says what it has promised.
+    FollowerIntroduced,
+    /// Likewise an observer.
+    ObserverIntroduced,
+    /// A leader proposes an epoch.
+    EpochProposed,
+    /// One that is more than one later than what it had promised itself: somebody else had promised more.
+    EpochLeapt,
+    /// A learner promises to follow nobody of an earlier epoch.
+    EpochPromised,
+    /// One that had promised already says so with an epoch of -1: it does not count.
+    PromisedBefore,
+    /// A leader has its history as the one that its epoch begins with.
+    EpochBegun,
+
     // Synchronisation.
     /// A difference that is empty.
     DiffEmpty,
@@ -81,6 +130,8 @@ marks! {
     Rewound,
     /// A snapshot is sent.
     SnapSent,
+    /// One for several learners at once.
+    SnapForSeveral,
     /// A snapshot from the leader is the database.
     SnapshotInstalled,
     /// A link or a learner was lost between TRUNC and the acknowledgement.
@@ -89,6 +140,12 @@ marks! {
     SnapInterrupted,
     /// After an interrupted snapshot, the next try was with a difference.
     SnapThenDiff,
+    /// A learner acknowledges the history of an epoch.
+    HistoryAcknowledged,
+    /// It is told that it is up to date.
+    UpToDate,
+    /// It says that it knows.
+    UpToDateAcknowledged,
     /// A learner crashed between the beginning of its synchronisation and NEWLEADER.
     CrashBeforeNewLeader,
     /// Between NEWLEADER and its acknowledgement.
@@ -99,10 +156,16 @@ marks! {
     LeaderCrashedDuringSync,
     /// A proposal was sent between NEWLEADER and UPTODATE.
     ProposalBeforeUpToDate,
-    /// A commit was sent between NEWLEADER and UPTODATE.
-    CommitBeforeUpToDate,
-    /// A learner that had promised already was told so with an epoch of -1.
-    PromisedBefore,
+    /// An observer was informed of a commit between the two.
+    InformBeforeUpToDate,
+    /// Behind UPTODATE a learner hears of commits before it has answered: those since NEWLEADER.
+    CommitBehindUpToDate,
+    /// One that may have lost data has been brought up to date, and votes again.
+    VotesAgain,
+
+    // Broadcast.
+    /// A commit that the leader's own disk has no part in yet.
+    CommitBeforeOwnSync,
     /// A request of a learner's client.
     Request,
     /// A session moved to a learner.
@@ -117,6 +180,18 @@ marks! {
     // Recovery.
     /// A new database was begun.
     BegunAnew,
+    /// A member may have lost data that it acknowledged.
+    MayHaveLostData,
+    /// The newest snapshot cannot be used, and the log does not reach as far.
+    BehindItsSnapshot,
+    /// An older snapshot was loaded in place of one that cannot be used.
+    FellBack,
+    /// A finished record is damaged; what comes behind it comes from others.
+    DamageFound,
+    /// Something that is no record was passed over, and nothing is missing.
+    DamagePassedOver,
+    /// A server does not start on what is left.
+    Refused,
     /// A log was replayed behind a snapshot.
     ReplayedBehindSnapshot,
     /// A log's end was torn, and cut.
@@ -131,6 +206,8 @@ marks! {
     LostItsTail,
 
     // Sessions and watches.
+    /// A request came by a server that its session has left.
+    SessionMoved,
     /// A session expired.
     SessionExpired,
     /// A session expired soon after its leader began to lead.
@@ -140,6 +217,24 @@ marks! {
     /// A watch fired because of what happened while its client was away.
     WatchFiredOnReturn,
 }
+
+/// Those that take a disk that rots, or more accidents in a row than random runs come to: `sim/tests/marks.rs` plays
+/// them, and asserts that it reaches each.
+pub const IN_SCENARIOS: &[Mark] = &[
+    Mark::BehindItsSnapshot,
+    Mark::DamageFound,
+    Mark::DamagePassedOver,
+    Mark::FellBack,
+    Mark::LeaderBehind,
+    Mark::LeaderOvertaken,
+    Mark::LearnerFoundOldEpoch,
+    Mark::LookedWithoutData,
+    Mark::MayHaveLostData,
+    Mark::Refused,
+    Mark::TornBatchCut,
+    Mark::TruncAcrossEpochs,
+    Mark::VotesAgain,
+];
 
 /// How often each was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,11 +252,25 @@ impl Reached {
         self.0[mark as usize]
     }
 
+    fn add_one(&mut self, mark: Mark) {
+        self.0[mark as usize] += 1;
+    }
+
     /// Adds those of another run.
     pub fn add(&mut self, other: &Self) {
         for (count, other) in self.0.iter_mut().zip(other.0) {
             *count += other;
         }
+    }
+
+    /// All that the fixed seeds are to reach were reached.
+    ///
+    /// # Panics
+    /// If one was not.
+    pub fn expect_all_reached(&self) {
+        let missing = self.missing();
+        let missing: Vec<_> = missing.iter().filter(|mark| !IN_SCENARIOS.contains(mark)).collect();
+        assert!(missing.is_empty(), "in no run: {missing:?}");
     }
 
     /// Those that were never reached.
@@ -176,360 +285,5 @@ impl fmt::Display for Reached {
             writeln!(f, "{:>8}  {mark:?}", self.count(mark))?;
         }
         Ok(())
-    }
-}
-
-/// How a learner is brought up to date.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum How {
-    Diff,
-    Snap,
-    Trunc,
-}
-
-/// How far it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Stage {
-    Begun,
-    NewLeader,
-    Acknowledged,
-    UpToDate,
-}
-
-/// A learner on its way into an epoch, or in it.
-#[derive(Clone, Copy, Debug)]
-struct Join {
-    leader: NodeId,
-    link: LinkId,
-    how: How,
-    stage: Stage,
-    proposals: usize,
-}
-
-/// What is known of a server.
-#[derive(Clone, Copy, Debug, Default)]
-struct Known {
-    logged: Zxid,
-    durable: Zxid,
-    led: bool,
-    leads: bool,
-    /// How often anything was applied since it began to lead.
-    applied: u64,
-    /// The end of its log, as it said last.
-    said_last: Zxid,
-    snap_interrupted: bool,
-}
-
-/// Watches one run.
-#[derive(Debug, Default)]
-pub struct Marks {
-    reached: Reached,
-    /// What a leader remembers.
-    commit_log_count: usize,
-    known: BTreeMap<NodeId, Known>,
-    joins: BTreeMap<NodeId, Join>,
-    followers: BTreeMap<i64, BTreeSet<NodeId>>,
-    /// Clients that came back and have not been answered since.
-    returned: BTreeSet<ClientId>,
-}
-
-impl Marks {
-    /// A run of servers that remember so many transactions when they lead.
-    pub fn new(commit_log_count: usize) -> Self {
-        Self { commit_log_count, ..Self::default() }
-    }
-
-    /// How often each was reached.
-    pub const fn reached(&self) -> Reached {
-        self.reached
-    }
-
-    fn reach(&mut self, mark: Mark) {
-        self.reached.0[mark as usize] += 1;
-    }
-
-    fn known(&mut self, node: NodeId) -> &mut Known {
-        self.known.entry(node).or_default()
-    }
-
-    /// Looks at the next record.
-    pub fn observe(&mut self, what: &Observed) {
-        match what {
-            Observed::Logged { node, record } => self.known(*node).logged = record.zxid,
-            Observed::Synced { node, durable } => self.known(*node).durable = *durable,
-            Observed::Found { node, last, durable } => {
-                let known = self.known(*node);
-                let lost = known.logged > *last;
-                (known.logged, known.durable) = (*last, *durable);
-                if lost {
-                    self.reach(Mark::LostItsTail);
-                }
-            }
-            Observed::Applied { node, .. } => self.known(*node).applied += 1,
-            Observed::Crashed { node, .. } => self.crashed(*node),
-            Observed::RoleTaken { node, standing, .. } => {
-                self.role_taken(*node, standing.role, standing.epoch);
-            }
-            Observed::RoleLost { node, .. } | Observed::Stopped { node, .. } => {
-                self.known(*node).leads = false;
-                self.interrupted(*node);
-            }
-            Observed::Said { node, to, link, message, kept } => match kept {
-                Some(_) => self.learner_said(*node, message),
-                None => self.said(*node, *to, *link, message),
-            },
-            Observed::SessionExpired { node, .. } => {
-                self.reach(Mark::SessionExpired);
-                if self.known(*node).applied < 20 {
-                    self.reach(Mark::SessionExpiredUnderANewLeader);
-                }
-            }
-            Observed::SessionGone { .. } => self.reach(Mark::SessionGone),
-            Observed::Connected { client, resumed: true, .. } => {
-                self.returned.insert(*client);
-            }
-            Observed::Answered { client, .. } => {
-                self.returned.remove(client);
-            }
-            Observed::Event { client, .. } if self.returned.contains(client) => {
-                self.reach(Mark::WatchFiredOnReturn);
-            }
-            _ => {}
-        }
-    }
-
-    /// Looks at what a server told.
-    pub fn told(&mut self, told: &Told) {
-        match told {
-            Told::SteppedDown { why } => match why {
-                StepDownReason::Doubted => self.reach(Mark::LeaderDoubted),
-                StepDownReason::EpochOvertaken => self.reach(Mark::LeaderOvertaken),
-                StepDownReason::NoQuorumInTime => self.reach(Mark::LeaderWithoutQuorum),
-                StepDownReason::QuorumLost => self.reach(Mark::LeaderLostQuorum),
-                // No run is that long, nobody elects who knows less, and members do not change.
-                StepDownReason::EpochUsedUp | StepDownReason::FollowerAhead | StepDownReason::HandedOver => {}
-            },
-            Told::LeaderLost { why } => match why {
-                LostReason::Doubted => self.reach(Mark::LearnerDoubted),
-                LostReason::EpochTooOld => self.reach(Mark::LearnerFoundOldEpoch),
-                LostReason::LinkDown => self.reach(Mark::LearnerLostLink),
-                LostReason::Timeout => self.reach(Mark::LearnerTimedOut),
-                LostReason::Unreachable => self.reach(Mark::LearnerFoundNobody),
-                // A leader that is right says nothing of the kind.
-                LostReason::BadMessage | LostReason::NotContiguous | LostReason::Reconfigured => {}
-            },
-            Told::Rewound { .. } => self.reach(Mark::Rewound),
-            Told::SnapshotInstalled { .. } => self.reach(Mark::SnapshotInstalled),
-            _ => {}
-        }
-    }
-
-    /// Looks at what recovery noticed.
-    pub fn noticed(&mut self, notices: &[Notice]) {
-        let mut has_snapshot = false;
-        for notice in notices {
-            match notice {
-                Notice::BatchCut { .. } => self.reach(Mark::TornBatchCut),
-                Notice::FreshDatabase => self.reach(Mark::BegunAnew),
-                Notice::LogRemoved { .. } => self.reach(Mark::EmptyLogRemoved),
-                Notice::LogTailCut { .. } => self.reach(Mark::TornTailCut),
-                Notice::SnapshotLoaded { .. } => has_snapshot = true,
-                Notice::Replayed { txns, .. } if *txns > 0 && has_snapshot => {
-                    self.reach(Mark::ReplayedBehindSnapshot);
-                }
-                Notice::TemporaryRemoved { .. } => self.reach(Mark::TemporaryRemoved),
-                _ => {}
-            }
-        }
-    }
-
-    fn crashed(&mut self, node: NodeId) {
-        let known = *self.known(node);
-        if known.leads {
-            self.reach(Mark::LeaderCrashed);
-            if known.logged > known.durable {
-                self.reach(Mark::LeaderCrashedBeforeItsSync);
-            }
-            if self.joins.values().any(|join| join.leader == node && join.stage < Stage::UpToDate) {
-                self.reach(Mark::LeaderCrashedDuringSync);
-            }
-        }
-        match self.joins.get(&node).map(|join| join.stage) {
-            Some(Stage::Begun) => self.reach(Mark::CrashBeforeNewLeader),
-            Some(Stage::NewLeader) => self.reach(Mark::CrashBeforeAck),
-            Some(Stage::Acknowledged) => self.reach(Mark::CrashBeforeUpToDate),
-            Some(Stage::UpToDate) | None => {}
-        }
-        self.known(node).leads = false;
-        self.interrupted(node);
-    }
-
-    /// A learner's way into an epoch is over, where it was not at its end.
-    fn interrupted(&mut self, node: NodeId) {
-        let Some(join) = self.joins.remove(&node) else { return };
-        if join.stage >= Stage::Acknowledged {
-            return;
-        }
-        match join.how {
-            How::Diff => {}
-            How::Snap => {
-                self.known(node).snap_interrupted = true;
-                self.reach(Mark::SnapInterrupted);
-            }
-            How::Trunc => self.reach(Mark::TruncInterrupted),
-        }
-    }
-
-    fn role_taken(&mut self, node: NodeId, role: Role, epoch: i64) {
-        let others_lead = self.known.iter().any(|(&other, known)| other != node && known.leads);
-        let known = self.known(node);
-        let again = role == Role::Leading && known.led;
-        known.leads = role == Role::Leading;
-        known.led |= known.leads;
-        if known.leads {
-            known.applied = 0;
-        }
-        match role {
-            Role::Looking => {}
-            Role::Leading => {
-                if again {
-                    self.reach(Mark::LeaderAgain);
-                }
-                if others_lead {
-                    self.reach(Mark::TwoLeadersAtOnce);
-                }
-            }
-            Role::Following => {
-                let followers = self.followers.entry(epoch).or_default();
-                followers.insert(node);
-                // The first of them came with the leader's quorum.
-                if followers.len() > 1 {
-                    self.reach(Mark::LateJoiner);
-                }
-            }
-            Role::Observing => self.reach(Mark::ObserverJoined),
-        }
-    }
-
-    fn learner_said(&mut self, node: NodeId, message: &Message) {
-        match message {
-            Message::AckEpoch { last_zxid, current_epoch } => {
-                self.known(node).said_last = *last_zxid;
-                if *current_epoch == -1 {
-                    self.reach(Mark::PromisedBefore);
-                }
-            }
-            Message::Ack { zxid } if zxid.counter() == 0 => {
-                if let Some(join) = self.joins.get_mut(&node) {
-                    join.stage = join.stage.max(Stage::Acknowledged);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn said(&mut self, node: NodeId, to: NodeId, link: LinkId, message: &Message) {
-        match message {
-            Message::Diff { .. } => self.begin(node, to, link, How::Diff),
-            Message::Snap { .. } => self.begin(node, to, link, How::Snap),
-            Message::Trunc { zxid } => {
-                let known = *self.known(to);
-                if known.led {
-                    self.reach(Mark::TruncOfAnOldLeader);
-                }
-                if zxid.epoch() < known.said_last.epoch() {
-                    self.reach(Mark::TruncAcrossEpochs);
-                }
-                self.begin(node, to, link, How::Trunc);
-            }
-            Message::Request { .. } => self.reach(Mark::Request),
-            Message::Revalidate { .. } => self.reach(Mark::Revalidate),
-            Message::Revalidated { valid: false, .. } => self.reach(Mark::RevalidateInVain),
-            Message::Sync => self.reach(Mark::Sync),
-            Message::Inform { .. } => self.reach(Mark::Inform),
-            Message::Proposal { .. }
-            | Message::Commit { .. }
-            | Message::NewLeader { .. }
-            | Message::UpToDate => {
-                self.said_in_join(to, link, message);
-            }
-            _ => {}
-        }
-    }
-
-    fn begin(&mut self, leader: NodeId, learner: NodeId, link: LinkId, how: How) {
-        self.interrupted(learner);
-        match how {
-            How::Diff => {
-                if std::mem::take(&mut self.known(learner).snap_interrupted) {
-                    self.reach(Mark::SnapThenDiff);
-                }
-            }
-            How::Snap => self.reach(Mark::SnapSent),
-            How::Trunc => self.reach(Mark::TruncSent),
-        }
-        self.joins.insert(learner, Join { leader, link, how, stage: Stage::Begun, proposals: 0 });
-    }
-
-    fn said_in_join(&mut self, to: NodeId, link: LinkId, message: &Message) {
-        let Some(join) = self.joins.get_mut(&to).filter(|join| join.link == link) else { return };
-        let stage = join.stage;
-        match message {
-            Message::Proposal { .. } => join.proposals += 1,
-            Message::NewLeader { .. } => join.stage = Stage::NewLeader,
-            Message::UpToDate => join.stage = Stage::UpToDate,
-            _ => {}
-        }
-        let (how, proposals) = (join.how, join.proposals);
-        let is_open = stage == Stage::NewLeader || stage == Stage::Acknowledged;
-        match message {
-            Message::Proposal { .. } if is_open => self.reach(Mark::ProposalBeforeUpToDate),
-            Message::Commit { .. } if is_open => self.reach(Mark::CommitBeforeUpToDate),
-            Message::NewLeader { .. } if how == How::Diff => self.reach(match proposals {
-                0 => Mark::DiffEmpty,
-                _ if proposals > self.commit_log_count => Mark::DiffFromLog,
-                _ => Mark::DiffFromMemory,
-            }),
-            _ => {}
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::rc::Rc;
-
-    use super::*;
-
-    const LEADER: NodeId = NodeId(0);
-    const LEARNER: NodeId = NodeId(1);
-
-    fn say(marks: &mut Marks, message: Message) {
-        let message = Rc::new(message);
-        marks.observe(&Observed::Said { node: LEADER, to: LEARNER, link: LinkId(1), message, kept: None });
-    }
-
-    #[test]
-    fn a_snapshot_that_is_interrupted_and_then_a_difference() {
-        let mut marks = Marks::new(5);
-        say(&mut marks, Message::Snap { zxid: Zxid::new(1, 7) });
-        marks.observe(&Observed::Crashed { node: LEARNER, power: true });
-        say(&mut marks, Message::Diff { zxid: Zxid::new(1, 7) });
-        say(&mut marks, Message::NewLeader { zxid: Zxid::new(1, 0), config: None });
-        say(&mut marks, Message::Commit { zxid: Zxid::new(1, 8) });
-        let reached = marks.reached();
-        let all: Vec<Mark> = Mark::ALL.iter().copied().filter(|&mark| reached.count(mark) == 1).collect();
-        assert_eq!(
-            all,
-            [
-                Mark::DiffEmpty,
-                Mark::SnapSent,
-                Mark::SnapInterrupted,
-                Mark::SnapThenDiff,
-                Mark::CrashBeforeNewLeader,
-                Mark::CommitBeforeUpToDate
-            ]
-        );
-        assert_eq!(reached.missing().len(), Mark::ALL.len() - all.len());
     }
 }

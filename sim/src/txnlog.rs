@@ -8,6 +8,7 @@ use bytes::Bytes;
 use zabra_core::store::{Dir, FileName};
 use zabra_core::time::WallTime;
 use zabra_core::types::{ErrorCode, OpCode, SessionId, Zxid};
+use zabra_core::wire::snapshot::{COMPLETE_CHECK_LEN, is_complete};
 
 use crate::disk::Disk;
 use crate::seed::fnv;
@@ -190,11 +191,13 @@ fn durable_on(disk: &Disk) -> Zxid {
     end_of(disk.durable_files())
 }
 
-/// The last transaction that files hold.
+/// The last transaction that files hold. A snapshot without its end holds nothing.
 fn end_of<'a>(files: impl Iterator<Item = (&'a FileName, &'a [u8])>) -> Zxid {
     let mut last = Zxid::ZERO;
     for (file, bytes) in files {
-        if let Some(zxid) = numbered(file, Dir::Snapshot, "snapshot.") {
+        if let Some(zxid) = numbered(file, Dir::Snapshot, "snapshot.")
+            && is_complete(&bytes[bytes.len().saturating_sub(COMPLETE_CHECK_LEN)..])
+        {
             last = last.max(zxid);
         }
         if numbered(file, Dir::Log, "log.").is_some() {

@@ -1,0 +1,52 @@
+//! Votes that servers tell each other, and what they show of an election.
+
+use std::collections::BTreeMap;
+
+use zabra_core::types::{Notification, PeerState, Vote, Zxid};
+use zabra_core::wire::election::{Frames, decode_notification};
+
+use super::{Mark, Marks};
+use crate::link::NodeId;
+use crate::world::peers::server_of;
+
+/// What a server that looks has said, and to whom.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Ballot {
+    round: Option<i64>,
+    told: BTreeMap<NodeId, (i64, Vote)>,
+}
+
+impl Marks {
+    /// Bytes go to an election port. A server says what it says in one piece.
+    pub fn sent_to_election_port(&mut self, from: NodeId, to: NodeId, bytes: bytes::Bytes) {
+        let mut frames = Frames::default();
+        frames.push(bytes);
+        // What is no frame is the greeting.
+        while let Ok(Some(frame)) = frames.next_frame() {
+            let Ok(notification) = decode_notification(&frame) else { return };
+            self.notified(from, to, &notification);
+        }
+    }
+
+    fn notified(&mut self, from: NodeId, to: NodeId, notification: &Notification) {
+        let Notification { state, vote, election_epoch: round, .. } = *notification;
+        if state != PeerState::Looking {
+            return self.reach(Mark::LeaderNamed);
+        }
+        if vote.zxid == Zxid::UNKNOWN {
+            self.reach(Mark::LookedWithoutData);
+        }
+        let ballot = self.ballots.entry(from).or_default();
+        let before = ballot.told.insert(to, (round, vote));
+        let begun = *ballot.round.get_or_insert(round);
+        ballot.round = Some(round);
+        if round > begun {
+            self.reach(Mark::RoundJoined);
+        }
+        if before == Some((round, vote)) {
+            self.reach(Mark::VoteRepeated);
+        } else if vote.leader != server_of(from) {
+            self.reach(Mark::VoteChanged);
+        }
+    }
+}
