@@ -26,21 +26,12 @@ def cut_off(*kinds):
                 network.hosts[alone].cut()
                 others = [number for number in ensemble.members if number != alone]
                 ensemble.serving(others)
-                _progress(load)
+                load.progress()
                 wait_for(f"{ensemble.name(alone)} leads no more", lambda: ensemble.mode(alone) is None)
                 # Some of the clients are on its side, and cannot write.
                 time.sleep(_ALONE_SECONDS)
                 network.hosts[alone].heal()
                 ensemble.serving()
-                _progress(load)
-            load.stop()
-            nodes = ensemble.same_tree()
-            load.check(nodes)
-        print(f"     {load.acknowledged()} writes acknowledged, longest gap {load.longest_gap:.1f} s, "
-              f"{load.lost_sessions()} sessions timed out")
+                load.progress()
+            print(f"     {load.finish()}")
         ensemble.no_complaints()
-
-
-def _progress(load, writes=100):
-    before = load.acknowledged()
-    wait_for("the load goes on", lambda: load.acknowledged() >= before + writes)

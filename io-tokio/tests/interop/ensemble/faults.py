@@ -3,7 +3,7 @@
 import signal
 import time
 
-from .cluster import SYNC_LIMIT, TICK_MS, Ensemble, wait_for
+from .cluster import SYNC_LIMIT, TICK_MS, Ensemble
 from .load import Load
 
 # Long enough that everybody gives up on a member that is held.
@@ -15,16 +15,12 @@ def faults(leader, first, second):
     with Ensemble({1: first, 2: second, 3: leader}) as ensemble:
         ensemble.start(leader=3)
         with Load(ensemble) as load:
-            _progress(load)
+            load.progress()
             for fault in (_kill, _hold):
                 for victim in _leader_first(ensemble):
                     fault(ensemble, load, victim)
-            _progress(load)
-            load.stop()
-            nodes = ensemble.same_tree()
-            load.check(nodes)
-        print(f"     {load.acknowledged()} writes acknowledged, longest gap {load.longest_gap:.1f} s, "
-              f"{load.lost_sessions()} sessions timed out")
+            load.progress()
+            print(f"     {load.finish()}")
         ensemble.no_complaints()
 
 
@@ -33,15 +29,10 @@ def _leader_first(ensemble):
     return [leads, *(number for number in ensemble.members if number != leads)]
 
 
-def _progress(load, writes=100):
-    before = load.acknowledged()
-    wait_for("the load goes on", lambda: load.acknowledged() >= before + writes)
-
-
 def _kill(ensemble, load, victim):
     ensemble.members[victim].kill()
     ensemble.serving([number for number in ensemble.members if number != victim])
-    _progress(load)
+    load.progress()
     ensemble.members[victim].launch()
     ensemble.serving()
 
@@ -50,6 +41,6 @@ def _hold(ensemble, load, victim):
     ensemble.members[victim].signal(signal.SIGSTOP)
     time.sleep(_HELD_SECONDS)
     ensemble.serving([number for number in ensemble.members if number != victim])
-    _progress(load)
+    load.progress()
     ensemble.members[victim].signal(signal.SIGCONT)
     ensemble.serving()

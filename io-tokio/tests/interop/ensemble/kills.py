@@ -23,8 +23,8 @@ _WRITERS = 6
 _KEPT = 200
 # Everybody comes back and is compared with the history after so many kills.
 _LOOK = 100
-# The load must go on after so many.
-_PROGRESS = 10
+# The load must go on after so many, by at least so many writes.
+_PROGRESS, _PROGRESS_WRITES = 10, 20
 _PAUSE_SECONDS = 0.8
 _VISIT_TIMEOUT_MS = 2000
 _VISITS = "/visits"
@@ -46,20 +46,19 @@ def killed(kills, seed):
                 _strike(ensemble, rng, victims)
                 before, count, hits = count, count + len(victims), hits + (len(victims) > 1)
                 if before // _PROGRESS != count // _PROGRESS:
-                    _progress(ensemble, load)
+                    ensemble.serving()
+                    load.progress(_PROGRESS_WRITES)
                 if before // _LOOK != count // _LOOK:
                     load.history.check()
                     print(f"     {count} kills, {load.acknowledged()} writes acknowledged", flush=True)
-            _progress(ensemble, load)
+            ensemble.serving()
+            load.progress(_PROGRESS_WRITES)
             visits.stop()
             load.stop()
             # First: it waits until the last of them have expired, and until then the tree changes.
             visits.check(ensemble)
-            load.check(ensemble.same_tree())
-        print(f"     {count} kills, {leaders} of them of a leader, {hits} of several at once; "
-              f"{load.acknowledged()} writes acknowledged, {len(load.history.reads)} reads, "
-              f"longest gap {load.longest_gap:.1f} s, {load.lost_sessions()} sessions timed out, "
-              f"{visits.count} sessions came and went")
+            print(f"     {count} kills, {leaders} of them of a leader, {hits} of several at once; {load.finish()}, "
+                  f"{len(load.history.reads)} reads, {visits.count} sessions came and went")
         ensemble.no_complaints()
 
 
@@ -82,12 +81,6 @@ def _strike(ensemble, rng, victims):
     for number in rng.sample(victims, len(victims)):
         time.sleep(random_pause(rng, _PAUSE_SECONDS))
         ensemble.members[number].launch()
-
-
-def _progress(ensemble, load, writes=20):
-    ensemble.serving()
-    before = load.acknowledged()
-    wait_for("the load goes on", lambda: load.acknowledged() >= before + writes)
 
 
 class Visits:

@@ -15,6 +15,8 @@ import time
 from harness import wire
 from harness.history import History, Read, Write
 
+from .cluster import wait_for
+
 COUNTER = "/load/counter"
 # Of a writer's nodes all but one in so many are deleted, that many writes later.
 _KEPT, _LATER = 10, 30
@@ -167,6 +169,7 @@ class Load:
     """Several writers, spread over the members. Of what each creates one in `kept` nodes stays."""
 
     def __init__(self, ensemble, writers=4, timeout_ms=20_000, kept=_KEPT):
+        self._ensemble = ensemble
         self.ports = [ensemble.port(number) for number in ensemble.members]
         self.kept = kept
         self.history = History()
@@ -203,6 +206,18 @@ class Load:
     def acknowledged(self):
         """How many writes in all."""
         return sum(writer.acknowledged for writer in self._writers)
+
+    def progress(self, writes=100):
+        """Returns once so many more writes have been acknowledged."""
+        before = self.acknowledged()
+        wait_for("the load goes on", lambda: self.acknowledged() >= before + writes)
+
+    def finish(self):
+        """Ends the writers, checks what every member shows now, and returns the run in words."""
+        self.stop()
+        self.check(self._ensemble.same_tree())
+        return (f"{self.acknowledged()} writes acknowledged, longest gap {self.longest_gap:.1f} s, "
+                f"{self.lost_sessions()} sessions timed out")
 
     def check(self, nodes):
         """Compares what a member shows with what was acknowledged. The sessions must not have ended yet."""

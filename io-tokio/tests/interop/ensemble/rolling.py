@@ -1,6 +1,6 @@
 """A running ensemble is replaced, one member after the other, on the same data directories, under load."""
 
-from .cluster import Ensemble, wait_for
+from .cluster import Ensemble
 from .load import Load
 
 
@@ -14,9 +14,7 @@ def replaced(*generations):
                 for number in _leader_last(ensemble):
                     _replace(ensemble, load, number, kind)
                 print(f"     {before} to {kind}: longest gap between writes {load.longest_gap:.1f} s")
-            load.stop()
-            nodes = ensemble.same_tree()
-            load.check(nodes)
+            load.finish()
             assert load.lost_sessions() == 0, f"{load.lost_sessions()} sessions timed out"
         print(f"     {load.acknowledged()} writes acknowledged, all there")
         ensemble.no_complaints()
@@ -31,5 +29,4 @@ def _replace(ensemble, load, number, kind):
     ensemble.members[number].stop()
     ensemble.replace(number, kind).launch()
     ensemble.serving()
-    before = load.acknowledged()
-    wait_for("the load goes on", lambda: load.acknowledged() >= before + 100)
+    load.progress()
