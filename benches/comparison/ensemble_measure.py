@@ -1,7 +1,6 @@
 """The measurements of ensembles, of every kind of server in turn, with the same zoo.cfg."""
 
 import statistics
-from dataclasses import dataclass
 from types import SimpleNamespace
 
 from . import catch_up, failover
@@ -19,23 +18,6 @@ CATCH_UP = {"tickTime": 2000, "initLimit": 100, "syncLimit": 20}
 SIZED = {"tickTime": 2000, "initLimit": 20, "syncLimit": 10}
 # Beyond what any server needs; a gap as long as this is a failure.
 PATIENCE_S = 60
-
-
-@dataclass
-class Scale:
-    """How much is measured."""
-
-    tries: int = 20
-    tries_silent: int = 5
-    znodes: int = 1_000_000
-    writes: int = 1_000_000
-    rounds: int = 3
-    seconds: float = 5.0
-    warm: float = 3.0
-
-    @classmethod
-    def quick(cls):
-        return cls(tries=2, tries_silent=1, znodes=20_000, writes=20_000, rounds=1, seconds=1.0, warm=0.5)
 
 
 class EnsembleMeasurements(Measurements):

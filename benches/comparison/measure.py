@@ -8,36 +8,12 @@ sessions and restarts are taken from one server at a time.
 import statistics
 import sys
 import time
-from dataclasses import dataclass
 
 from .servers import Unavailable
 
 CELLS = [(load, shape) for load in ("read", "write", "mix50") for shape in ((1, 1), (16, 1), (16, 16), (64, 16))]
 KEYS_WATCHED = 10_000
 SNAPSHOTS_NEVER = 2_000_000_000
-
-
-@dataclass
-class Scale:
-    """How much is measured."""
-
-    rounds: int = 5
-    seconds: float = 5.0
-    warm: float = 2.0
-    creates: int = 200_000
-    sessions: int = 10_000
-    znodes: int = 1_000_000
-    watches: int = 1_000_000
-    watchers: int = 900
-    restarts: int = 3
-    sessions_patience: float = 40.0
-
-    @classmethod
-    def quick(cls):
-        return cls(
-            rounds=2, seconds=1.0, warm=0.3, creates=20_000, sessions=1_000, znodes=50_000, watches=50_000,
-            watchers=90, restarts=1, sessions_patience=10.0,
-        )
 
 
 def cell_name(load, shape):
