@@ -508,6 +508,8 @@ pub(crate) fn run_after_next_look(cx: &mut Context<'_>) {
 }
 
 #[cfg(test)]
+mod harness;
+#[cfg(test)]
 mod link_tests;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,4 @@
-//! Links on real sockets, under a scripted state machine that stands in for the core.
+//! Links on real sockets, under a scripted state machine.
 
 use std::io::ErrorKind;
 
@@ -9,7 +9,7 @@ use tokio::time::{sleep, timeout};
 use zabra_core::server::{HangupReason, LinkOrigin, PeerPort};
 use zabra_core::types::{Address, DialId, LinkId, ServerId, Ticket};
 
-use super::tests::{MIB, Run, Setup, connect, in_time, rest, round_trip, run};
+use super::harness::{MIB, Setup, connect, echo, in_time, rest, round_trip, run};
 use super::*;
 use crate::limits::ACCEPTED_LINKS_MAX;
 
@@ -17,20 +17,6 @@ const FIRST: LinkId = LinkId(1);
 
 fn servers() -> Setup {
     Setup { door: Door::Servers(PeerPort::Election), ..Setup::default() }
-}
-
-fn echo(input: &Input, actions: &mut VecDeque<Action>) {
-    if let Input::LinkReceived { link, bytes } = input {
-        actions.push_back(Action::SendLink { link: *link, bytes: bytes.clone() });
-    }
-}
-
-fn drained<T>(run: &Run<T>, id: LinkId) -> usize {
-    let of = |input: &Input| match input {
-        Input::LinkDrained { link, bytes } if *link == id => *bytes,
-        _ => 0,
-    };
-    run.heard.iter().map(of).sum()
 }
 
 fn dial(number: u64, addresses: &[SocketAddr]) -> Action {
@@ -76,7 +62,7 @@ fn bytes_leave_in_order_and_every_one_is_reported() {
         text
     });
     assert_eq!(&run.client, b"one two three");
-    assert_eq!(drained(&run, FIRST), 13);
+    assert_eq!(run.link_drained(FIRST), 13);
 }
 
 /// The core bounds what waits for a server by what it is told to have left: a byte that the operating system did not
@@ -115,7 +101,7 @@ fn what_a_server_does_not_read_is_not_reported_as_drained() {
     assert!(early > 0, "the socket took something");
     assert!(early < TOTAL, "the socket cannot have taken all");
     assert!(in_order);
-    assert_eq!(drained(&run, FIRST), TOTAL);
+    assert_eq!(run.link_drained(FIRST), TOTAL);
 }
 
 #[test]
@@ -248,7 +234,7 @@ fn a_dialed_link_carries_bytes_both_ways() {
     });
     let up = Input::LinkUp { link: LinkId(2), origin: LinkOrigin::Dialed { dial: DialId(7) } };
     assert!(run.heard.contains(&up), "{:?}", run.heard);
-    assert_eq!(drained(&run, LinkId(2)), "it is mehello".len());
+    assert_eq!(run.link_drained(LinkId(2)), "it is mehello".len());
 }
 
 #[test]

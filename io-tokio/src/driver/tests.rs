@@ -1,162 +1,19 @@
-//! The driver on real sockets, under a scripted state machine.
+//! Clients on real sockets, under a scripted state machine.
 
-use std::future::Future;
 use std::io::{ErrorKind, Read as _, Write as _};
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 use zabra_core::server::CloseReason;
-use zabra_core::store::{DiskAnswer, DiskError};
+use zabra_core::store::DiskError;
 use zabra_core::types::Ticket;
 
+use super::harness::{MIB, Setup, connect, echo, in_time, rest, round_trip, run};
 use super::*;
-use crate::listener::{self, AcceptTask};
 
-pub(super) const MIB: usize = 1 << 20;
 const FIRST: ConnId = ConnId(1);
-
-/// Answers inputs by a function, and keeps them.
-struct Script<F> {
-    answer: F,
-    heard: Rc<RefCell<Vec<Input>>>,
-    actions: VecDeque<Action>,
-    deadline: Option<Instant>,
-}
-
-impl<F: FnMut(&Input, &mut VecDeque<Action>) + 'static> Machine for Script<F> {
-    fn handle(&mut self, now: Now, input: Input) {
-        match &input {
-            Input::Shutdown => self.actions.push_back(Action::Halt { why: HaltReason::Shutdown }),
-            Input::Tick => self.deadline = self.deadline.filter(|&deadline| deadline > now.mono),
-            other => (self.answer)(other, &mut self.actions),
-        }
-        self.heard.borrow_mut().push(input);
-    }
-
-    fn poll_action(&mut self) -> Option<Action> {
-        self.actions.pop_front()
-    }
-
-    fn poll_timeout(&self) -> Option<Instant> {
-        self.deadline
-    }
-}
-
-/// What a run showed.
-pub(super) struct Run<T> {
-    pub(super) client: T,
-    pub(super) heard: Vec<Input>,
-    pub(super) why: HaltReason,
-    /// Of each disk operation, whether it might be carried out on the spot.
-    pub(super) on_the_spot: Vec<bool>,
-}
-
-impl<T> Run<T> {
-    fn received(&self, id: ConnId) -> Vec<u8> {
-        let of = |input: &Input| match input {
-            Input::Received { conn, bytes } if *conn == id => bytes.to_vec(),
-            _ => Vec::new(),
-        };
-        self.heard.iter().flat_map(of).collect()
-    }
-
-    fn drained(&self, id: ConnId) -> usize {
-        let of = |input: &Input| match input {
-            Input::Drained { conn, bytes } if *conn == id => *bytes,
-            _ => 0,
-        };
-        self.heard.iter().map(of).sum()
-    }
-
-    fn closed(&self, id: ConnId) -> bool {
-        self.heard.contains(&Input::Closed { conn: id })
-    }
-}
-
-pub(super) struct Setup {
-    pub(super) door: Door,
-    pub(super) conn_max: usize,
-    pub(super) deadline: Option<Instant>,
-}
-
-impl Default for Setup {
-    fn default() -> Self {
-        Self { door: Door::Clients, conn_max: 100, deadline: None }
-    }
-}
-
-/// Serves `client` by `answer` until it is done, then stops.
-pub(super) fn run<F, C, T>(setup: Setup, answer: F, client: C) -> Run<T>
-where
-    F: FnMut(&Input, &mut VecDeque<Action>) + 'static,
-    C: AsyncFnOnce(SocketAddr) -> T,
-{
-    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default()).unwrap();
-    runtime.block_on(async move {
-        let heard = Rc::new(RefCell::new(Vec::new()));
-        let machine =
-            Script { answer, heard: Rc::clone(&heard), actions: VecDeque::new(), deadline: setup.deadline };
-        let listener = listener::bind("127.0.0.1:0".parse().unwrap(), -1).unwrap();
-        let address = listener.local_addr().unwrap();
-        let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-        let (done, completions) = mpsc::unbounded_channel();
-        // Every operation ends at once; one numbered 13 fails.
-        let on_the_spot = Rc::new(RefCell::new(Vec::new()));
-        let flags = Rc::clone(&on_the_spot);
-        let disk = Box::new(move |op: DiskOp, alone: bool| {
-            flags.borrow_mut().push(alone);
-            let ticket = op.ticket();
-            let result = if ticket.0 == 13 { Err(DiskError::Full) } else { Ok(DiskAnswer::Done) };
-            let _ = done.send(DiskDone { ticket, result });
-            None
-        });
-        let options =
-            SocketOptions { conn_max: setup.conn_max, conn_keep_alive: true, link_keep_alive: true };
-        let keeper: ConfigKeeper = Box::new(|_| {});
-        let driver = Driver::new(machine, Clock::start(), disk, keeper, completions, options);
-        let driver = Rc::new(RefCell::new(driver));
-        AcceptTask::spawn(&driver, listener, setup.door);
-        let (stop, stopped) = oneshot::channel();
-        let task = tokio::task::spawn_local(DriverTask::new(driver, stopped));
-        let client = in_time(client(address)).await;
-        let _ = stop.send(());
-        let why = in_time(task).await.unwrap();
-        let heard = heard.borrow().clone();
-        let on_the_spot = on_the_spot.borrow().clone();
-        Run { client, heard, why, on_the_spot }
-    })
-}
-
-pub(super) async fn in_time<T>(work: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(20), work).await.expect("it takes too long")
-}
-
-pub(super) async fn connect(address: SocketAddr) -> TcpStream {
-    TcpStream::connect(address).await.unwrap()
-}
-
-fn echo(input: &Input, actions: &mut VecDeque<Action>) {
-    if let Input::Received { conn, bytes } = input {
-        actions.push_back(Action::Send { conn: *conn, bytes: bytes.clone() });
-    }
-}
-
-pub(super) async fn round_trip(socket: &mut TcpStream, text: &[u8]) {
-    socket.write_all(text).await.unwrap();
-    let mut answer = vec![0; text.len()];
-    in_time(socket.read_exact(&mut answer)).await.unwrap();
-    assert_eq!(answer, text);
-}
-
-/// Everything until the end of the stream.
-pub(super) async fn rest(socket: &mut TcpStream) -> Vec<u8> {
-    let mut all = Vec::new();
-    in_time(socket.read_to_end(&mut all)).await.unwrap();
-    all
-}
 
 #[test]
 fn replies_leave_in_order_and_every_byte_is_reported() {
