@@ -221,9 +221,9 @@ impl Cluster {
     pub fn settle(&mut self) {
         for _ in 0..200 {
             self.run();
-            let running = self.nodes.values().filter(|node| node.server.is_some()).count();
-            let serving = self.nodes.keys().filter(|id| self.role(id.0) != Some(Role::Looking)).count();
-            if self.leader().is_some() && serving >= running {
+            // Who does not run has no role.
+            let looking = self.nodes.keys().any(|id| self.role(id.0) == Some(Role::Looking));
+            if self.leader().is_some() && !looking {
                 return;
             }
             self.pass(Duration::from_millis(50));
@@ -485,5 +485,24 @@ fn recover(config: &Config, disk: &mut Disk) -> Recovered {
                 recovery.on_done(done);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Members that do not run are no substitute for one that does and has no leader yet.
+    #[test]
+    fn settling_waits_for_every_member_that_runs() {
+        let mut cluster = Cluster::new(&members(5, 0), |_| {});
+        cluster.start_all();
+        cluster.kill(1, 0);
+        cluster.kill(2, 0);
+        cluster.settle();
+        cluster.start(2);
+        cluster.settle();
+        assert_eq!(cluster.role(2), Some(Role::Following), "{}", cluster.roles());
+        assert_eq!(cluster.role(1), None);
     }
 }
