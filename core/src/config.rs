@@ -82,6 +82,10 @@ pub struct Config {
     pub extended_types: bool,
     /// `zookeeper.enforceQuota`: whether hard quotas refuse writes.
     pub enforce_quota: bool,
+    /// That an exceeded quota is told of once in this time.
+    pub quota_warning_interval: Duration,
+    /// Limits of quotas that are told of in that time; of more, only how often they were exceeded.
+    pub quota_warnings_max: usize,
     /// `zookeeper.skipACL`: whether everyone may do everything.
     pub skip_acl: bool,
     /// `reconfigEnabled`: decides which error a standalone server answers to reconfig.
@@ -272,6 +276,8 @@ impl Default for Config {
             close_session_txn: true,
             extended_types: false,
             enforce_quota: false,
+            quota_warning_interval: Duration::from_millis(100),
+            quota_warnings_max: 16,
             skip_acl: false,
             reconfig_enabled: false,
             container_check_interval: Duration::from_secs(60),

@@ -507,35 +507,6 @@ fn auth_enforce() {
     make(&mut lone, conn, "/in");
 }
 
-/// `quota.hard`, `quota.soft`: only with enforceQuota is a write refused.
-#[test]
-fn quota_hard() {
-    for enforce_quota in [false, true] {
-        let mut lone = LoneServer::new(Config { enforce_quota, ..Config::default() });
-        let (conn, _) = lone.client();
-        make(&mut lone, conn, "/q");
-        make(&mut lone, conn, "/zookeeper/quota/q");
-        for (name, data) in [
-            ("zookeeper_limits", &b"count=-1,bytes=-1=;byteHardLimit=-1;countHardLimit=2"[..]),
-            ("zookeeper_stats", &b"count=0,bytes=0"[..]),
-        ] {
-            let path = format!("/zookeeper/quota/q/{name}");
-            let request = Request::Create {
-                path: &path,
-                data: Some(data),
-                acl: Some(AclList::OpenUnsafe),
-                flags: 0,
-                ttl: None,
-            };
-            assert_eq!(lone.call(conn, OpCode::CREATE, &request).err, ErrorCode::OK);
-        }
-        make(&mut lone, conn, "/q/one");
-        let expected = if enforce_quota { ErrorCode::QUOTAEXCEEDED } else { ErrorCode::OK };
-        assert_eq!(lone.call(conn, OpCode::CREATE, &create("/q/two", 0)).err, expected);
-        no_mismatch(&lone);
-    }
-}
-
 /// `op.reconfig` in standalone mode, and `config.standalone`.
 #[test]
 fn op_reconfig_standalone() {

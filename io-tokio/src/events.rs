@@ -42,6 +42,10 @@ pub(crate) fn log(event: &Event) {
         Event::EpochAccepted { epoch } => tracing::info!(epoch, "epoch accepted"),
         Event::EpochCurrent { epoch } => tracing::info!(epoch, "epoch begun"),
         Event::LeaderLost { why } => tracing::warn!(?why, "leader lost"),
+        Event::QuotaExceeded { exceeded, untold: 0 } => tracing::warn!("{exceeded}"),
+        Event::QuotaExceeded { exceeded, untold } => {
+            tracing::warn!("{exceeded} (and {untold} times before that were not logged)");
+        }
         Event::ReadOnlyBegun { zxid } => {
             tracing::warn!(%zxid, "no leader: serving clients that only read");
         }

@@ -2,5 +2,6 @@
 
 pub mod pending;
 pub mod prep;
+pub mod quota_log;
 pub mod read;
 pub mod reply;

@@ -9,10 +9,11 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use super::pending::{NodeState, Pending};
+use super::quota_log::QuotaLog;
 use crate::auth;
 use crate::config::Config;
 use crate::time::WallTime;
-use crate::tree::{Hint, QuotaVerdict, Tree, is_expired};
+use crate::tree::{Hint, Tree, is_expired};
 use crate::types::path;
 use crate::types::{
     AclList, CreateTxn, ErrorCode, Id, Membership, NodeKind, OpCode, Perms, ServerId, SessionId,
@@ -49,6 +50,8 @@ pub struct Prep<'a> {
     pub members: Option<Members>,
     /// What was found out that helps to apply the transaction.
     pub hint: Hint,
+    /// Where quotas are noted that are exceeded.
+    pub quota_log: &'a mut QuotaLog,
 }
 
 /// An ensemble, as its leader sees it.
@@ -374,17 +377,21 @@ impl Prep<'_> {
         }
     }
 
-    fn check_quota(&self, path: &str, data: Option<&[u8]>, create: bool) -> Result<(), ErrorCode> {
+    fn check_quota(&mut self, path: &str, data: Option<&[u8]>, create: bool) -> Result<(), ErrorCode> {
         if !self.config.enforce_quota {
             return Ok(());
         }
         let length = || self.tree.node(path).and_then(|node| node.data()).map_or(0, <[u8]>::len);
         let old_length = if create { None } else { Some(length()) };
         let new_length = data.map_or(0, <[u8]>::len);
-        match self.tree.quota_check(path, old_length, new_length) {
-            QuotaVerdict::HardExceeded => Err(ErrorCode::QUOTAEXCEEDED),
-            QuotaVerdict::Ok | QuotaVerdict::SoftExceeded => Ok(()),
+        let mut allowed = Ok(());
+        for exceeded in self.tree.quota_check(path, old_length, new_length) {
+            if exceeded.hard {
+                allowed = Err(ErrorCode::QUOTAEXCEEDED);
+            }
+            self.quota_log.note(exceeded);
         }
+        allowed
     }
 }
 

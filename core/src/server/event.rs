@@ -1,5 +1,6 @@
 //! What a server tells those who watch it: checkers, metrics, logs.
 
+use crate::tree::QuotaExceeded;
 use crate::types::{ConnId, ServerId, SessionId, Zxid};
 
 /// What a member of an ensemble does.
@@ -50,6 +51,13 @@ pub enum Event {
     EpochCurrent {
         /// The epoch.
         epoch: i64,
+    },
+    /// A write exceeded a quota, or would have. Where quotas are enforced alone, and not told of every such write.
+    QuotaExceeded {
+        /// Which limit.
+        exceeded: QuotaExceeded,
+        /// How often something was exceeded since the last time that this was told.
+        untold: u64,
     },
     /// The server has found no leader for so long that it serves clients that only read.
     ReadOnlyBegun {

@@ -43,6 +43,7 @@ use crate::config::Config;
 use crate::conn::ConnTable;
 use crate::conn::stats::ServerStats;
 use crate::pipeline::pending::Pending;
+use crate::pipeline::quota_log::QuotaLog;
 use crate::recovery::Recovered;
 use crate::rng;
 use crate::session::SessionTable;
@@ -103,6 +104,7 @@ pub struct Server {
     /// Connections whose session has writes of an earlier connection under way, by the last of those.
     reattaching: BTreeSet<(Zxid, ConnId)>,
     containers: expiry::Containers,
+    quota_log: QuotaLog,
     stats: ServerStats,
     /// What `stmk` set; nothing is traced by it.
     trace_mask: i64,
@@ -187,6 +189,7 @@ impl Server {
             greetings: VecDeque::new(),
             reattaching: BTreeSet::new(),
             containers: expiry::Containers::new(&config, now.mono),
+            quota_log: QuotaLog::new(&config),
             stats: ServerStats::default(),
             trace_mask: admin::TRACE_MASK_DEFAULT,
             ensemble,

@@ -181,15 +181,25 @@ impl Server {
         let identities = conn.as_deref().map_or(&[][..], |conn| &conn.identities);
         let origin = Origin { session, identities, zxid, time: self.now.wall };
         let members = self.members_asked_about(op);
-        let (tree, pending, config) = (&self.tree, &mut self.pending, &self.config);
-        let mut prep = Prep { tree, pending, config, origin, members, hint: Hint::NONE };
+        self.quota_log.at(self.now.mono);
+        let (tree, pending, config, quota_log) =
+            (&self.tree, &mut self.pending, &self.config, &mut self.quota_log);
+        let mut prep = Prep { tree, pending, config, origin, members, hint: Hint::NONE, quota_log };
         let txn = decide(&mut prep);
         let hint = prep.hint;
+        self.tell_quotas();
         if let Some(conn) = conn.as_deref_mut() {
             conn.waiting.push_back(Waiting::Write { zxid });
         }
         let asked = conn.map(|conn| Asked { conn: conn.id, op, received: self.now.mono });
         self.log_txn(Decided { zxid, session, cxid, op, txn, hint, asked });
+    }
+
+    /// Tells which quotas were exceeded.
+    pub(super) fn tell_quotas(&mut self) {
+        while let Some((exceeded, untold)) = self.quota_log.poll() {
+            self.tell(Event::QuotaExceeded { exceeded, untold });
+        }
     }
 
     /// The zxid of the next transaction; `None` where the epoch has none left.

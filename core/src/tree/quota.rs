@@ -21,15 +21,44 @@ const LIMITS: &str = "zookeeper_limits";
 /// Name of the node with the usage.
 const STATS: &str = "zookeeper_stats";
 
-/// What a write would do to the quota it falls under.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum QuotaVerdict {
-    /// A limit that is enforced would be exceeded: the write is to be refused.
-    HardExceeded,
-    /// Nothing would be exceeded.
-    Ok,
-    /// A limit that is only a warning would be exceeded.
-    SoftExceeded,
+/// A limit that a write would exceed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuotaExceeded {
+    /// The path that has the quota.
+    pub limited: Box<str>,
+    /// What there would be too much of.
+    pub resource: QuotaResource,
+    /// Whether the write is to be refused; otherwise it is worth a warning.
+    pub hard: bool,
+    /// How much there would be.
+    pub usage: i64,
+    /// How much there may be.
+    pub limit: i64,
+}
+
+/// What a quota limits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum QuotaResource {
+    /// Bytes of data.
+    Bytes,
+    /// Znodes.
+    Count,
+}
+
+/// As ZooKeeper words it.
+impl fmt::Display for QuotaExceeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (current, limit) = match self.resource {
+            QuotaResource::Bytes => ("bytes", "Byte"),
+            QuotaResource::Count => ("count", "Count"),
+        };
+        let kind = if self.hard { "hard" } else { "soft" };
+        write!(
+            f,
+            "Quota exceeded: {} [current {current}={}, {kind}{limit}Limit={}]",
+            self.limited, self.usage, self.limit
+        )
+    }
 }
 
 /// Limits or usage, as the quota nodes hold them in text: `count=5,bytes=100=;byteHardLimit=200`.
@@ -146,15 +175,15 @@ impl QuotaSet {
     }
 
     /// The quota that `path` falls under: of several on the way up, the nearest alone.
-    fn nearest(&self, path: &str) -> Option<&QuotaNodes> {
+    fn nearest(&self, path: &str) -> Option<(&str, &QuotaNodes)> {
         if self.by_path.is_empty() {
             return None;
         }
         let squeezed = squeeze(path);
         let mut path = &*squeezed;
         loop {
-            if let Some(quota) = self.by_path.get(path) {
-                return Some(quota);
+            if let Some((limited, quota)) = self.by_path.get_key_value(path) {
+                return Some((limited, quota));
             }
             path = path::parent(path)?;
         }
@@ -180,21 +209,32 @@ fn squeeze(path: &str) -> Cow<'_, str> {
 }
 
 impl Tree {
-    /// What a write at `path` would do to the quota it falls under: a create if `old_data_len` is `None`, else
-    /// setData. Looks at the usage as applied, so writes in flight may exceed a limit together, as in ZooKeeper.
-    pub fn quota_check(&self, path: &str, old_data_len: Option<usize>, new_data_len: usize) -> QuotaVerdict {
-        let Some(quota) = self.quotas.nearest(path) else { return QuotaVerdict::Ok };
-        let Some(limits) = self.track(&quota.limits) else { return QuotaVerdict::Ok };
-        let Some(usage) = self.track(&quota.stats) else { return QuotaVerdict::Ok };
+    /// Limits that a write at `path` would exceed, of the quota it falls under: a create if `old_data_len` is `None`,
+    /// else setData. A hard one is the last: what it refuses exceeds nothing else. Looks at the usage as applied, so
+    /// writes in flight may exceed a limit together, as in ZooKeeper.
+    pub fn quota_check(
+        &self,
+        path: &str,
+        old_data_len: Option<usize>,
+        new_data_len: usize,
+    ) -> Vec<QuotaExceeded> {
+        let Some((limited, quota)) = self.quotas.nearest(path) else { return Vec::new() };
+        let Some(limits) = self.track(&quota.limits) else { return Vec::new() };
+        let Some(usage) = self.track(&quota.stats) else { return Vec::new() };
         let count_more = i64::from(old_data_len.is_none());
         let bytes_more = new_data_len as i64 - old_data_len.unwrap_or(0) as i64;
-        let count = verdict(usage.count, count_more, limits.count, limits.count_hard_limit());
-        let bytes = verdict(usage.bytes, bytes_more, limits.bytes, limits.byte_hard_limit());
-        match (count, bytes) {
-            (QuotaVerdict::HardExceeded, _) | (_, QuotaVerdict::HardExceeded) => QuotaVerdict::HardExceeded,
-            (QuotaVerdict::SoftExceeded, _) | (_, QuotaVerdict::SoftExceeded) => QuotaVerdict::SoftExceeded,
-            (QuotaVerdict::Ok, QuotaVerdict::Ok) => QuotaVerdict::Ok,
+        let mut found = Vec::new();
+        for (resource, usage, more, soft, hard) in [
+            (QuotaResource::Count, usage.count, count_more, limits.count, limits.count_hard_limit()),
+            (QuotaResource::Bytes, usage.bytes, bytes_more, limits.bytes, limits.byte_hard_limit()),
+        ] {
+            let Some(Excess { hard, usage, limit }) = excess(usage, more, soft, hard) else { continue };
+            found.push(QuotaExceeded { limited: limited.into(), resource, hard, usage, limit });
+            if hard {
+                break;
+            }
         }
+        found
     }
 
     /// Limits or usage in the node at `path`.
@@ -226,7 +266,7 @@ impl Tree {
 
     /// Adds to the usage of the quota that `path` falls under, if there is one.
     pub(super) fn quota_add(&mut self, path: &str, bytes: i64, count: i64) {
-        let Some(quota) = self.quotas.nearest(path) else { return };
+        let Some((_, quota)) = self.quotas.nearest(path) else { return };
         // Limits without a usage node count nothing; its creation will count everything.
         let Some(slot) = self.find(&quota.stats) else { return };
         let mut usage = StatsTrack::parse(self.nodes.get(slot).data.as_deref().unwrap_or_default());
@@ -289,16 +329,19 @@ fn quota_node(path: &str) -> Option<(&str, &str)> {
     Some((limited, path::name(path)))
 }
 
+/// What is too much, and for which limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Excess {
+    hard: bool,
+    usage: i64,
+    limit: i64,
+}
+
 /// What adding `more` to `usage` means: a hard limit stands in for the soft one.
-fn verdict(usage: i64, more: i64, soft: i64, hard: i64) -> QuotaVerdict {
+fn excess(usage: i64, more: i64, soft: i64, hard: i64) -> Option<Excess> {
     let limit = if hard > -1 { hard } else { soft };
-    if more == 0 || limit <= -1 || usage.saturating_add(more) <= limit {
-        QuotaVerdict::Ok
-    } else if hard > -1 {
-        QuotaVerdict::HardExceeded
-    } else {
-        QuotaVerdict::SoftExceeded
-    }
+    let usage = usage.saturating_add(more);
+    (more != 0 && limit > -1 && usage > limit).then_some(Excess { hard: hard > -1, usage, limit })
 }
 
 #[cfg(test)]
@@ -348,7 +391,7 @@ mod tests {
         for path in ["/a", "/a/b/c", "/", ""] {
             quotas.add(path);
         }
-        let nearest = |path| quotas.nearest(path).map(|quota| &*quota.limits);
+        let nearest = |path| quotas.nearest(path).map(|(_, quota)| &*quota.limits);
         let a = Some("/zookeeper/quota/a/zookeeper_limits");
         assert_eq!(nearest("/a"), a);
         assert_eq!(nearest("/a/b"), a);
@@ -361,20 +404,21 @@ mod tests {
     /// PARITY `quota.soft`, `quota.hard`: a limit of 10, usage and addition around it.
     #[test]
     fn quota_limits() {
-        use QuotaVerdict::{HardExceeded, Ok, SoftExceeded};
+        let (soft_one, hard_one) = (Some((false, 10)), |limit| Some((true, limit)));
         for (usage, more, soft, hard, expected) in [
-            (9, 1, 10, -1, Ok),
-            (10, 1, 10, -1, SoftExceeded),
-            (10, 1, 10, 11, Ok),
-            (11, 1, 10, 11, HardExceeded),
-            (11, 1, -1, 11, HardExceeded),
-            (11, 0, 10, 5, Ok),
-            (11, -1, 5, 5, HardExceeded),
-            (100, 1, -1, -1, Ok),
-            (0, 1, 0, -1, SoftExceeded),
-            (0, 1, -1, 0, HardExceeded),
+            (9, 1, 10, -1, None),
+            (10, 1, 10, -1, soft_one),
+            (10, 1, 10, 11, None),
+            (11, 1, 10, 11, hard_one(11)),
+            (11, 1, -1, 11, hard_one(11)),
+            (11, 0, 10, 5, None),
+            (11, -1, 5, 5, hard_one(5)),
+            (100, 1, -1, -1, None),
+            (0, 1, 0, -1, Some((false, 0))),
+            (0, 1, -1, 0, hard_one(0)),
         ] {
-            assert_eq!(verdict(usage, more, soft, hard), expected, "{usage} {more} {soft} {hard}");
+            let expected = expected.map(|(hard, limit)| Excess { hard, usage: usage + more, limit });
+            assert_eq!(excess(usage, more, soft, hard), expected, "{usage} {more} {soft} {hard}");
         }
     }
 }

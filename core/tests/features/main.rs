@@ -6,6 +6,7 @@ mod acls;
 mod ask;
 mod limits;
 mod nodes;
+mod quotas;
 mod reads;
 mod sessions;
 mod stats;

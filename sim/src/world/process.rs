@@ -386,7 +386,10 @@ impl World {
             Told::ReadOnlyBegun { .. } | Told::Reconfigured { .. } | Told::Synced => {
                 self.observe(Observed::Remark { node: id, words: format!("{told:?}") })
             }
-            Told::SessionClosed { .. } | Told::SnapshotStarted { .. } | Told::SnapshotFailed { .. } => Ok(()),
+            Told::QuotaExceeded { .. }
+            | Told::SessionClosed { .. }
+            | Told::SnapshotStarted { .. }
+            | Told::SnapshotFailed { .. } => Ok(()),
         }
     }
 

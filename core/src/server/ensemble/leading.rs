@@ -309,12 +309,16 @@ impl Server {
         }
         let origin = Origin { session, identities, zxid, time: self.now.wall };
         let members = self.members_asked_about(op);
-        let (tree, pending, config) = (&self.tree, &mut self.pending, &self.config);
-        let mut prep = Prep { tree, pending, config, origin, members, hint: Hint::NONE };
-        match op {
+        self.quota_log.at(self.now.mono);
+        let (tree, pending, config, quota_log) =
+            (&self.tree, &mut self.pending, &self.config, &mut self.quota_log);
+        let mut prep = Prep { tree, pending, config, origin, members, hint: Hint::NONE, quota_log };
+        let txn = match op {
             OpCode::CLOSE_SESSION => prep.close_session(),
             _ => prep.transaction(op, &request),
-        }
+        };
+        self.tell_quotas();
+        txn
     }
 
     /// A client came to a learner with a session it had before (PARITY `quorum.revalidate`).

@@ -228,6 +228,7 @@ impl<'a> World<'a> {
             | Event::EpochAccepted { .. }
             | Event::EpochCurrent { .. }
             | Event::LeaderLost { .. }
+            | Event::QuotaExceeded { .. }
             | Event::ReadOnlyBegun { .. }
             | Event::Reconfigured { .. }
             | Event::Rewound { .. }

@@ -266,6 +266,14 @@ fn data(tree: &Tree, path: &str) -> Option<String> {
     Some(String::from_utf8_lossy(tree.node(path)?.data()?).into_owned())
 }
 
+const HARD: Option<bool> = Some(true);
+const SOFT: Option<bool> = Some(false);
+
+/// Whether a hard limit is exceeded, or only a soft one.
+fn exceeded(tree: &Tree, path: &str, old: Option<usize>, new: usize) -> Option<bool> {
+    tree.quota_check(path, old, new).last().map(|exceeded| exceeded.hard)
+}
+
 /// PARITY `quota.layout`, `quota.count`, `quota.stats`, `quota.hard`: a quota from its making to its end.
 #[test]
 fn quota_life() {
@@ -279,7 +287,7 @@ fn quota_life() {
     let limits = "count=-1,bytes=10=;byteHardLimit=20;countHardLimit=4";
     run(&mut tree, 5, OpCode::SET_DATA, set_data(LIMITS, limits));
     // Without a usage node nothing is checked and nothing counted.
-    assert_eq!(tree.quota_check("/a/x", None, 99), QuotaVerdict::Ok);
+    assert_eq!(exceeded(&tree, "/a/x", None, 99), None);
     run(&mut tree, 6, OpCode::CREATE, create(STATS, NodeKind::Persistent, 2));
     assert_eq!(data(&tree, STATS).as_deref(), Some("count=2,bytes=8"));
     let stat = tree.node(STATS).expect("created").persisted();
@@ -290,27 +298,38 @@ fn quota_life() {
     assert_eq!(data(&tree, STATS).as_deref(), Some("count=3,bytes=14"));
     assert_eq!(tree.node(STATS).expect("created").persisted(), stat, "usage changes nothing else");
 
-    assert_eq!(tree.quota_check("/a/d", None, 6), QuotaVerdict::Ok);
-    assert_eq!(tree.quota_check("/a/d", None, 7), QuotaVerdict::HardExceeded);
-    assert_eq!(tree.quota_check("/a/b", Some(6), 12), QuotaVerdict::Ok);
-    assert_eq!(tree.quota_check("/a/b", Some(6), 13), QuotaVerdict::HardExceeded);
-    assert_eq!(tree.quota_check("/ab", Some(6), 1000), QuotaVerdict::Ok);
+    assert_eq!(exceeded(&tree, "/a/d", None, 6), None);
+    assert_eq!(exceeded(&tree, "/a/d", None, 7), HARD);
+    assert_eq!(exceeded(&tree, "/a/b", Some(6), 12), None);
+    assert_eq!(exceeded(&tree, "/a/b", Some(6), 13), HARD);
+    assert_eq!(exceeded(&tree, "/ab", Some(6), 1000), None);
     run(&mut tree, 10, OpCode::CREATE, create("/a/d", NodeKind::Persistent, 3));
-    assert_eq!(tree.quota_check("/a/e", None, 0), QuotaVerdict::HardExceeded, "one znode too many");
+    assert_eq!(exceeded(&tree, "/a/e", None, 0), HARD, "one znode too many");
     run(&mut tree, 11, OpCode::DELETE, delete("/a/d"));
     run(&mut tree, 12, OpCode::SET_DATA, set_data(LIMITS, "count=3,bytes=-1"));
-    assert_eq!(tree.quota_check("/a/e", None, 0), QuotaVerdict::SoftExceeded);
+    assert_eq!(exceeded(&tree, "/a/e", None, 0), SOFT);
+    // Of several limits all are named, up to one that refuses.
+    let told = |tree: &Tree| {
+        let exceeded = tree.quota_check("/a/e", None, 90);
+        exceeded.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let count = "Quota exceeded: /a [current count=4, softCountLimit=3]";
+    run(&mut tree, 12, OpCode::SET_DATA, set_data(LIMITS, "count=3,bytes=99=;byteHardLimit=50"));
+    assert_eq!(told(&tree), [count, "Quota exceeded: /a [current bytes=104, hardByteLimit=50]"]);
+    run(&mut tree, 12, OpCode::SET_DATA, set_data(LIMITS, "count=3,bytes=50=;countHardLimit=2"));
+    assert_eq!(told(&tree), ["Quota exceeded: /a [current count=4, hardCountLimit=2]"]);
+    run(&mut tree, 12, OpCode::SET_DATA, set_data(LIMITS, "count=3,bytes=-1"));
 
     // Loading counts afresh, whatever the snapshot says.
     run(&mut tree, 13, OpCode::SET_DATA, set_data(STATS, "count=77,bytes=77"));
     let loaded = model::reload(&mut tree);
     assert_eq!(data(&loaded, STATS).as_deref(), Some("count=3,bytes=14"));
-    assert_eq!(loaded.quota_check("/a/e", None, 0), QuotaVerdict::SoftExceeded);
+    assert_eq!(exceeded(&loaded, "/a/e", None, 0), SOFT);
 
     run(&mut tree, 14, OpCode::DELETE, delete(LIMITS));
     run(&mut tree, 15, OpCode::DELETE, delete("/a/c"));
     assert_eq!(data(&tree, STATS).as_deref(), Some("count=77,bytes=77"));
-    assert_eq!(tree.quota_check("/a/e", None, 1 << 20), QuotaVerdict::Ok);
+    assert_eq!(exceeded(&tree, "/a/e", None, 1 << 20), None);
     tree.check_invariants();
 }
 
@@ -322,7 +341,7 @@ fn quota_of_the_root() {
     run(&mut tree, 1, OpCode::CREATE, create(limits, NodeKind::Persistent, 1));
     run(&mut tree, 2, OpCode::CREATE, create("/zookeeper/quota/zookeeper_stats", NodeKind::Persistent, 2));
     run(&mut tree, 3, OpCode::SET_DATA, set_data(limits, "count=-1,bytes=-1=;countHardLimit=1"));
-    assert_eq!(tree.quota_check("/a", None, 5), QuotaVerdict::Ok);
+    assert_eq!(exceeded(&tree, "/a", None, 5), None);
     // Six znodes and "data" twice, counted when the usage node was created, and not again.
     run(&mut tree, 4, OpCode::CREATE, create("/a", NodeKind::Persistent, 1));
     assert_eq!(data(&tree, "/zookeeper/quota/zookeeper_stats").as_deref(), Some("count=6,bytes=8"));
