@@ -64,6 +64,8 @@ pub struct Config {
     pub pre_alloc_size: u64,
     /// `zookeeper.forceSync`: whether a write waits for the disk. Switching it off gives up durability.
     pub force_sync: bool,
+    /// `zookeeper.fsync.warningthresholdms`: a sync of the log that takes longer is told of and counted.
+    pub fsync_warning_threshold: Duration,
     /// Bytes of a snapshot handed to the disk at a time.
     pub snapshot_chunk_bytes: usize,
     /// Likewise of a snapshot that a leader sends: this server has nobody else to serve meanwhile, and should be back soon.
@@ -267,6 +269,7 @@ impl Default for Config {
             txn_log_size_limit: None,
             pre_alloc_size: 64 << 20,
             force_sync: true,
+            fsync_warning_threshold: Duration::from_millis(1000),
             snapshot_chunk_bytes: 16 << 10,
             received_chunk_bytes: 2 << 20,
             snap_retain_count: 3,

@@ -65,6 +65,11 @@ pub(crate) fn log(event: &Event) {
         }
         Event::SessionExpired { session } => tracing::info!(%session, "session expired"),
         Event::SessionClosed { session } => tracing::debug!(%session, "session closed"),
+        Event::SlowSync { took, file_size } => tracing::warn!(
+            "fsync-ing the write ahead log took {}ms which will adversely effect operation latency. \
+             File size is {file_size} bytes",
+            took.as_millis()
+        ),
         Event::SnapshotInstalled { zxid } => tracing::info!(%zxid, "snapshot received"),
         Event::Synced => tracing::warn!("brought up to date: this server votes again"),
         Event::SteppedDown { why } => tracing::warn!(?why, "stepped down"),

@@ -2,14 +2,18 @@
 
 use alloc::string::String;
 
-use super::{Action, HaltReason, Server};
+use super::{Action, Event, HaltReason, Server};
 use crate::store::{DirEntry, DiskDone, DiskOp};
 
 impl Server {
     pub(super) fn on_disk(&mut self, done: &DiskDone) {
         if self.log.owns(done.ticket) {
+            let before = self.log.durable();
             match self.log.on_done(done) {
-                Ok(durable) => self.on_durable(durable),
+                Ok(durable) => {
+                    self.look_at_sync(durable > before);
+                    self.on_durable(durable);
+                }
                 Err(error) => {
                     let doing = String::from("writing the transaction log");
                     self.halt(HaltReason::Disk { doing, error });
@@ -26,6 +30,22 @@ impl Server {
         }
     }
 
+    /// An operation of the log has ended: a file's creation, or an append and its sync.
+    fn look_at_sync(&mut self, appended: bool) {
+        let Some(since) = self.sync_since.take() else { return };
+        if !appended {
+            // The append begins only now.
+            self.sync_since = Some(self.now.mono);
+            return;
+        }
+        let took = self.now.mono.since(since);
+        // In whole milliseconds, as there.
+        if took.as_millis() > self.config.fsync_warning_threshold.as_millis() {
+            self.slow_syncs += 1;
+            self.tell(Event::SlowSync { took, file_size: self.log.file_size() });
+        }
+    }
+
     /// Asks the disk for what is due: the next batch of the log first, for clients wait for it.
     pub(super) fn gather_disk_ops(&mut self) {
         loop {
@@ -35,6 +55,9 @@ impl Server {
                 self.inventory.end_log(size);
                 let entry = DirEntry { file: file.clone(), size: 0 };
                 self.inventory.add(entry);
+            }
+            if let DiskOp::LogAppend { sync: true, .. } = &op {
+                self.sync_since = Some(self.now.mono);
             }
             self.actions.push_back(Action::Disk(op));
         }

@@ -1,5 +1,7 @@
 //! What a server tells those who watch it: checkers, metrics, logs.
 
+use core::time::Duration;
+
 use crate::tree::QuotaExceeded;
 use crate::types::{ConnId, ServerId, SessionId, Zxid};
 
@@ -131,6 +133,13 @@ pub enum Event {
     SessionClosed {
         /// Which.
         session: SessionId,
+    },
+    /// Writing to the log, sync included, took longer than `fsync.warningthresholdms`.
+    SlowSync {
+        /// How long, from when it was asked for until its end was heard of.
+        took: Duration,
+        /// Bytes of the file, preallocation included.
+        file_size: u64,
     },
     /// A snapshot is being written.
     SnapshotStarted {

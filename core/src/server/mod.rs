@@ -81,6 +81,10 @@ pub struct Server {
 
     tickets: Tickets,
     log: LogWriter,
+    /// When the append under way was handed to the disk, if it is to be synced.
+    sync_since: Option<Instant>,
+    /// Syncs that took longer than they should.
+    slow_syncs: u64,
     snapshotter: Snapshotter,
     /// Encodes the snapshot under way.
     snapshot: Option<snapshots::Encoding>,
@@ -176,6 +180,8 @@ impl Server {
             holding: 0,
             tickets: Tickets::default(),
             log: LogWriter::new(&config, log_header(), last_zxid),
+            sync_since: None,
+            slow_syncs: 0,
             snapshotter: Snapshotter::new(&config, draw, replayed_txns, replayed_bytes),
             snapshot: None,
             unfinished_snapshot: None,

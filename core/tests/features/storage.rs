@@ -1,9 +1,11 @@
 //! What a server writes to its disk, and what becomes of it when the disk refuses.
 
+use std::time::Duration;
+
 use zabra_core::config::Config;
 use zabra_core::server::Event;
 use zabra_core::store::{DiskAnswer, DiskError, DiskOp};
-use zabra_core::testing::lone::LoneServer;
+use zabra_core::testing::lone::{LoneServer, new_session};
 use zabra_core::types::{OpCode, Txn, TxnDigest, TxnHeader};
 use zabra_core::wire::Request;
 use zabra_core::wire::record::{Scan, scan};
@@ -52,6 +54,34 @@ fn cfg_force_sync() {
             })
             .collect();
         assert_eq!(synced, [force_sync]);
+    }
+}
+
+/// `cfg.fsync.warningthresholdms`, `disk.log.flush`: a sync that takes longer is told of. The first one is for a new file,
+/// whose creation does not count.
+#[test]
+fn cfg_fsync_warningthresholdms() {
+    for force_sync in [true, false] {
+        let fsync_warning_threshold = Duration::from_millis(50);
+        let config = Config { force_sync, fsync_warning_threshold, pre_alloc_size: 4096, ..Config::default() };
+        let mut lone = LoneServer::new(config);
+        lone.hold_disk();
+        let conn = lone.connect();
+        assert_eq!(lone.handshake(conn, &new_session(10_000)), None, "it waits for the disk");
+        for (create_ms, append_ms) in [(70, 50), (0, 51)] {
+            if matches!(lone.held().next(), Some(DiskOp::LogCreate { .. })) {
+                lone.pass(Duration::from_millis(create_ms));
+                lone.end_next(Ok(DiskAnswer::Done));
+            }
+            lone.pass(Duration::from_millis(append_ms));
+            lone.end_next(Ok(DiskAnswer::Done));
+            assert_eq!(lone.held().count(), 0);
+            lone.send(conn, 1, OpCode::CREATE, &create("/a", 0));
+        }
+        let slow = Event::SlowSync { took: Duration::from_millis(51), file_size: 8192 };
+        let told: Vec<_> =
+            lone.events.iter().filter(|event| matches!(event, Event::SlowSync { .. })).collect();
+        assert_eq!(told, if force_sync { vec![&slow] } else { vec![] });
     }
 }
 

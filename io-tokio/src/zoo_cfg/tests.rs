@@ -75,6 +75,10 @@ fn keys_reach_the_configuration() {
     assert_eq!(core("txnLogSizeLimitInKb=2").txn_log_size_limit, Some(2048));
     assert_eq!(core("preAllocSize=2").pre_alloc_size, 2048);
     assert!(!core("forceSync=no").force_sync);
+    for (ms, expected) in [("50", 50), ("0", 0), ("-1", 0)] {
+        let threshold = core(&format!("fsync.warningthresholdms={ms}")).fsync_warning_threshold;
+        assert_eq!(threshold, Duration::from_millis(expected));
+    }
     assert_eq!(core("autopurge.snapRetainCount=2").snap_retain_count, 3);
     assert_eq!(core("autopurge.purgeInterval=2").purge_interval, Some(Duration::from_secs(7200)));
     assert_eq!(core("autopurge.purgeInterval=0").purge_interval, None);

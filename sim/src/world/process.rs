@@ -388,6 +388,7 @@ impl World {
             }
             Told::QuotaExceeded { .. }
             | Told::SessionClosed { .. }
+            | Told::SlowSync { .. }
             | Told::SnapshotStarted { .. }
             | Told::SnapshotFailed { .. } => Ok(()),
         }

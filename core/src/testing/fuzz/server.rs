@@ -237,6 +237,7 @@ impl<'a> World<'a> {
             | Event::SessionOpened { .. }
             | Event::SessionExpired { .. }
             | Event::SessionClosed { .. }
+            | Event::SlowSync { .. }
             | Event::SnapshotInstalled { .. }
             | Event::SnapshotStarted { .. }
             | Event::SteppedDown { .. }

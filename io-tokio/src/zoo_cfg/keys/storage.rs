@@ -46,6 +46,12 @@ fn force_sync(draft: &mut Draft, on: bool) {
     draft.settings.core.force_sync = on;
 }
 
+fn fsync_warning_threshold(draft: &mut Draft, ms: i64) {
+    // Less than nothing, with ZooKeeper every sync, is as good as 0 for whoever wants to see many.
+    let ms = u64::try_from(ms).unwrap_or(0);
+    draft.settings.core.fsync_warning_threshold = Duration::from_millis(ms);
+}
+
 fn commit_log_count(draft: &mut Draft, n: i64) {
     if n < 500 {
         draft.ensemble.warnings.push(format!("commitLogCount={n}: it should be 500 or more, and is 500 now"));
@@ -68,7 +74,7 @@ pub(super) const KEYS: &[Key] = &[
     key("txnLogSizeLimitInKb", Prefixed, LONG, "-1", Int(|d, n| d.settings.core.txn_log_size_limit = kilobytes(n)), "A larger log file is followed by the next; 0 or less: no limit."),
     key("preAllocSize", Prefixed, Kind::Num(any_long(" of kilobytes")), "65536", Int(|d, n| d.settings.core.pre_alloc_size = kilobytes(n).unwrap_or(0)), "The step in which log files grow; 0 or less: as needed."),
     key("forceSync", Prefixed, Kind::YesNo, "yes", Flag(force_sync), "Whether a write waits for the disk. `no` gives up durability."),
-    key("fsync.warningthresholdms", Prefixed, LONG, "1000", Idle("slow syncs are not logged in this release"), "Syncs that take longer are logged."),
+    key("fsync.warningthresholdms", Prefixed, LONG, "1000", Int(fsync_warning_threshold), "Syncs of the log that take longer are logged and counted."),
     key("flushDelay", Prefixed, LONG, "0", Idle(BATCHES), "How long to wait for more writes to sync together."),
     key("maxWriteQueuePollTime", Prefixed, LONG, "flushDelay/3", Idle(BATCHES), "Likewise."),
     key("maxBatchSize", Prefixed, INT, "1000", Idle(BATCHES), "Writes synced together."),
