@@ -63,7 +63,8 @@ fn cfg_force_sync() {
 fn cfg_fsync_warningthresholdms() {
     for force_sync in [true, false] {
         let fsync_warning_threshold = Duration::from_millis(50);
-        let config = Config { force_sync, fsync_warning_threshold, pre_alloc_size: 4096, ..Config::default() };
+        let config =
+            Config { force_sync, fsync_warning_threshold, pre_alloc_size: 4096, ..Config::default() };
         let mut lone = LoneServer::new(config);
         lone.hold_disk();
         let conn = lone.connect();
