@@ -164,6 +164,11 @@ impl Cluster {
         self.fine(verdict);
     }
 
+    /// The server is asked to stop in order.
+    pub fn stop(&mut self, server: usize) {
+        self.world.stop(node(server));
+    }
+
     /// Starts a server again.
     pub fn start(&mut self, server: usize) {
         let verdict = self.world.start(node(server));

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use sim::cluster::Cluster;
+use sim::cluster::story::is_snapshot;
 use sim::options::Options;
 use sim::scenario::{create, set};
 
@@ -85,6 +86,27 @@ fn a_follower_that_missed_more_than_a_leader_remembers_catches_up() {
         it.start(away);
         it.expect_learner(away);
         it.caught_up();
+    });
+}
+
+/// A server is asked to stop in the middle of a snapshot whose sender is gone: it need not wait for the rest.
+#[test]
+fn a_server_stops_in_the_middle_of_a_snapshot() {
+    let mut options = Options::calm_cluster(3, 0);
+    options.config.ensemble.as_mut().unwrap().force_snapshot_sync = true;
+    options.net.window = 512;
+    Cluster::with(options, |it| {
+        let (leader, [f, _]) = it.opening();
+        it.fall_behind(f, "missed", 100);
+        it.start(f);
+        it.until_said(leader, f, is_snapshot);
+        it.cut(leader, f);
+        it.pass(Duration::from_millis(50));
+        it.keep_down(true);
+        it.stop(f);
+        it.wait("it to stop", |world| world.node(sim::link::NodeId(f - 1)).is_down());
+        it.keep_down(false);
+        it.finale(&["/missed99"], &[]);
     });
 }
 

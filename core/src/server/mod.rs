@@ -276,6 +276,8 @@ impl Server {
     fn on_shutdown(&mut self) {
         if self.phase == Phase::Running {
             self.phase = Phase::Stopping;
+            // Nobody looks any more whether the leader that sends it is still there.
+            self.abandon_install();
         }
     }
 

@@ -23,7 +23,7 @@ use rand_core::RngCore;
 
 use super::{Ensemble, Role};
 use crate::recovery::{Recovered, Recovery};
-use crate::server::{Action, Event, HaltReason, Server, log_header};
+use crate::server::{Action, Event, HaltReason, Phase, Server, log_header};
 use crate::store::{DiskDone, DiskOp, FileName, LogWriter, SnapshotOutcome, Snapshotter};
 use crate::tree::{Tree, TreeLoader, TreeOptions};
 use crate::types::{AclList, SessionId, Ticket, Zxid};
@@ -102,15 +102,19 @@ impl Server {
         } else if self.unfinished_snapshot.take().is_some() {
             self.snapshotter.abandon();
         }
-        if let Some(ensemble) = self.ensemble.as_deref_mut() {
-            match &ensemble.work {
-                Work::Installing(install) if !install.finished => {
-                    ensemble.work = Work::None;
-                    self.snapshotter.abandon();
-                }
-                Work::Wanted(_) => ensemble.work = Work::None,
-                Work::Installing(_) | Work::None | Work::Rewinding(_) => {}
+        self.abandon_install();
+    }
+
+    /// Gives up the snapshot that is being received, unless it is all there, and what waits for the disk to be at rest.
+    pub(in crate::server) fn abandon_install(&mut self) {
+        let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
+        match &ensemble.work {
+            Work::Installing(install) if !install.finished => {
+                ensemble.work = Work::None;
+                self.snapshotter.abandon();
             }
+            Work::Wanted(_) => ensemble.work = Work::None,
+            Work::Installing(_) | Work::None | Work::Rewinding(_) => {}
         }
     }
 
@@ -124,7 +128,8 @@ impl Server {
         let at_rest = self.log.is_idle() && !self.snapshotter.is_running() && self.purger.is_idle();
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
         let Work::Wanted(wanted) = ensemble.work else { return };
-        if !at_rest || !ensemble.promises.is_idle() {
+        // A server that stops would wait for the end of what it begins.
+        if !at_rest || !ensemble.promises.is_idle() || self.phase != Phase::Running {
             return;
         }
         match wanted {
