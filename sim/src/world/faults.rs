@@ -232,7 +232,8 @@ impl World {
             if !node.is_up() {
                 return None;
             }
-            node.paused_until = now + pause;
+            // Who is frozen twice is so until both are over: its timers were put off to the end of the first.
+            node.paused_until = node.paused_until.max(now + pause);
             return Harm::to_node(kind, id, pause, format!("n{} is frozen for {pause:?}", id.0));
         }
         let step = (choice % (step_max * 2 + 1)) as i64 - step_max as i64;
