@@ -282,11 +282,17 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// Of a client that hangs up while it is written to: handled, so that it does not end the process, and ignored.
+    _pipe: Signal,
 }
 
 impl Signals {
     fn listen() -> std::io::Result<Self> {
-        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            _pipe: signal(SignalKind::pipe())?,
+        })
     }
 
     /// Waits for one, and says which came.
