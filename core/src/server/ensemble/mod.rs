@@ -342,7 +342,9 @@ impl Server {
             } else if let Role::Leading(leading) = &mut ensemble.role {
                 leading.leader.flush();
                 self.carry_out_leader();
-                if !self.resume_learners() {
+                // A commit lets requests go on that waited, and one of them may want a ping.
+                let wants_more = self.leader().is_some_and(|leader| leader.wants_flush());
+                if !wants_more && !self.resume_learners() {
                     return self.continue_waiting_transfers();
                 }
             } else if let Role::Learning(learning) = &mut ensemble.role {

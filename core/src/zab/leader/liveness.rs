@@ -47,7 +47,8 @@ impl Leader {
     }
 
     /// Does once for all messages of a turn what each of them may make necessary: counts who has acknowledged what, and
-    /// sends the ping that somebody waits for. Call it when all that came was said, and before [`Leader::poll_output`].
+    /// sends the ping that somebody waits for. Call it at the end of a turn: outputs that are taken before hold no commits
+    /// of that turn.
     pub fn flush(&mut self) {
         self.commit_what_a_quorum_has();
         if self.ping_wanted && self.phase == Phase::Broadcast {
@@ -55,6 +56,11 @@ impl Leader {
             self.ping();
             self.count_confirmations();
         }
+    }
+
+    /// Whether there is something to [flush](Self::flush).
+    pub fn wants_flush(&self) -> bool {
+        self.acks_came || self.ping_wanted && self.phase == Phase::Broadcast
     }
 
     fn ping(&mut self) {

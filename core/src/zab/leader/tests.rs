@@ -33,7 +33,7 @@ impl Lead {
     }
 
     fn run(&mut self) {
-        self.leader.commit_what_a_quorum_has();
+        self.leader.commit_what_a_quorum_has(); // the part of a flush that sends nothing
         while let Some(output) = self.leader.poll_output() {
             if self.durable_at_once {
                 match output {
@@ -253,6 +253,24 @@ fn the_leader_counts_itself_only_once_it_has_it_durable() {
     lead.leader.on_durable(zxid);
     lead.run();
     assert_eq!(lead.committed(), []);
+}
+
+/// However many acknowledgements come in a turn; and a link that is hung up in it takes its own along.
+#[test]
+fn quorum_commit_counts_once_for_all_of_a_turn() {
+    let mut lead = fresh(3, 0);
+    lead.follow(2, 2, false);
+    lead.took();
+    let proposed = [lead.propose(), lead.propose(), lead.propose(), lead.propose()];
+    lead.leader.on_durable(proposed[3]);
+    let mut ack = |zxid| lead.leader.on_message(LinkId(2), Message::Ack { zxid }, lead.now);
+    proposed[..3].iter().for_each(|&zxid| ack(zxid));
+    lead.run();
+    assert_eq!(lead.committed(), [proposed[2]]);
+    let mut ack = |zxid| lead.leader.on_message(LinkId(2), Message::Ack { zxid }, lead.now);
+    [proposed[3], proposed[3].next()].into_iter().for_each(&mut ack);
+    lead.run();
+    assert_eq!(lead.committed(), [], "it spoke of what was not proposed");
 }
 
 /// What a link acknowledged before it broke counts no more.
