@@ -78,7 +78,7 @@ impl Elections {
         let vote = rank(&notification.vote);
         let (epoch, zxid, leader) = vote;
         let wrong = |what: String| {
-            let (leader, node) = (leader.0 - 1, node.0);
+            let (leader, node) = (leader.0.saturating_sub(1), node.0);
             let words = format!("n{node} votes for n{leader} with a history of {epoch} up to {zxid}, {what}");
             Err(Violation::new(CHECK, words))
         };
