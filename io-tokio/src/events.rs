@@ -66,8 +66,8 @@ pub(crate) fn log(event: &Event) {
         Event::SessionExpired { session } => tracing::info!(%session, "session expired"),
         Event::SessionClosed { session } => tracing::debug!(%session, "session closed"),
         Event::SlowSync { took, file_size } => tracing::warn!(
-            "fsync-ing the write ahead log took {}ms which will adversely effect operation latency. \
-             File size is {file_size} bytes",
+            "writing the log to the disk took {} ms, more than fsync.warningthresholdms: clients wait for it. \
+             The file has {file_size} bytes",
             took.as_millis()
         ),
         Event::SnapshotInstalled { zxid } => tracing::info!(%zxid, "snapshot received"),

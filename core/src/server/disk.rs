@@ -39,7 +39,7 @@ impl Server {
             return;
         }
         let took = self.now.mono.since(since);
-        // In whole milliseconds, as there.
+        // In whole milliseconds, as ZooKeeper compares them.
         if took.as_millis() > self.config.fsync_warning_threshold.as_millis() {
             self.slow_syncs += 1;
             self.tell(Event::SlowSync { took, file_size: self.log.file_size() });
