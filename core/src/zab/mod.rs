@@ -31,15 +31,17 @@
 //!
 //! | file | what it knows |
 //! |---|---|
-//! | `leader` | epochs, learners, acknowledgements, commits |
+//! | `leader` | epochs, acknowledgements, commits |
 //! | `learner` | the other side |
-//! | `progress` | what a leader knows of one learner |
+//! | `learners` | the learners of whoever they learn from |
+//! | `progress` | what is known of one learner |
 //! | `quorums` | who must have said something before it counts |
 //! | `sync` | DIFF, TRUNC or SNAP |
 //! | `tail` | the newest transactions, in memory |
 
 pub mod leader;
 pub mod learner;
+mod learners;
 mod progress;
 mod quorums;
 pub mod sync;
@@ -47,5 +49,6 @@ pub mod tail;
 
 pub use leader::{Leader, LeaderOutput};
 pub use learner::{Learner, LearnerOutput};
+pub use learners::{LearnerMaster, LearnersOutput};
 pub use quorums::Quorums;
 pub use tail::Tail;

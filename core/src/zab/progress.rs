@@ -1,4 +1,4 @@
-//! What a leader knows of one learner.
+//! What is known of one learner.
 
 use alloc::collections::VecDeque;
 use core::time::Duration;

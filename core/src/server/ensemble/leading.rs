@@ -1,7 +1,7 @@
 //! Leading, carried out: what the leader wants done, and what its learners ask for.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::promises::Promise;
 use super::report::ProposalSizes;
-use super::transfer::{SnapshotSend, Transfer};
+use super::transfer::Transfers;
 use super::{Ensemble, Role};
 use crate::conn::Waiting;
 use crate::pipeline::prep::{Origin, Prep};
@@ -17,14 +17,13 @@ use crate::server::local::creates_ephemeral;
 use crate::server::requests::{Decided, is_write};
 use crate::server::{Action, Event, HangupReason, Role as RoleName, Server};
 use crate::session::{Owner, SessionExpired};
-use crate::time::Instant;
 use crate::tree::Hint;
 use crate::types::{
     ConnId, ErrorCode, Id, LinkId, Message, OpCode, ServerId, SessionId, Txn, TxnDigest, TxnHeader, Zxid,
 };
 use crate::wire::{self, Request, record};
 use crate::zab::leader::StepDownReason;
-use crate::zab::{Leader, LeaderOutput, Quorums};
+use crate::zab::{Leader, LeaderOutput, LearnerMaster, LearnersOutput, Quorums};
 
 /// How long a server that expects this one to lead is kept waiting: as long as a vote takes to be decided here, too.
 const PARKED_TIME: Duration = Duration::from_secs(2);
@@ -36,14 +35,7 @@ const SYNCS_MAX: usize = 10_000;
 #[derive(Debug)]
 pub(super) struct Leading {
     pub(super) leader: Leader,
-    /// Learners that are being brought up to date by more than what is in memory.
-    pub(super) transfers: BTreeMap<LinkId, Transfer>,
-    /// When the next snapshot is sent, to all who wait for one by then.
-    pub(super) snapshot_due: Option<Instant>,
-    /// The snapshot that is on its way to those who wait for one.
-    pub(super) snapshot: Option<SnapshotSend>,
-    /// Servers that were sent what memory no longer reaches back to: a snapshot is the way.
-    pub(super) snapshot_next: BTreeSet<ServerId>,
+    pub(super) transfers: Transfers,
     /// Syncs that were asked for, oldest first.
     syncs: VecDeque<Sync>,
     /// The newest confirmation that a quorum follows.
@@ -96,10 +88,7 @@ impl Server {
         }
         let leading = Leading {
             leader,
-            transfers: BTreeMap::new(),
-            snapshot_due: None,
-            snapshot: None,
-            snapshot_next: BTreeSet::new(),
+            transfers: Transfers::default(),
             syncs: VecDeque::new(),
             confirmed: 0,
             proposal_sizes: ProposalSizes::default(),
@@ -193,7 +182,6 @@ impl Server {
         let ensemble = self.ensemble.as_deref_mut().expect("only a member leads");
         match output {
             LeaderOutput::Activate { designated } => self.activate_as_leader(designated),
-            LeaderOutput::BeginSync { link, last_zxid } => self.begin_transfer(link, last_zxid),
             LeaderOutput::Commit { zxid } => self.commit_as_leader(zxid),
             LeaderOutput::Confirmed { round } => {
                 if let Some(leading) = ensemble.leading_mut() {
@@ -201,18 +189,13 @@ impl Server {
                 }
                 self.answer_syncs();
             }
-            LeaderOutput::Hangup { link, why } => {
-                self.forget_transfer(link);
-                self.hang_up(link, why);
-            }
-            LeaderOutput::Learner { link, server, message } => self.on_learner(link, server, message),
+            LeaderOutput::Learners(output) => self.on_learners_output(output),
             LeaderOutput::SaveAccepted { epoch } => {
                 ensemble.promises.save(Promise::Accepted(epoch));
             }
             LeaderOutput::SaveCurrent { epoch } => {
                 ensemble.promises.save(Promise::Current(epoch));
             }
-            LeaderOutput::Send { link, message } => ensemble.peers.send(link, &message),
             LeaderOutput::Serve => self.serve_as_leader(),
             LeaderOutput::StepDown { why } => self.step_down(why),
         }
@@ -236,6 +219,23 @@ impl Server {
     fn step_down(&mut self, why: StepDownReason) {
         self.tell(Event::SteppedDown { why });
         self.leave_role();
+    }
+
+    /// What whoever serves learners wants done about one.
+    pub(super) fn on_learners_output(&mut self, output: LearnersOutput) {
+        match output {
+            LearnersOutput::BeginSync { link, last_zxid } => self.begin_transfer(link, last_zxid),
+            LearnersOutput::Hangup { link, why } => {
+                self.forget_transfer(link);
+                self.hang_up(link, why);
+            }
+            LearnersOutput::Said { link, server, message } => self.on_learner(link, server, message),
+            LearnersOutput::Send { link, message } => {
+                if let Some(ensemble) = self.ensemble.as_deref_mut() {
+                    ensemble.peers.send(link, &message);
+                }
+            }
+        }
     }
 
     /// What a learner asks for that is not the protocol's own business.

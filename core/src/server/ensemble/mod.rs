@@ -51,6 +51,7 @@ use self::peers::PeerLinks;
 use self::promises::Promises;
 use self::read_only::ReadOnly;
 pub(super) use self::read_only::changes_something;
+use self::transfer::{Serving, Transfers};
 use super::{Action, CloseReason, Event, HangupReason, LinkOrigin, PeerPort, Role as RoleName, Server};
 use crate::config::Config;
 use crate::election::{Election, ElectionOutput, Links, LinksOutput, links};
@@ -59,7 +60,7 @@ use crate::recovery::Recovered;
 use crate::time::Instant;
 use crate::types::{DialId, DialIds, LinkId, OwnHistory, PeerState, ServerId, Ticket, Vote, Zxid};
 use crate::zab::learner::LostReason;
-use crate::zab::{Leader, Tail};
+use crate::zab::{Leader, LearnerMaster, Tail};
 
 /// What only a member of an ensemble has.
 #[derive(Debug)]
@@ -149,6 +150,27 @@ impl Ensemble {
     const fn leading_mut(&mut self) -> Option<&mut Leading> {
         match &mut self.role {
             Role::Leading(leading) => Some(leading),
+            Role::Learning(_) | Role::Looking | Role::Settling => None,
+        }
+    }
+
+    /// The learners that are being brought up to date, in a role that does so.
+    const fn transfers(&self) -> Option<&Transfers> {
+        match &self.role {
+            Role::Leading(leading) => Some(&leading.transfers),
+            Role::Learning(_) | Role::Looking | Role::Settling => None,
+        }
+    }
+
+    /// What it does that with.
+    fn serving(&mut self) -> Option<Serving<'_>> {
+        let Self { role, peers, tail, configs, stale, .. } = self;
+        match role {
+            Role::Leading(leading) => {
+                let Leading { leader, transfers, .. } = &mut **leading;
+                let learners_max = configs.current().members().len().saturating_sub(1);
+                Some(Serving { master: leader, transfers, peers, tail, configs, stale, learners_max })
+            }
             Role::Learning(_) | Role::Looking | Role::Settling => None,
         }
     }
@@ -267,8 +289,8 @@ impl Server {
         if ensemble.election_links.owns_link(link) {
             ensemble.election_links.on_drained(link, bytes);
         } else if ensemble.peers.drained(link, bytes) {
-            if let Role::Leading(leading) = &mut ensemble.role {
-                leading.leader.on_drained(link, now);
+            if let Some(serving) = ensemble.serving() {
+                serving.master.on_drained(link, now);
             }
             self.continue_transfers();
         }
@@ -316,10 +338,9 @@ impl Server {
     pub(super) fn ensemble_timeout(&self) -> Option<Instant> {
         let ensemble = self.ensemble.as_deref()?;
         let role = match &ensemble.role {
-            // A snapshot that is due and not begun waits for the tree, not for the time.
             Role::Leading(leading) => {
-                let due = leading.snapshot_due.filter(|&due| due > self.now.mono);
-                [leading.leader.poll_timeout(), due].into_iter().flatten().min()
+                let timers = [leading.leader.poll_timeout(), leading.transfers.poll_timeout(self.now.mono)];
+                timers.into_iter().flatten().min()
             }
             Role::Learning(learning) => learning.learner.poll_timeout(),
             Role::Looking => {

@@ -6,6 +6,7 @@ use core::fmt::{self, Write};
 use super::{Ensemble, Role};
 use crate::server::Server;
 use crate::types::MemberRole;
+use crate::zab::LearnerMaster;
 
 /// Bytes of the transactions that a leader proposed.
 #[derive(Clone, Copy, Debug, Default)]

@@ -6,25 +6,25 @@
 //! and who comes later waits for the next. A snapshot for learners and one for the disk do not run at the same time.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use bytes::Bytes;
 
+use super::Ensemble;
 use super::configs::Configs;
-use super::leading::Leading;
 use super::peers::PeerLinks;
-use super::{Ensemble, Role};
 use crate::config::Config;
 use crate::recovery::{LogReader, LogStart, LogStep};
 use crate::server::{HangupReason, Server};
 use crate::store::{DiskDone, DiskOp, Inventory};
-use crate::types::{LinkId, Message, Ticket, Zxid};
+use crate::time::Instant;
+use crate::types::{LinkId, Message, ServerId, Ticket, Zxid};
 use crate::wire::quorum;
 use crate::wire::snapshot::Encoder;
-use crate::zab::Leader;
 use crate::zab::sync::{Sync, choose};
+use crate::zab::{LearnerMaster, Tail};
 
 /// Bytes that wait on a link before more is read or encoded for it.
 const WINDOW_BYTES: usize = 1 << 20;
@@ -32,9 +32,40 @@ const WINDOW_BYTES: usize = 1 << 20;
 /// How long the first learner that needs a snapshot waits for others: those of a new epoch come one after the other.
 const GATHERING: Duration = Duration::from_millis(100);
 
+/// The learners that are being brought up to date by more than what is told to all.
+#[derive(Debug, Default)]
+pub(super) struct Transfers {
+    under_way: BTreeMap<LinkId, Transfer>,
+    /// When the next snapshot is sent, to all who wait for one by then.
+    snapshot_due: Option<Instant>,
+    /// The snapshot that is on its way to those who wait for one.
+    snapshot: Option<SnapshotSend>,
+    /// Servers that were sent what memory no longer reaches back to: a snapshot is the way.
+    snapshot_next: BTreeSet<ServerId>,
+}
+
+impl Transfers {
+    /// When a snapshot is to begin, unless it waits for the tree, and not for the time.
+    pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        self.snapshot_due.filter(|&due| due > now)
+    }
+}
+
+/// What a role that brings learners up to date does it with.
+pub(super) struct Serving<'a> {
+    pub(super) master: &'a mut dyn LearnerMaster,
+    pub(super) transfers: &'a mut Transfers,
+    pub(super) peers: &'a mut PeerLinks,
+    pub(super) tail: &'a Tail,
+    pub(super) configs: &'a Configs,
+    pub(super) stale: &'a mut BTreeSet<Ticket>,
+    /// How many servers may come.
+    pub(super) learners_max: usize,
+}
+
 /// How a learner is brought up to date.
 #[derive(Debug)]
-pub(super) enum Transfer {
+enum Transfer {
     /// From the log on disk.
     Log {
         reader: Box<LogReader>,
@@ -55,7 +86,7 @@ pub(super) enum Transfer {
 
 /// A snapshot on its way to learners.
 #[derive(Debug)]
-pub(super) struct SnapshotSend {
+struct SnapshotSend {
     /// Its last transaction.
     zxid: Zxid,
     encoder: Encoder,
@@ -64,10 +95,13 @@ pub(super) struct SnapshotSend {
 impl Server {
     pub(super) fn begin_transfer(&mut self, link: LinkId, last_zxid: Zxid) {
         let force = self.config.ensemble.as_ref().is_some_and(|ensemble| ensemble.force_snapshot_sync);
-        let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
-        let Ensemble { role: Role::Leading(leading), tail, peers, .. } = ensemble else { return };
-        let server = leading.leader.server_on(link);
-        let force = force || server.is_some_and(|server| leading.snapshot_next.remove(&server));
+        let Some(Serving { master, transfers, peers, tail, .. }) =
+            self.ensemble.as_deref_mut().and_then(Ensemble::serving)
+        else {
+            return;
+        };
+        let server = master.server_on(link);
+        let force = force || server.is_some_and(|server| transfers.snapshot_next.remove(&server));
         let log_begins = self.inventory.logs().first().map(|log| log.zxid);
         let mut choice = choose(last_zxid, tail, log_begins, force);
         if let Sync::Log { after } = choice
@@ -78,13 +112,13 @@ impl Server {
         match choice {
             Sync::Diff { after } => {
                 peers.send(link, &Message::Diff { zxid: tail.committed() });
-                leading.transfers.insert(link, Transfer::Memory { sent: after });
+                transfers.under_way.insert(link, Transfer::Memory { sent: after });
                 self.continue_transfer(link);
             }
             Sync::Trunc { to } => {
                 peers.send(link, &Message::Trunc { zxid: to });
-                leading.leader.on_sent(link, to);
-                leading.transfers.insert(link, Transfer::Memory { sent: to });
+                master.on_sent(link, to);
+                transfers.under_way.insert(link, Transfer::Memory { sent: to });
                 self.continue_transfer(link);
             }
             Sync::Log { after } => self.begin_log_transfer(link, after),
@@ -95,35 +129,40 @@ impl Server {
     fn begin_log_transfer(&mut self, link: LinkId, after: Zxid) {
         let until = self.log.durable().min(self.tree.last_zxid());
         let reader = Box::new(LogReader::new(&self.config, &self.inventory, after, until));
-        if let Some(leading) = self.leading() {
-            leading.transfers.insert(link, Transfer::Log { reader, sent: after, started: false });
+        if let Some(transfers) = self.transfers() {
+            transfers.under_way.insert(link, Transfer::Log { reader, sent: after, started: false });
         }
         self.continue_transfers();
     }
 
     pub(super) fn forget_transfer(&mut self, link: LinkId) {
-        let Some(Ensemble { role: Role::Leading(leading), stale, .. }) = self.ensemble.as_deref_mut() else {
+        let Some(Serving { transfers, stale, .. }) = self.ensemble.as_deref_mut().and_then(Ensemble::serving)
+        else {
             return;
         };
-        if let Some(Transfer::Log { reader, .. }) = leading.transfers.remove(&link) {
+        if let Some(Transfer::Log { reader, .. }) = transfers.under_way.remove(&link) {
             stale.extend(reader.in_flight());
         }
-        let wanted = leading.transfers.values().any(|transfer| matches!(transfer, Transfer::Snapshot));
-        if !wanted && leading.snapshot.take().is_some() {
+        let wanted = transfers.under_way.values().any(|transfer| matches!(transfer, Transfer::Snapshot));
+        if !wanted && transfers.snapshot.take().is_some() {
             self.tree.end_snapshot();
         }
     }
 
-    /// All transfers end with the leadership.
+    /// All transfers end with the role.
     pub(super) fn forget_transfers(&mut self) {
         for link in self.transferring() {
             self.forget_transfer(link);
         }
     }
 
-    fn transferring(&self) -> Vec<LinkId> {
-        let leading = self.ensemble.as_deref().and_then(Ensemble::leading);
-        leading.map(|leading| leading.transfers.keys().copied().collect()).unwrap_or_default()
+    fn transfers(&mut self) -> Option<&mut Transfers> {
+        Some(self.ensemble.as_deref_mut()?.serving()?.transfers)
+    }
+
+    fn transferring(&mut self) -> Vec<LinkId> {
+        let transfers = self.transfers();
+        transfers.map(|transfers| transfers.under_way.keys().copied().collect()).unwrap_or_default()
     }
 
     /// Somebody may have waited for the tree to be free.
@@ -135,8 +174,8 @@ impl Server {
 
     /// Whether the tree is being walked for learners.
     pub(in crate::server) fn is_sending_snapshot(&self) -> bool {
-        let leading = self.ensemble.as_deref().and_then(Ensemble::leading);
-        leading.is_some_and(|leading| leading.snapshot.is_some())
+        let transfers = self.ensemble.as_deref().and_then(Ensemble::transfers);
+        transfers.is_some_and(|transfers| transfers.snapshot.is_some())
     }
 
     /// Sends what learners have room for.
@@ -149,16 +188,17 @@ impl Server {
     }
 
     fn wait_for_snapshot(&mut self, link: LinkId) {
-        let Some(Ensemble { role: Role::Leading(leading), configs, .. }) = self.ensemble.as_deref_mut()
+        let Some(Serving { master, transfers, learners_max, .. }) =
+            self.ensemble.as_deref_mut().and_then(Ensemble::serving)
         else {
             return;
         };
-        // This learner, the leader, and those that follow already: nobody else would come.
-        let is_last = leading.leader.followers().count() + 2 >= configs.current().members().len();
+        // Besides this learner, and those that follow already, nobody would come.
+        let is_last = master.following_count() + 1 >= learners_max;
         let gathering = GATHERING.min(self.config.tick_time / 2);
         let due = if is_last { self.now.mono } else { self.now.mono + gathering };
-        leading.transfers.insert(link, Transfer::Waiting);
-        leading.snapshot_due = Some(leading.snapshot_due.map_or(due, |earlier| earlier.min(due)));
+        transfers.under_way.insert(link, Transfer::Waiting);
+        transfers.snapshot_due = Some(transfers.snapshot_due.map_or(due, |earlier| earlier.min(due)));
     }
 
     /// A snapshot for all who wait for one, if it is time and nobody else walks the tree. Whether there is one now.
@@ -166,14 +206,16 @@ impl Server {
         if self.snapshot.is_some() || self.is_sending_snapshot() {
             return false;
         }
-        let Some(Ensemble { role: Role::Leading(leading), peers, .. }) = self.ensemble.as_deref_mut() else {
+        let Some(Serving { master, transfers, peers, .. }) =
+            self.ensemble.as_deref_mut().and_then(Ensemble::serving)
+        else {
             return false;
         };
-        if leading.snapshot_due.take_if(|due| *due <= self.now.mono).is_none() {
+        if transfers.snapshot_due.take_if(|due| *due <= self.now.mono).is_none() {
             return false;
         }
         let waiting =
-            leading.transfers.iter_mut().filter(|(_, transfer)| matches!(transfer, Transfer::Waiting));
+            transfers.under_way.iter_mut().filter(|(_, transfer)| matches!(transfer, Transfer::Waiting));
         let mut links = Vec::new();
         for (&link, transfer) in waiting {
             *transfer = Transfer::Snapshot;
@@ -190,9 +232,9 @@ impl Server {
             peers.send(link, &Message::Snap { zxid });
             peers.write(link, |out| out.extend_from_slice(&head));
             // What commits from here on is kept for the learner.
-            leading.leader.on_sent(link, zxid);
+            master.on_sent(link, zxid);
         }
-        leading.snapshot = Some(SnapshotSend { zxid, encoder });
+        transfers.snapshot = Some(SnapshotSend { zxid, encoder });
         true
     }
 
@@ -201,13 +243,14 @@ impl Server {
         let chunk_bytes = self.config.snapshot_chunk_bytes;
         let window = self.link_window();
         loop {
-            let Some(Ensemble { role: Role::Leading(leading), peers, .. }) = self.ensemble.as_deref_mut()
+            let Some(Serving { transfers, peers, .. }) =
+                self.ensemble.as_deref_mut().and_then(Ensemble::serving)
             else {
                 return;
             };
-            let Leading { transfers, snapshot, .. } = &mut **leading;
+            let Transfers { under_way, snapshot, .. } = transfers;
             let Some(SnapshotSend { zxid, encoder }) = snapshot else { return };
-            let getting = transfers.iter_mut().filter(|(_, transfer)| matches!(transfer, Transfer::Snapshot));
+            let getting = under_way.iter_mut().filter(|(_, transfer)| matches!(transfer, Transfer::Snapshot));
             let mut getting: Vec<(LinkId, &mut Transfer)> =
                 getting.map(|(&link, transfer)| (link, transfer)).collect();
             if getting.iter().any(|(link, _)| peers.owed(*link) > window) {
@@ -243,28 +286,27 @@ impl Server {
 
     fn continue_transfer(&mut self, link: LinkId) {
         let window = self.link_window();
-        while let Some(Ensemble { role: Role::Leading(leading), peers, tail, configs, .. }) =
-            self.ensemble.as_deref_mut()
+        while let Some(Serving { master, transfers, peers, tail, configs, .. }) =
+            self.ensemble.as_deref_mut().and_then(Ensemble::serving)
         {
             if peers.owed(link) > window {
                 return;
             }
-            let Leading { leader, transfers, snapshot_next, .. } = &mut **leading;
-            let over = match transfers.get_mut(&link) {
+            let over = match transfers.under_way.get_mut(&link) {
                 None | Some(Transfer::Snapshot | Transfer::Waiting) => return,
                 Some(Transfer::Memory { sent }) if *sent < tail.base() => Over::Broken,
                 Some(Transfer::Memory { sent }) => match tail.behind(*sent).next() {
                     Some((zxid, txn)) if *zxid <= tail.committed() => {
                         send_committed(peers, link, *zxid, txn);
                         *sent = *zxid;
-                        leader.on_sent(link, *zxid);
+                        master.on_sent(link, *zxid);
                         Over::Not
                     }
                     Some(_) | None => {
                         let sent = *sent;
-                        transfers.remove(&link);
-                        let config = config_for_learners(configs, leader);
-                        return leader.on_caught_up(link, sent, tail, &config);
+                        transfers.under_way.remove(&link);
+                        let config = config_for_learners(configs, master);
+                        return master.on_caught_up(link, sent, tail, &config);
                     }
                 },
                 Some(Transfer::Log { reader, sent, started }) => match reader.step() {
@@ -273,7 +315,7 @@ impl Server {
                     Ok(LogStep::Record { zxid, payload }) => {
                         send_committed(peers, link, zxid, &payload);
                         *sent = zxid;
-                        leader.on_sent(link, zxid);
+                        master.on_sent(link, zxid);
                         Over::Not
                     }
                     Ok(LogStep::Start(LogStart::Found)) => {
@@ -291,8 +333,8 @@ impl Server {
                 Over::Not => {}
                 // Not even memory reaches back to what it has now; trying the same again would not help.
                 Over::Broken => {
-                    snapshot_next.extend(leader.server_on(link));
-                    return leader.hang_up(link, HangupReason::SlowReader);
+                    transfers.snapshot_next.extend(master.server_on(link));
+                    return master.hang_up(link, HangupReason::SlowReader);
                 }
                 Over::Refused => {
                     // Its reader may have read ahead.
@@ -302,8 +344,8 @@ impl Server {
                 // What comes behind that is in memory.
                 Over::Sent(zxid) => {
                     self.forget_transfer(link);
-                    if let Some(leading) = self.leading() {
-                        leading.transfers.insert(link, Transfer::Memory { sent: zxid });
+                    if let Some(transfers) = self.transfers() {
+                        transfers.under_way.insert(link, Transfer::Memory { sent: zxid });
                     }
                 }
             }
@@ -312,18 +354,18 @@ impl Server {
 
     /// What the transfers ask of the disk.
     pub(super) fn poll_transfer_op(&mut self) -> Option<DiskOp> {
-        let leading = self.ensemble.as_deref_mut()?.leading_mut()?;
-        readers(&mut leading.transfers).find_map(|(_, reader)| reader.poll_op(&mut self.tickets))
+        let transfers = self.ensemble.as_deref_mut()?.serving()?.transfers;
+        readers(transfers).find_map(|(_, reader)| reader.poll_op(&mut self.tickets))
     }
 
     /// The link for which the operation was asked for.
     pub(super) fn transfer_of(&mut self, ticket: Ticket) -> Option<LinkId> {
-        readers(&mut self.leading()?.transfers).find(|(_, reader)| reader.owns(ticket)).map(|(link, _)| link)
+        readers(self.transfers()?).find(|(_, reader)| reader.owns(ticket)).map(|(link, _)| link)
     }
 
     pub(super) fn on_transfer_read(&mut self, link: LinkId, done: DiskDone) {
-        if let Some(leading) = self.leading()
-            && let Some(Transfer::Log { reader, .. }) = leading.transfers.get_mut(&link)
+        if let Some(transfers) = self.transfers()
+            && let Some(Transfer::Log { reader, .. }) = transfers.under_way.get_mut(&link)
         {
             reader.on_done(done);
         }
@@ -350,8 +392,8 @@ fn send_committed(peers: &mut PeerLinks, link: LinkId, zxid: Zxid, txn: &[u8]) {
 
 /// What learners are to act by once they serve: the newest configuration, as long as all that this server has in its log
 /// is the history that its epoch begins with; later, the one in force.
-fn config_for_learners(configs: &Configs, leader: &Leader) -> Bytes {
-    if leader.is_serving() { configs.text().clone() } else { configs.newest_text() }
+fn config_for_learners(configs: &Configs, master: &dyn LearnerMaster) -> Bytes {
+    if master.is_serving() { configs.text().clone() } else { configs.newest_text() }
 }
 
 /// What came of a step.
@@ -362,8 +404,8 @@ enum Over {
     Sent(Zxid),
 }
 
-fn readers(transfers: &mut BTreeMap<LinkId, Transfer>) -> impl Iterator<Item = (LinkId, &mut LogReader)> {
-    transfers.iter_mut().filter_map(|(&link, transfer)| match transfer {
+fn readers(transfers: &mut Transfers) -> impl Iterator<Item = (LinkId, &mut LogReader)> {
+    transfers.under_way.iter_mut().filter_map(|(&link, transfer)| match transfer {
         Transfer::Log { reader, .. } => Some((link, &mut **reader)),
         Transfer::Memory { .. } | Transfer::Snapshot | Transfer::Waiting => None,
     })

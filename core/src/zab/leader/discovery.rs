@@ -1,11 +1,10 @@
 //! From elected to an epoch: what voters promised, what the epoch is, and whose history it begins with (PARITY
 //! `sync.newepoch`, `sync.ackepoch-check`).
 
-use alloc::vec::Vec;
-
 use super::{Leader, LeaderOutput, Phase, StepDownReason, beginning};
 use crate::time::Instant;
-use crate::types::{HangupReason, LearnerInfo, LinkId, Message, Zxid};
+use crate::types::{HangupReason, LearnerInfo, LinkId, Zxid};
+use crate::zab::LearnerMaster;
 use crate::zab::progress::Stage;
 
 impl Leader {
@@ -18,23 +17,9 @@ impl Leader {
         observer: bool,
     ) {
         let voter = !observer && info.server.is_some_and(|server| self.quorums.is_voter(server));
-        let Some(server) = info.server.filter(|&server| server != self.me) else {
-            return self.hang_up(link, HangupReason::Unwanted);
-        };
-        // Learners of before Zab 1.0 know neither LEADERINFO nor NEWLEADER's acknowledgement.
-        if info.protocol_version < LearnerInfo::PROTOCOL_VERSION
-            || info.config_version > self.quorums.current().version()
-        {
-            return self.hang_up(link, HangupReason::Unwanted);
-        }
-        let older = self.learners.iter().find(|(id, other)| **id != link && other.server == Some(server));
-        if let Some(older) = older.map(|(&id, _)| id) {
-            self.hang_up(older, HangupReason::Duplicate);
-        }
-        let learner = self.learners.get_mut(&link).expect("it has just spoken");
-        learner.server = Some(server);
-        learner.observer = observer;
-        learner.stage = Stage::Waiting;
+        let version = self.quorums.current().version();
+        let outputs = &mut self.outputs;
+        let Some(server) = self.learners.introduce(link, info, observer, version, outputs) else { return };
         match self.phase {
             Phase::Epoch if voter => {
                 self.epoch = self.epoch.max(accepted_epoch + 1);
@@ -68,30 +53,26 @@ impl Leader {
             return;
         }
         self.phase = Phase::Promises;
-        let waiting: Vec<LinkId> = self.in_stage(Stage::Waiting);
-        for link in waiting {
+        for link in self.learners.in_stage(Stage::Waiting) {
             self.send_leader_info(link);
         }
         self.count_promises();
     }
 
     fn send_leader_info(&mut self, link: LinkId) {
-        self.set_stage(link, Stage::Promising);
-        let message =
-            Message::LeaderInfo { epoch: self.epoch, protocol_version: LearnerInfo::PROTOCOL_VERSION };
-        self.outputs.push_back(LeaderOutput::Send { link, message });
+        self.learners.send_leader_info(link, self.epoch, &mut self.outputs);
     }
 
     /// ACKEPOCH (PARITY `quorum.ackepoch`, `sync.ackepoch-check`).
     pub(super) fn on_promise(&mut self, link: LinkId, last_zxid: Zxid, current_epoch: i32) {
-        let learner = self.learners.get_mut(&link).expect("it has just spoken");
+        let learner = self.learners.get_mut(link).expect("it has just spoken");
         learner.last_zxid = last_zxid;
         learner.stage = Stage::Promised;
         let (observer, server) = (learner.observer, learner.server);
         if self.phase != Phase::Promises {
             // What a latecomer has more than a quorum was never committed.
             if matches!(self.phase, Phase::History | Phase::Broadcast) {
-                self.begin_sync(link);
+                self.learners.begin_sync(link, &mut self.outputs);
             }
             return;
         }
@@ -126,8 +107,8 @@ impl Leader {
         self.phase = Phase::History;
         self.init_deadline = now + self.init_time;
         self.last_proposed = beginning(self.epoch);
-        for link in self.in_stage(Stage::Promised) {
-            self.begin_sync(link);
+        for link in self.learners.in_stage(Stage::Promised) {
+            self.learners.begin_sync(link, &mut self.outputs);
         }
         self.count_histories(now);
     }

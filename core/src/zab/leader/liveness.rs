@@ -1,11 +1,9 @@
 //! Whether a quorum still follows: pings, what they confirm, and what happens in time (PARITY `zab.tick`,
 //! `zab.synclimit`).
 
-use alloc::vec::Vec;
-
 use super::{Leader, LeaderOutput, Phase, StepDownReason};
 use crate::time::Instant;
-use crate::types::{HangupReason, LinkId, Message};
+use crate::types::LinkId;
 use crate::zab::progress::{Progress, Stage};
 
 impl Leader {
@@ -20,12 +18,9 @@ impl Leader {
     }
 
     pub(super) fn on_pong(&mut self, link: LinkId) {
-        let learner = self.learners.get_mut(&link).expect("it has just spoken");
-        if learner.pings.is_empty() {
-            return self.hang_up(link, HangupReason::BadMessage);
+        if self.learners.on_pong(link, &mut self.outputs) {
+            self.count_confirmations();
         }
-        learner.answered();
-        self.count_confirmations();
     }
 
     fn count_confirmations(&mut self) {
@@ -65,17 +60,7 @@ impl Leader {
 
     fn ping(&mut self) {
         let round = self.round - u64::from(self.ping_wanted);
-        for (&link, learner) in &mut self.learners {
-            // Before UPTODATE learners answer none. But once they have acknowledged the history they hear that their leader
-            // is there, and wait for the others.
-            if learner.stage == Stage::Following {
-                learner.pings.push_back(round);
-            }
-            if learner.stage >= Stage::Acknowledged {
-                let message = Message::Ping { zxid: self.last_proposed, touched: None };
-                self.outputs.push_back(LeaderOutput::Send { link, message });
-            }
-        }
+        self.learners.ping(round, self.last_proposed, &mut self.outputs);
     }
 
     /// When [`Leader::on_tick`] is next worth calling.
@@ -105,10 +90,7 @@ impl Leader {
         }
         if now >= self.next_ping {
             self.next_ping = now + self.tick / 2;
-            self.drop_silent(now);
-            for learner in self.learners.values_mut() {
-                learner.watch_acks(self.last_proposed, now + self.sync_time);
-            }
+            self.learners.drop_silent(now, self.last_proposed, &mut self.outputs);
             self.ping();
         }
         if self.phase == Phase::Broadcast && now >= self.next_check {
@@ -116,14 +98,6 @@ impl Leader {
             if !self.is_followed() {
                 self.step_down(StepDownReason::QuorumLost);
             }
-        }
-    }
-
-    /// Learners that said nothing, or acknowledged nothing, for too long (PARITY `zab.synclimit`).
-    fn drop_silent(&mut self, now: Instant) {
-        let late = self.learners.iter().filter(|(_, learner)| learner.is_late(now));
-        for link in late.map(|(&link, _)| link).collect::<Vec<_>>() {
-            self.hang_up(link, HangupReason::Timeout);
         }
     }
 

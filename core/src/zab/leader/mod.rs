@@ -32,14 +32,13 @@ mod output;
 mod tests;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
-use alloc::vec::Vec;
 use core::mem;
 use core::time::Duration;
 
 use bytes::Bytes;
 
 pub use self::output::{LeaderOutput, StepDownReason};
-use self::output::{commit, inform};
+use super::learners::{LearnerMaster, Learners, LearnersOutput, commit};
 use super::progress::{Progress, Stage};
 use super::quorums::Quorums;
 use super::tail::Tail;
@@ -77,7 +76,7 @@ pub struct Leader {
     introduced: BTreeSet<ServerId>,
     /// Voters that promised to follow nobody of an earlier epoch.
     promised: BTreeSet<ServerId>,
-    learners: BTreeMap<LinkId, Progress>,
+    learners: Learners,
     /// The newest transaction proposed; (epoch, 0) before the first.
     last_proposed: Zxid,
     /// What this server's own log has durable.
@@ -123,7 +122,7 @@ impl Leader {
             epoch: own.accepted_epoch + 1,
             introduced: BTreeSet::from([me]),
             promised: BTreeSet::from([me]),
-            learners: BTreeMap::new(),
+            learners: Learners::new(me, tick * config.init_limit, tick * config.sync_limit),
             last_proposed: own.last_zxid,
             durable: own.last_zxid,
             committed: own.last_zxid,
@@ -152,11 +151,6 @@ impl Leader {
         self.epoch
     }
 
-    /// Whether clients are served.
-    pub fn is_serving(&self) -> bool {
-        self.phase == Phase::Broadcast
-    }
-
     /// The newest transaction proposed; the beginning of the epoch before the first.
     pub const fn last_proposed(&self) -> Zxid {
         self.last_proposed
@@ -164,13 +158,7 @@ impl Leader {
 
     /// The learners that follow, as links and servers.
     pub fn followers(&self) -> impl Iterator<Item = (LinkId, ServerId)> + '_ {
-        let following = self.learners.iter().filter(|(_, learner)| learner.stage == Stage::Following);
-        following.filter_map(|(&link, learner)| Some((link, learner.server?)))
-    }
-
-    /// Who is at the other end of a link, if it has said so.
-    pub fn server_on(&self, link: LinkId) -> Option<ServerId> {
-        self.learners.get(&link)?.server
+        self.learners.following()
     }
 
     /// How many learners are connected, whatever they have come to.
@@ -180,131 +168,11 @@ impl Leader {
 
     /// The oldest position of a learner that is still being brought up to date.
     pub fn oldest_position(&self) -> Option<Zxid> {
-        self.learners.values().filter_map(Progress::position).min()
-    }
-
-    /// Somebody connected to the quorum port.
-    pub fn on_link_up(&mut self, link: LinkId, now: Instant) {
-        self.learners.insert(link, Progress::new(now + self.init_time));
-    }
-
-    /// A learner is gone.
-    pub fn on_link_down(&mut self, link: LinkId) {
-        self.learners.remove(&link);
-        self.end_handing_over();
-    }
-
-    /// A learner said something.
-    pub fn on_message(&mut self, link: LinkId, message: Message, now: Instant) {
-        let Some(learner) = self.learners.get_mut(&link) else { return };
-        if matches!(self.phase, Phase::HandingOver | Phase::Over) {
-            return;
-        }
-        learner.heard(now, self.init_time, self.sync_time);
-        match (learner.stage, message) {
-            (Stage::Greeting, Message::FollowerInfo { accepted_epoch, info }) => {
-                self.on_introduction(link, accepted_epoch, info, false);
-            }
-            (Stage::Greeting, Message::ObserverInfo { accepted_epoch, info }) => {
-                self.on_introduction(link, accepted_epoch, info, true);
-            }
-            (Stage::Promising, Message::AckEpoch { last_zxid, current_epoch }) => {
-                self.on_promise(link, last_zxid, current_epoch);
-            }
-            (Stage::Announced | Stage::Acknowledged | Stage::Following, Message::Ack { zxid }) => {
-                self.on_ack(link, zxid, now);
-            }
-            (Stage::Following, Message::Ping { touched, .. }) => {
-                self.on_pong(link);
-                let message = Message::Ping { zxid: Zxid::ZERO, touched };
-                self.pass_on(link, message);
-            }
-            (Stage::Following, message @ (Message::Request { .. } | Message::Revalidate { .. })) => {
-                self.pass_on(link, message);
-            }
-            _ => self.hang_up(link, HangupReason::BadMessage),
-        }
-    }
-
-    fn pass_on(&mut self, link: LinkId, message: Message) {
-        if let Some(server) = self.learners.get(&link).and_then(|learner| learner.server) {
-            self.outputs.push_back(LeaderOutput::Learner { link, server, message });
-        }
-    }
-
-    fn in_stage(&self, stage: Stage) -> Vec<LinkId> {
-        let there = self.learners.iter().filter(|(_, learner)| learner.stage == stage);
-        there.map(|(&link, _)| link).collect()
-    }
-
-    fn set_stage(&mut self, link: LinkId, stage: Stage) {
-        if let Some(learner) = self.learners.get_mut(&link) {
-            learner.stage = stage;
-        }
-    }
-
-    fn begin_sync(&mut self, link: LinkId) {
-        let learner = self.learners.get_mut(&link).expect("it is in a stage");
-        learner.stage = Stage::Synchronizing;
-        learner.sent = learner.last_zxid;
-        let last_zxid = learner.last_zxid;
-        self.outputs.push_back(LeaderOutput::BeginSync { link, last_zxid });
-    }
-
-    /// The learner takes what it is sent: it has as long again for the rest, however much there is. Behind its
-    /// acknowledgement there come only pings, of which it makes nothing.
-    pub fn on_drained(&mut self, link: LinkId, now: Instant) {
-        if let Some(learner) = self.learners.get_mut(&link)
-            && matches!(learner.stage, Stage::Synchronizing | Stage::Announced)
-        {
-            learner.heard(now, self.init_time, self.sync_time);
-            // As long as somebody who counts comes closer, a quorum may still be on its way.
-            let counts = !learner.observer && learner.server.is_some_and(|it| self.quorums.is_voter(it));
-            if counts && self.phase == Phase::History {
-                self.init_deadline = now + self.init_time;
-            }
-        }
-    }
-
-    /// Everything up to `sent` is on its way to the learner, in whatever form.
-    pub fn on_sent(&mut self, link: LinkId, sent: Zxid) {
-        if let Some(learner) = self.learners.get_mut(&link) {
-            learner.sent = sent;
-        }
-    }
-
-    /// The learner has been sent everything up to `sent`, all of which `tail` reaches back to: what is committed comes
-    /// from there, then NEWLEADER, then what is not, and from now on it hears of everything at once (Java's
-    /// `startForwarding`, which has NEWLEADER come last: with a change of members among what is not committed, learners
-    /// would forget of that, or take it for committed). `config` is the configuration that the learner is to act by.
-    pub fn on_caught_up(&mut self, link: LinkId, sent: Zxid, tail: &Tail, config: &Bytes) {
-        let Some(learner) = self.learners.get_mut(&link) else { return };
-        if learner.stage != Stage::Synchronizing {
-            return;
-        }
-        assert!(sent >= tail.base(), "{sent} is behind what is in memory");
-        learner.stage = Stage::Announced;
-        learner.inherited = self.announced;
-        learner.committed = self.announced;
-        let observer = learner.observer;
-        let mut send = |message| self.outputs.push_back(LeaderOutput::Send { link, message });
-        for (zxid, txn) in tail.behind(sent).take_while(|&&(zxid, _)| zxid <= self.announced) {
-            let (zxid, txn) = (*zxid, txn.clone());
-            if observer {
-                send(Message::Inform { zxid, txn });
-            } else {
-                send(Message::Proposal { zxid, txn });
-                send(Message::Commit { zxid });
-            }
-        }
-        send(Message::NewLeader { zxid: beginning(self.epoch), config: Some(config.clone()) });
-        for (zxid, txn) in tail.behind(sent.max(self.announced)).filter(|_| !observer) {
-            send(Message::Proposal { zxid: *zxid, txn: txn.clone() });
-        }
+        self.learners.oldest_position()
     }
 
     fn on_ack(&mut self, link: LinkId, zxid: Zxid, now: Instant) {
-        let learner = self.learners.get_mut(&link).expect("it has just spoken");
+        let learner = self.learners.get_mut(link).expect("it has just spoken");
         if zxid > self.last_proposed {
             return self.hang_up(link, HangupReason::BadMessage);
         }
@@ -327,7 +195,7 @@ impl Leader {
 
     /// The learner has all durable that came before NEWLEADER.
     fn on_history_acked(&mut self, link: LinkId, now: Instant) {
-        let learner = self.learners.get_mut(&link).expect("it has just spoken");
+        let learner = self.learners.get_mut(link).expect("it has just spoken");
         learner.stage = Stage::Acknowledged;
         // It owes no acknowledgement of what came before NEWLEADER, of this epoch or not.
         learner.acked(learner.inherited.max(beginning(self.epoch)));
@@ -357,7 +225,7 @@ impl Leader {
         if leads {
             self.outputs.push_back(LeaderOutput::Serve);
         }
-        for link in self.in_stage(Stage::Acknowledged) {
+        for link in self.learners.in_stage(Stage::Acknowledged) {
             self.welcome(link, now);
         }
         if !leads {
@@ -379,18 +247,12 @@ impl Leader {
 
     /// UPTODATE, and what was committed since NEWLEADER.
     fn welcome(&mut self, link: LinkId, now: Instant) {
-        let Some(learner) = self.learners.get_mut(&link) else { return };
-        learner.stage = Stage::Following;
-        learner.heard(now, self.init_time, self.sync_time);
-        self.outputs.push_back(LeaderOutput::Send { link, message: Message::UpToDate });
-        if learner.observer {
-            return;
-        }
+        let Some(learner) = self.learners.welcome(link, now, &mut self.outputs) else { return };
         let mut told = learner.committed.max(beginning(self.epoch));
         while told < self.announced {
             told = told.next();
             let message = commit(told, self.activated.get(&told).copied());
-            self.outputs.push_back(LeaderOutput::Send { link, message });
+            self.outputs.push_back(LearnersOutput::Send { link, message }.into());
         }
         learner.committed = told;
     }
@@ -413,12 +275,7 @@ impl Leader {
     pub fn propose(&mut self, zxid: Zxid, txn: &Bytes) {
         assert_eq!(zxid, self.last_proposed.next(), "transactions are proposed in order");
         self.last_proposed = zxid;
-        for (&link, learner) in &mut self.learners {
-            if learner.is_told() && !learner.observer {
-                let message = Message::Proposal { zxid, txn: txn.clone() };
-                self.outputs.push_back(LeaderOutput::Send { link, message });
-            }
-        }
+        self.learners.propose(zxid, txn, &mut self.outputs);
     }
 
     /// This server's own log is durable up to here.
@@ -457,39 +314,15 @@ impl Leader {
     }
 
     /// The transaction is committed: tells the learners.
-    ///
-    /// A voter that has not answered NEWLEADER hears of it behind UPTODATE: ZooKeeper 3.8.0 leaves its leader when a
-    /// COMMIT between the two is for a proposal of before (ZOOKEEPER-4394), which under load is in every try.
     pub fn announce_commit(&mut self, zxid: Zxid, txn: Option<&Bytes>) {
         self.announced = zxid;
-        for (&link, learner) in &mut self.learners {
-            if !learner.is_told() {
-                continue;
-            }
-            let designated = self.activated.get(&zxid).copied();
-            let message = match (learner.observer, txn) {
-                (true, Some(txn)) => inform(zxid, designated, txn.clone()),
-                (true, None) => continue,
-                (false, _) if learner.stage != Stage::Following || zxid <= learner.committed => continue,
-                (false, _) => {
-                    learner.committed = zxid;
-                    commit(zxid, designated)
-                }
-            };
-            self.outputs.push_back(LeaderOutput::Send { link, message });
-        }
+        let designated = self.activated.get(&zxid).copied();
+        self.learners.announce_commit(zxid, txn, designated, &mut self.outputs);
     }
 
     /// Whether any learner hears of commits by INFORM.
     pub fn has_observers(&self) -> bool {
-        self.learners.values().any(|learner| learner.observer && learner.is_told())
-    }
-
-    /// Closes the link to a learner. It may come back.
-    pub fn hang_up(&mut self, link: LinkId, why: HangupReason) {
-        if self.learners.remove(&link).is_some() {
-            self.outputs.push_back(LeaderOutput::Hangup { link, why });
-        }
+        self.learners.has_observers()
     }
 
     /// Those who voted for it look for another one.
@@ -503,6 +336,81 @@ impl Leader {
         }
         self.phase = Phase::Over;
         self.outputs.push_back(LeaderOutput::StepDown { why });
+    }
+}
+
+impl LearnerMaster for Leader {
+    fn on_link_up(&mut self, link: LinkId, now: Instant) {
+        self.learners.on_link_up(link, now);
+    }
+
+    fn on_link_down(&mut self, link: LinkId) {
+        self.learners.on_link_down(link);
+        self.end_handing_over();
+    }
+
+    fn on_message(&mut self, link: LinkId, message: Message, now: Instant) {
+        if matches!(self.phase, Phase::HandingOver | Phase::Over) {
+            return;
+        }
+        let Some(stage) = self.learners.heard(link, now) else { return };
+        match (stage, message) {
+            (Stage::Greeting, Message::FollowerInfo { accepted_epoch, info }) => {
+                self.on_introduction(link, accepted_epoch, info, false);
+            }
+            (Stage::Greeting, Message::ObserverInfo { accepted_epoch, info }) => {
+                self.on_introduction(link, accepted_epoch, info, true);
+            }
+            (Stage::Promising, Message::AckEpoch { last_zxid, current_epoch }) => {
+                self.on_promise(link, last_zxid, current_epoch);
+            }
+            (Stage::Announced | Stage::Acknowledged | Stage::Following, Message::Ack { zxid }) => {
+                self.on_ack(link, zxid, now);
+            }
+            (Stage::Following, Message::Ping { touched, .. }) => {
+                self.on_pong(link);
+                let message = Message::Ping { zxid: Zxid::ZERO, touched };
+                self.learners.pass_on(link, message, &mut self.outputs);
+            }
+            (Stage::Following, message @ (Message::Request { .. } | Message::Revalidate { .. })) => {
+                self.learners.pass_on(link, message, &mut self.outputs);
+            }
+            _ => self.hang_up(link, HangupReason::BadMessage),
+        }
+    }
+
+    fn on_drained(&mut self, link: LinkId, now: Instant) {
+        let Some(learner) = self.learners.on_drained(link, now) else { return };
+        // As long as somebody who counts comes closer, a quorum may still be on its way.
+        let counts = !learner.observer && learner.server.is_some_and(|it| self.quorums.is_voter(it));
+        if counts && self.phase == Phase::History {
+            self.init_deadline = now + self.init_time;
+        }
+    }
+
+    fn server_on(&self, link: LinkId) -> Option<ServerId> {
+        self.learners.get(link)?.server
+    }
+
+    fn following_count(&self) -> usize {
+        self.learners.following().count()
+    }
+
+    fn is_serving(&self) -> bool {
+        self.phase == Phase::Broadcast
+    }
+
+    fn on_sent(&mut self, link: LinkId, sent: Zxid) {
+        self.learners.on_sent(link, sent);
+    }
+
+    fn on_caught_up(&mut self, link: LinkId, sent: Zxid, tail: &Tail, config: &Bytes) {
+        let new_leader = Message::NewLeader { zxid: beginning(self.epoch), config: Some(config.clone()) };
+        self.learners.catch_up(link, sent, self.announced, tail, new_leader, &mut self.outputs);
+    }
+
+    fn hang_up(&mut self, link: LinkId, why: HangupReason) {
+        self.learners.hang_up(link, why, &mut self.outputs);
     }
 }
 

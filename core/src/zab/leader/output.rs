@@ -1,8 +1,7 @@
 //! What a leader wants done, and why it gives up.
 
-use bytes::Bytes;
-
-use crate::types::{HangupReason, LinkId, Message, ServerId, Zxid};
+use crate::types::{ServerId, Zxid};
+use crate::zab::learners::LearnersOutput;
 
 /// Why a leader gave up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,13 +30,6 @@ pub enum LeaderOutput {
         /// Who leads from here on; nobody, where that takes an election.
         designated: Option<ServerId>,
     },
-    /// Bring the learner up to date from its last transaction, then say so by [`Leader::on_caught_up`](super::Leader::on_caught_up).
-    BeginSync {
-        /// Which.
-        link: LinkId,
-        /// The last transaction in its log.
-        last_zxid: Zxid,
-    },
     /// A quorum has everything up to here.
     Commit {
         /// The last one.
@@ -48,22 +40,8 @@ pub enum LeaderOutput {
         /// The number.
         round: u64,
     },
-    /// Close a link.
-    Hangup {
-        /// Which.
-        link: LinkId,
-        /// Why.
-        why: HangupReason,
-    },
-    /// A learner asks for something that is not the protocol's own business: a request, a session.
-    Learner {
-        /// On which link.
-        link: LinkId,
-        /// Which server it is.
-        server: ServerId,
-        /// What it says.
-        message: Message,
-    },
+    /// Something about a learner.
+    Learners(LearnersOutput),
     /// Make `acceptedEpoch` durable, then call [`Leader::on_accepted_saved`](super::Leader::on_accepted_saved).
     SaveAccepted {
         /// The epoch.
@@ -74,13 +52,6 @@ pub enum LeaderOutput {
         /// The epoch.
         epoch: i64,
     },
-    /// Say something to a learner.
-    Send {
-        /// On which link.
-        link: LinkId,
-        /// What.
-        message: Message,
-    },
     /// A quorum has the history that this epoch begins with: serve clients.
     Serve,
     /// It is over. Nothing follows.
@@ -90,18 +61,8 @@ pub enum LeaderOutput {
     },
 }
 
-/// What learners that log proposals hear of a commit, and of whom it makes the leader if it changes the members.
-pub(super) const fn commit(zxid: Zxid, designated: Option<ServerId>) -> Message {
-    match designated {
-        Some(designated) => Message::CommitAndActivate { zxid, designated },
-        None => Message::Commit { zxid },
-    }
-}
-
-/// Likewise for the others, who get the transaction with it.
-pub(super) const fn inform(zxid: Zxid, designated: Option<ServerId>, txn: Bytes) -> Message {
-    match designated {
-        Some(designated) => Message::InformAndActivate { zxid, designated, txn },
-        None => Message::Inform { zxid, txn },
+impl From<LearnersOutput> for LeaderOutput {
+    fn from(output: LearnersOutput) -> Self {
+        Self::Learners(output)
     }
 }

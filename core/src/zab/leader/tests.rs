@@ -39,7 +39,7 @@ impl Lead {
                 match output {
                     LeaderOutput::SaveAccepted { .. } => self.leader.on_accepted_saved(),
                     LeaderOutput::SaveCurrent { .. } => self.leader.on_current_saved(self.now),
-                    LeaderOutput::BeginSync { link, last_zxid } => {
+                    LeaderOutput::Learners(LearnersOutput::BeginSync { link, last_zxid }) => {
                         self.leader.on_caught_up(link, last_zxid, &self.tail, &Bytes::new());
                     }
                     _ => {}
@@ -168,12 +168,15 @@ fn nothing_is_said_before_it_is_durable() {
     lead.run();
     let link = LinkId(1);
     let message = Message::LeaderInfo { epoch: 1, protocol_version: LearnerInfo::PROTOCOL_VERSION };
-    assert_eq!(lead.took(), [LeaderOutput::Send { link, message }]);
+    assert_eq!(lead.took(), [LeaderOutput::Learners(LearnersOutput::Send { link, message })]);
     lead.promise(1, 0, Zxid::ZERO);
     assert_eq!(lead.took(), [LeaderOutput::SaveCurrent { epoch: 1 }]);
     lead.leader.on_current_saved(lead.now);
     lead.run();
-    assert_eq!(lead.took(), [LeaderOutput::BeginSync { link, last_zxid: Zxid::ZERO }]);
+    assert_eq!(
+        lead.took(),
+        [LeaderOutput::Learners(LearnersOutput::BeginSync { link, last_zxid: Zxid::ZERO })]
+    );
 }
 
 /// Whoever had promised the epoch already did so to somebody else.
@@ -293,7 +296,7 @@ fn an_acknowledgement_belongs_to_its_link() {
         let why = HangupReason::BadMessage;
         assert_eq!(
             lead.took(),
-            [LeaderOutput::Hangup { link: LinkId(9), why }],
+            [LeaderOutput::Learners(LearnersOutput::Hangup { link: LinkId(9), why })],
             "{zxid} was not proposed here"
         );
     }
@@ -330,7 +333,10 @@ fn op_sync_is_confirmed_by_pings_sent_after_it() {
     assert!(lead.took().contains(&LeaderOutput::Confirmed { round }));
     lead.say(2, pong());
     let why = HangupReason::BadMessage;
-    assert!(lead.took().contains(&LeaderOutput::Hangup { link: LinkId(2), why }), "one pong a ping");
+    assert!(
+        lead.took().contains(&LeaderOutput::Learners(LearnersOutput::Hangup { link: LinkId(2), why })),
+        "one pong a ping"
+    );
 }
 
 #[test]
@@ -364,8 +370,8 @@ fn zab_synclimit_acknowledgements_have_a_limit_of_their_own() {
     }
     let why = HangupReason::Timeout;
     let outputs = lead.took();
-    assert!(outputs.contains(&LeaderOutput::Hangup { link: LinkId(2), why }));
-    assert!(!outputs.contains(&LeaderOutput::Hangup { link: LinkId(3), why }));
+    assert!(outputs.contains(&LeaderOutput::Learners(LearnersOutput::Hangup { link: LinkId(2), why })));
+    assert!(!outputs.contains(&LeaderOutput::Learners(LearnersOutput::Hangup { link: LinkId(3), why })));
 }
 
 /// One that comes when all is committed, and nothing is proposed for long, owes no acknowledgement.
@@ -386,7 +392,8 @@ fn zab_synclimit_what_came_before_newleader_is_acknowledged_with_it() {
             lead.say(link, Message::Ping { zxid: Zxid::ZERO, touched: Some(vec![]) });
         }
     }
-    let hangup = |output: &LeaderOutput| matches!(output, LeaderOutput::Hangup { .. });
+    let hangup =
+        |output: &LeaderOutput| matches!(output, LeaderOutput::Learners(LearnersOutput::Hangup { .. }));
     assert!(!lead.took().iter().any(hangup));
 }
 
@@ -414,7 +421,9 @@ fn zab_initlimit_is_not_put_off_by_pings() {
     for _ in 0..12 {
         lead.pass(TICK);
         let pinged = |output: &LeaderOutput| match output {
-            LeaderOutput::Send { link, message: Message::Ping { .. } } => Some(*link),
+            LeaderOutput::Learners(LearnersOutput::Send { link, message: Message::Ping { .. } }) => {
+                Some(*link)
+            }
             _ => None,
         };
         for link in lead.outputs.iter().filter_map(pinged).collect::<BTreeSet<_>>() {
@@ -438,7 +447,9 @@ fn sync_proposal_commit_pairs_come_before_newleader() {
     lead.took();
     let sent = |lead: &mut Lead, link| -> Vec<Message> {
         let to = |output| match output {
-            LeaderOutput::Send { link: to, message } if to == LinkId(link) => Some(message),
+            LeaderOutput::Learners(LearnersOutput::Send { link: to, message }) if to == LinkId(link) => {
+                Some(message)
+            }
             _ => None,
         };
         lead.took().into_iter().filter_map(to).collect()
@@ -478,7 +489,8 @@ fn quorum_ack_of_earlier_epochs_counts_for_nothing_and_harms_nobody() {
         }
         assert_eq!(lead.took(), [], "{before} acknowledgements serve nobody");
         lead.say(2, Message::Ack { zxid: beginning(2) });
-        let welcome = LeaderOutput::Send { link: LinkId(2), message: Message::UpToDate };
+        let welcome =
+            LeaderOutput::Learners(LearnersOutput::Send { link: LinkId(2), message: Message::UpToDate });
         assert_eq!(lead.took(), [LeaderOutput::Serve, welcome]);
         for &zxid in late {
             lead.say(2, Message::Ack { zxid });
@@ -520,7 +532,7 @@ fn quorum_commit_waits_for_uptodate_and_comes_once() {
     lead.promise(3, 0, Zxid::ZERO);
     let to_three = |lead: &mut Lead| -> Vec<Message> {
         let message = |output| match output {
-            LeaderOutput::Send { link: LinkId(3), message } => Some(message),
+            LeaderOutput::Learners(LearnersOutput::Send { link: LinkId(3), message }) => Some(message),
             _ => None,
         };
         lead.took()
@@ -568,7 +580,9 @@ fn reconf_activate_waits_for_uptodate_like_any_commit() {
         };
         let to = |outputs: &[LeaderOutput], to: u64| -> Vec<Message> {
             let sent = outputs.iter().filter_map(|output| match output {
-                LeaderOutput::Send { link, message } if *link == LinkId(to) => Some(message.clone()),
+                LeaderOutput::Learners(LearnersOutput::Send { link, message }) if *link == LinkId(to) => {
+                    Some(message.clone())
+                }
                 _ => None,
             });
             sent.filter(|message| !matches!(message, Message::LeaderInfo { .. })).collect()
@@ -625,7 +639,8 @@ fn sync_what_is_not_announced_comes_behind_newleader() {
     lead.say(3, Message::Ack { zxid: beginning(1) });
     let outputs = lead.took();
     let count = |wanted: &Message, to| {
-        let wanted = LeaderOutput::Send { link: LinkId(to), message: wanted.clone() };
+        let wanted =
+            LeaderOutput::Learners(LearnersOutput::Send { link: LinkId(to), message: wanted.clone() });
         outputs.iter().filter(|output| **output == wanted).count()
     };
     assert_eq!(count(&Message::Inform { zxid, txn: Bytes::new() }, 4), 1);
