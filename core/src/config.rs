@@ -159,6 +159,12 @@ pub struct EnsembleConfig {
     pub commit_log_count: usize,
     /// Bytes of them at most.
     pub commit_log_bytes: usize,
+    /// `observerMasterPort`: where a follower serves observers, and an observer finds the voters that do. `None`: observers
+    /// learn from the leader.
+    pub observer_master_port: Option<u16>,
+    /// Bytes of committed transactions that a follower keeps in memory for observers that fell behind
+    /// (`zookeeper.observerMaster.sizeLimit`).
+    pub observer_master_bytes: usize,
     /// Bytes that may wait for one server that does not read; beyond it the link is closed.
     pub link_outbox_bytes: usize,
     /// `zookeeper.forceSnapshotSync`: bring every learner up with a snapshot.
@@ -193,6 +199,8 @@ impl EnsembleConfig {
             leader_connect_delay: Duration::from_millis(100),
             commit_log_count: 500,
             commit_log_bytes: 64 << 20,
+            observer_master_port: None,
+            observer_master_bytes: 32 << 20,
             link_outbox_bytes: 256 << 20,
             force_snapshot_sync: false,
             snapshot_size_permille: Some(330),

@@ -11,6 +11,8 @@ pub enum Stream {
     Connect = 4,
     /// Keys of hash tables, so that clients cannot choose colliding paths.
     Hash = 1,
+    /// In which order an observer tries those whom it may learn from.
+    LearnerMaster = 5,
     /// Where session ids go on after the clock went back.
     Session = 3,
     /// When the next snapshot is taken.

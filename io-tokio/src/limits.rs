@@ -6,12 +6,12 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// stop a write.
 const RESERVED: u64 = 64;
 
-/// Links from other servers that may be there at a time on each of the two ports. Beyond it new ones wait until others
+/// Links from other servers that may be there at a time on each of the three ports. Beyond it new ones wait until others
 /// close. An ensemble needs one for each member and port, and a moment longer one that takes the place of another.
 pub(crate) const ACCEPTED_LINKS_MAX: usize = 256;
 
-/// Links in all: those that are accepted on both ports, and as many again by this server's doing.
-pub(crate) const LINKS_MAX: usize = 3 * ACCEPTED_LINKS_MAX;
+/// Links in all: those that are accepted on each port, and as many again as on one of them by this server's doing.
+pub(crate) const LINKS_MAX: usize = 4 * ACCEPTED_LINKS_MAX;
 
 /// Names of servers that are looked up at a time. Each occupies a thread until the resolver answers.
 pub(crate) const LOOKUPS_MAX: usize = 16;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use zabra_core::config::Config;
 use zabra_core::server::PeerPort;
-use zabra_core::types::{Address, ServerId};
+use zabra_core::types::{Address, Member, MemberRole, ServerId};
 
 use crate::listener;
 use crate::settings::{Peers, any_address};
@@ -37,15 +37,21 @@ impl fmt::Display for PeerListenError {
         let Self { port, server, address: Address { host, port: number }, error } = self;
         let port = match port {
             PeerPort::Election => "election",
+            PeerPort::ObserverMaster => "observer master",
             PeerPort::Quorum => "quorum",
         };
         if error.kind() == io::ErrorKind::AddrInUse {
-            return write!(
+            write!(
                 f,
                 "{port} port {number} of server.{server} is taken: another server listens on it already\n\
-                 stop that one (`ss -ltnp 'sport = :{number}'` shows which it is), \
-                 or give this one other ports in its server.{server} line, on all servers"
-            );
+                 stop that one (`ss -ltnp 'sport = :{number}'` shows which it is), or "
+            )?;
+            return match self.port {
+                PeerPort::Election | PeerPort::Quorum => {
+                    write!(f, "give this one other ports in its server.{server} line, on all servers")
+                }
+                PeerPort::ObserverMaster => f.write_str("set another observerMasterPort, on all servers"),
+            };
         }
         write!(
             f,
@@ -72,7 +78,12 @@ pub(crate) fn bind(
     let member = core.ensemble.as_ref().and_then(|ensemble| ensemble.membership.member(ServerId(server)));
     let Some(member) = member else { return Ok(Vec::new()) };
     let mut listeners = Vec::new();
-    for (port, addresses) in [(PeerPort::Election, &member.election), (PeerPort::Quorum, &member.quorum)] {
+    let ports = [
+        (PeerPort::Election, &member.election),
+        (PeerPort::Quorum, &member.quorum),
+        (PeerPort::ObserverMaster, &observer_addresses(core, member)),
+    ];
+    for (port, addresses) in ports {
         let mut numbers: Vec<u16> = Vec::new();
         for address in addresses {
             if peers.listen_on_all_ips && numbers.contains(&address.port) {
@@ -86,6 +97,14 @@ pub(crate) fn bind(
         }
     }
     Ok(listeners)
+}
+
+/// Where a member that may follow serves observers: on the hosts of its quorum port.
+fn observer_addresses(core: &Config, member: &Member) -> Vec<Address> {
+    let port = core.ensemble.as_ref().and_then(|ensemble| ensemble.observer_master_port);
+    let Some(port) = port.filter(|_| member.role == MemberRole::Participant) else { return Vec::new() };
+    let host = |address: &Address| Address { host: address.host.clone(), port };
+    member.quorum.iter().map(host).collect()
 }
 
 /// Tries until it works, or `tries` is used up; `None` is for ever.
@@ -147,7 +166,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use zabra_core::config::EnsembleConfig;
-    use zabra_core::types::{Member, MemberRole, Membership};
+    use zabra_core::types::Membership;
 
     use super::*;
 
@@ -192,6 +211,33 @@ mod tests {
             (PeerPort::Quorum, "127.0.0.3"),
         ];
         assert_eq!(places, expected.map(|(port, place)| (port, place.to_owned())));
+    }
+
+    #[test]
+    fn obs_master_listens_beside_the_quorum_port_of_a_voter() {
+        let quorum = [address("127.0.0.3", 0), address("127.0.0.4", 0)];
+        let mut config = config(&[], &quorum);
+        let ensemble = config.ensemble.as_mut().unwrap();
+        ensemble.observer_master_port = Some(0);
+        let places = |config: &Config| {
+            let listeners = listen(config, &ONCE).unwrap().into_iter();
+            let observers = listeners.filter(|(port, _)| *port == PeerPort::ObserverMaster);
+            observers.map(|(_, listener)| listener.local_addr().unwrap().ip().to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(places(&config), ["127.0.0.3", "127.0.0.4"]);
+        let taken = listener::bind("127.0.0.3:0".parse().unwrap(), -1).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let ensemble = config.ensemble.as_mut().unwrap();
+        ensemble.observer_master_port = Some(port);
+        let error = listen(&config, &ONCE).unwrap_err();
+        assert!(error.starts_with(&format!("observer master port {port} of server.2 is taken")), "{error}");
+        assert!(error.ends_with("or set another observerMasterPort, on all servers"), "{error}");
+        // Whoever observes serves no observers.
+        let ensemble = config.ensemble.as_mut().unwrap();
+        let mut members = ensemble.membership.members().clone();
+        members.get_mut(&ServerId(2)).unwrap().role = MemberRole::Observer;
+        ensemble.membership = Membership::majority(0, members);
+        assert_eq!(places(&config), [""; 0]);
     }
 
     #[test]

@@ -75,11 +75,13 @@ pub enum Input {
     Shutdown,
 }
 
-/// The two ports on which servers of an ensemble talk to each other.
+/// The ports on which servers of an ensemble talk to each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum PeerPort {
     /// Votes.
     Election,
+    /// Observers and a follower that serves them.
+    ObserverMaster,
     /// Leader and learners.
     Quorum,
 }

@@ -162,7 +162,7 @@ impl Server {
         let mut hash_rng = rng::stream(seed, rng::Stream::Hash);
         let hash_seed = core::array::from_fn(|_| hash_rng.next_u64());
         let mut snapshot_rng = rng::stream(seed, rng::Stream::Snapshot);
-        let ensemble = Ensemble::new(&config, &recovered);
+        let ensemble = Ensemble::new(&config, &recovered, seed);
         let Recovered { tree, sessions, inventory, replayed_txns, replayed_bytes, .. } = recovered;
         let last_zxid = tree.last_zxid();
         let draw = snapshot_rng.next_u64();

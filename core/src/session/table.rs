@@ -280,6 +280,15 @@ impl SessionTable {
         Ok(entry.owner.replace(owner))
     }
 
+    /// If a learner serves the session, the connection does from now on.
+    pub fn take_over(&mut self, session: SessionId, owner: ConnId) {
+        if let Some(entry) = self.sessions.get_mut(&session)
+            && matches!(entry.owner, Some(Owner::Learner(_)))
+        {
+            entry.owner = Some(Owner::Conn(owner));
+        }
+    }
+
     /// The connection is gone; its session stays.
     pub fn detach(&mut self, session: SessionId, owner: ConnId) {
         if let Some(entry) = self.sessions.get_mut(&session)

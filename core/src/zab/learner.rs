@@ -91,6 +91,8 @@ pub enum LearnerOutput {
     Commit {
         /// The last one.
         zxid: Zxid,
+        /// Who leads from here on, if the last one changes the members.
+        designated: Option<ServerId>,
     },
     /// The configuration that the leader's epoch begins with, which is in force once this server serves.
     Configuration {
@@ -399,7 +401,7 @@ impl Learner {
             return self.outputs.push_back(LearnerOutput::Rewind { zxid: self.own.last_zxid });
         }
         self.phase = Phase::Synchronizing;
-        self.commit(self.logged);
+        self.commit(self.logged, None);
     }
 
     /// The log ends at `last_zxid` now, durably. That is what was asked for, or something older: then the leader has to
@@ -414,7 +416,7 @@ impl Learner {
             return self.fail(LostReason::NotContiguous);
         }
         self.phase = Phase::Synchronizing;
-        self.commit(last_zxid);
+        self.commit(last_zxid, None);
     }
 
     /// The snapshot is the database, and durable.
@@ -426,7 +428,7 @@ impl Learner {
         self.durable = zxid;
         self.skip_known = true;
         self.phase = Phase::Synchronizing;
-        self.commit(zxid);
+        self.commit(zxid, None);
     }
 
     /// The snapshot cannot be had: the bytes are none.
@@ -436,30 +438,30 @@ impl Learner {
         }
     }
 
-    fn commit(&mut self, zxid: Zxid) {
+    fn commit(&mut self, zxid: Zxid, designated: Option<ServerId>) {
         self.committed = self.committed.max(zxid);
         // While it catches up nobody counts its acknowledgements of what a quorum has anyway.
         if !self.acknowledges() {
             while self.unacked.pop_front_if(|oldest| *oldest <= zxid).is_some() {}
         }
-        self.outputs.push_back(LearnerOutput::Commit { zxid });
+        self.outputs.push_back(LearnerOutput::Commit { zxid, designated });
     }
 
     fn on_history(&mut self, message: Message) {
         match message {
             Message::Proposal { zxid, txn } if !self.observer => self.on_proposal(zxid, txn),
-            Message::Commit { zxid } => self.on_commit(zxid),
+            Message::Commit { zxid } => self.on_commit(zxid, None),
             Message::CommitAndActivate { zxid, designated } => {
-                self.on_commit(zxid);
+                self.on_commit(zxid, Some(designated));
                 self.activate(zxid, designated);
             }
             Message::Inform { zxid, txn } if self.observer => {
                 self.on_proposal(zxid, txn);
-                self.on_commit(zxid);
+                self.on_commit(zxid, None);
             }
             Message::InformAndActivate { zxid, designated, txn } if self.observer => {
                 self.on_proposal(zxid, txn);
-                self.on_commit(zxid);
+                self.on_commit(zxid, Some(designated));
                 self.activate(zxid, designated);
             }
             // Java's leader brings observers up to date with proposals and commits, too.
@@ -486,14 +488,14 @@ impl Learner {
         self.outputs.push_back(LearnerOutput::Log { zxid, txn });
     }
 
-    fn on_commit(&mut self, zxid: Zxid) {
+    fn on_commit(&mut self, zxid: Zxid, designated: Option<ServerId>) {
         if self.phase == Phase::Over || zxid <= self.committed {
             return;
         }
         if zxid > self.logged {
             return self.fail(LostReason::NotContiguous);
         }
-        self.commit(zxid);
+        self.commit(zxid, designated);
     }
 
     /// The change may have come by other ways before, so this is for who carries it out to judge.

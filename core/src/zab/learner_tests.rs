@@ -110,9 +110,9 @@ fn sync_newleader_learner_acknowledges_what_is_durable_in_this_order() {
     assert_eq!(
         learn.took(),
         [
-            LearnerOutput::Commit { zxid: Zxid::new(1, 5) },
+            LearnerOutput::Commit { zxid: Zxid::new(1, 5), designated: None },
             LearnerOutput::Log { zxid: first, txn: txn.clone() },
-            LearnerOutput::Commit { zxid: first },
+            LearnerOutput::Commit { zxid: first, designated: None },
             LearnerOutput::Log { zxid: second, txn },
         ]
     );
@@ -130,7 +130,7 @@ fn sync_newleader_learner_acknowledges_what_is_durable_in_this_order() {
     assert!(!learn.learner.is_serving(), "not before UPTODATE");
     // ZOOKEEPER-4394: a commit between NEWLEADER and UPTODATE finds its proposal.
     learn.say(Message::Commit { zxid: second });
-    assert_eq!(learn.took(), [LearnerOutput::Commit { zxid: second }]);
+    assert_eq!(learn.took(), [LearnerOutput::Commit { zxid: second, designated: None }]);
     learn.say(Message::UpToDate);
     assert_eq!(learn.took(), [sent(Message::Ack { zxid: beginning(2) }), LearnerOutput::Serve]);
 }
@@ -193,7 +193,7 @@ fn sync_snap_stream_skips_what_the_snapshot_has() {
     let zxid = Zxid::new(2, 4);
     assert_eq!(
         learn.took(),
-        [LearnerOutput::Log { zxid, txn: Bytes::new() }, LearnerOutput::Commit { zxid }]
+        [LearnerOutput::Log { zxid, txn: Bytes::new() }, LearnerOutput::Commit { zxid, designated: None }]
     );
     learn.propose(zxid);
     assert_eq!(learn.lost(), Some(LostReason::NotContiguous), "only in front of what is new");
@@ -216,7 +216,7 @@ fn an_observer_logs_what_it_is_informed_of_and_acknowledges_nothing() {
     learn.say(Message::Inform { zxid, txn: Bytes::new() });
     assert_eq!(
         learn.took(),
-        [LearnerOutput::Log { zxid, txn: Bytes::new() }, LearnerOutput::Commit { zxid }]
+        [LearnerOutput::Log { zxid, txn: Bytes::new() }, LearnerOutput::Commit { zxid, designated: None }]
     );
     learn.learner.on_durable(zxid);
     assert_eq!(learn.took(), []);
@@ -341,5 +341,5 @@ fn quorum_ackepoch_of_who_has_lost_data_does_not_count() {
     learn.learner.on_rewound(last_zxid, last_zxid);
     learn.propose(Zxid::new(1, 6));
     let logged = LearnerOutput::Log { zxid: Zxid::new(1, 6), txn: Bytes::new() };
-    assert_eq!(learn.took(), [LearnerOutput::Commit { zxid: last_zxid }, logged]);
+    assert_eq!(learn.took(), [LearnerOutput::Commit { zxid: last_zxid, designated: None }, logged]);
 }

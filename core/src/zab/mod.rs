@@ -34,6 +34,7 @@
 //! | `leader` | epochs, acknowledgements, commits |
 //! | `learner` | the other side |
 //! | `learners` | the learners of whoever they learn from |
+//! | `observer_master` | a follower that observers learn from |
 //! | `progress` | what is known of one learner |
 //! | `quorums` | who must have said something before it counts |
 //! | `sync` | DIFF, TRUNC or SNAP |
@@ -42,6 +43,7 @@
 pub mod leader;
 pub mod learner;
 mod learners;
+pub mod observer_master;
 mod progress;
 mod quorums;
 pub mod sync;
@@ -50,5 +52,6 @@ pub mod tail;
 pub use leader::{Leader, LeaderOutput};
 pub use learner::{Learner, LearnerOutput};
 pub use learners::{LearnerMaster, LearnersOutput};
+pub use observer_master::ObserverMaster;
 pub use quorums::Quorums;
-pub use tail::Tail;
+pub use tail::{Keep, Tail};

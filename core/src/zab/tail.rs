@@ -30,6 +30,15 @@ pub enum Position {
     Beyond,
 }
 
+/// What is needed of what is committed.
+#[derive(Clone, Copy, Debug)]
+pub struct Keep {
+    /// What is behind this transaction.
+    pub after: Zxid,
+    /// For as long as all that is in memory is no more than this.
+    pub bytes_max: usize,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Tail {
@@ -80,19 +89,18 @@ impl Tail {
         self.entries.push_back((zxid, payload));
     }
 
-    /// Everything up to `zxid` is final. What a learner that has `keep_after` still needs stays, unless that is more
-    /// than four times what may stay anyway.
+    /// Everything up to `zxid` is final. What somebody still needs stays, unless that is too much.
     ///
     /// # Panics
     /// If it is beyond what was proposed.
-    pub fn commit(&mut self, zxid: Zxid, keep_after: Option<Zxid>) {
+    pub fn commit(&mut self, zxid: Zxid, keep: Option<Keep>) {
         assert!(zxid <= self.last(), "committed beyond the history: {zxid} > {}", self.last());
         self.committed = self.committed.max(zxid);
         while let Some(&(oldest, ref payload)) = self.entries.front()
             && oldest <= self.committed
         {
             let full = self.entries.len() > self.count_max || self.bytes > self.bytes_max;
-            let needed = keep_after.is_some_and(|after| oldest > after) && self.bytes <= self.bytes_max * 4;
+            let needed = keep.is_some_and(|keep| oldest > keep.after && self.bytes <= keep.bytes_max);
             if !full || needed {
                 break;
             }
@@ -205,7 +213,7 @@ mod tests {
         tail.commit(Zxid(1), None);
         assert_eq!(zxids(&tail, 0), [2, 3, 4, 5, 6], "more than two, but not committed");
         assert_eq!(tail.base(), Zxid(1));
-        tail.commit(Zxid(5), Some(Zxid(2)));
+        tail.commit(Zxid(5), Some(Keep { after: Zxid(2), bytes_max: 1 << 22 }));
         assert_eq!(zxids(&tail, 0), [3, 4, 5, 6], "somebody needs them");
         tail.commit(Zxid(5), None);
         assert_eq!(zxids(&tail, 0), [5, 6]);
@@ -216,12 +224,12 @@ mod tests {
     }
 
     #[test]
-    fn nobody_keeps_more_than_four_times_the_bytes() {
+    fn nobody_keeps_more_than_may_be_kept() {
         let mut tail = Tail::new(Zxid(0), 100, 10);
         for zxid in 1..=10 {
             tail.push(Zxid(zxid), Bytes::from_static(b"0123456789"));
         }
-        tail.commit(Zxid(10), Some(Zxid(0)));
+        tail.commit(Zxid(10), Some(Keep { after: Zxid(0), bytes_max: 40 }));
         assert_eq!(zxids(&tail, 0), [7, 8, 9, 10]);
         assert_eq!(tail.position(Zxid(3)), Position::Before);
     }

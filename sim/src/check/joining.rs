@@ -98,8 +98,15 @@ impl Joining {
 
     fn on_role(&self, node: NodeId, Standing { role, epoch, leader }: Standing) -> Result<(), Violation> {
         let (Role::Following | Role::Observing, Some(leader)) = (role, leader) else { return Ok(()) };
-        let said = self.announced.get(&(node_of(leader), node));
-        if said.is_some_and(|said| said.epoch == epoch && said.up_to_date) {
+        let led = |said: &Announced| said.epoch == epoch && said.up_to_date;
+        let said = match role {
+            // A follower may have said so, too.
+            Role::Observing => self.announced.iter().any(|(&(_, to), said)| to == node && led(said)),
+            Role::Following | Role::Leading | Role::Looking => {
+                self.announced.get(&(node_of(leader), node)).is_some_and(led)
+            }
+        };
+        if said {
             return Ok(());
         }
         let words =

@@ -123,7 +123,7 @@ impl Flow {
     fn new(pipe: Pipe) -> Self {
         let ear = match pipe.port {
             None => Ear::Client { greeted: false, frames: Deframer::new(16 << 20) },
-            Some(PeerPort::Quorum) => Ear::Quorum(Wiretap::default()),
+            Some(PeerPort::ObserverMaster | PeerPort::Quorum) => Ear::Quorum(Wiretap::default()),
             Some(PeerPort::Election) => Ear::Election {
                 // Only who connected says who it is.
                 hello: (pipe.to == End::Acceptor).then(Vec::new),

@@ -201,7 +201,12 @@ impl World {
         let node = &mut self.nodes[id.0];
         let number = PeerLink(node.next_peer);
         node.next_peer += 1;
-        let taps = (port == PeerPort::Quorum).then(|| Box::new(Taps { leads, ..Taps::default() }));
+        let taps = match port {
+            PeerPort::Election => None,
+            // Sessions that a follower's observers name are heard of once it names them to its leader.
+            PeerPort::ObserverMaster => Some(Box::new(Taps::default())),
+            PeerPort::Quorum => Some(Box::new(Taps { leads, ..Taps::default() })),
+        };
         let votes =
             (port == PeerPort::Election).then(|| Box::new((VoteTap::new(!leads), VoteTap::new(leads))));
         node.peers.insert(number, Peer { link, node: other, taps, votes });

@@ -3,19 +3,18 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use bytes::Bytes;
 
 use super::promises::Promise;
 use super::report::ProposalSizes;
-use super::transfer::Transfers;
+use super::transfer::{Serving, Transfers};
 use super::{Ensemble, Role};
 use crate::conn::Waiting;
 use crate::pipeline::prep::{Origin, Prep};
 use crate::server::local::creates_ephemeral;
 use crate::server::requests::{Decided, is_write};
-use crate::server::{Action, Event, HangupReason, Role as RoleName, Server};
+use crate::server::{Action, Event, HangupReason, PeerPort, Role as RoleName, Server};
 use crate::session::{Owner, SessionExpired};
 use crate::tree::Hint;
 use crate::types::{
@@ -23,10 +22,7 @@ use crate::types::{
 };
 use crate::wire::{self, Request, record};
 use crate::zab::leader::StepDownReason;
-use crate::zab::{Leader, LeaderOutput, LearnerMaster, LearnersOutput, Quorums};
-
-/// How long a server that expects this one to lead is kept waiting: as long as a vote takes to be decided here, too.
-const PARKED_TIME: Duration = Duration::from_secs(2);
+use crate::zab::{Keep, Leader, LeaderOutput, LearnerMaster, LearnersOutput, Quorums};
 
 /// Syncs that may wait for a quorum; a learner that asks for more is not read from.
 const SYNCS_MAX: usize = 10_000;
@@ -82,7 +78,7 @@ impl Server {
         let own = ensemble.own_history(last_zxid);
         let quorums = Quorums::new(ensemble.configs.current().clone(), ensemble.configs.next().cloned());
         let mut leader = Leader::new(ensemble.me, tick, config, quorums, own, now);
-        let links = ensemble.peers.unpark();
+        let links = ensemble.peers.unpark(PeerPort::Quorum);
         for &link in &links {
             leader.on_link_up(link, now);
         }
@@ -95,6 +91,7 @@ impl Server {
             encoded: Vec::new(),
         };
         ensemble.role = Role::Leading(Box::new(leading));
+        self.hang_up_parked(PeerPort::ObserverMaster);
         for link in links {
             self.take_messages(link);
         }
@@ -111,11 +108,11 @@ impl Server {
                 leading.leader.on_link_up(link, now);
                 true
             }
-            Role::Looking | Role::Settling => ensemble.peers.park(link, &self.config, now + PARKED_TIME),
+            Role::Looking | Role::Settling => ensemble.peers.park(link, PeerPort::Quorum, &self.config, now),
             Role::Learning(_) => false,
         };
         if !accepted {
-            self.actions.push_back(Action::Hangup { link, why: HangupReason::Unwanted });
+            self.refuse_link(link);
         }
     }
 
@@ -123,19 +120,22 @@ impl Server {
     pub(super) fn take_messages(&mut self, link: LinkId) {
         let now = self.now.mono;
         loop {
-            let full = self.log_is_full() || self.syncs_are_full();
+            let full = self.learners_must_wait();
             let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
-            if let Role::Learning(learning) = &mut ensemble.role {
+            if let Role::Learning(learning) = &mut ensemble.role
+                && learning.learner.link() == Some(link)
+            {
                 return learning.learner.heard(now);
             }
-            let Some(peer) = ensemble.peers.get(link) else { return };
-            let Role::Leading(leading) = &mut ensemble.role else {
-                // Whoever waits to be led introduces itself, and says nothing else.
+            let Some(Serving { master, peers, .. }) = ensemble.serving() else {
+                let Some(peer) = ensemble.peers.get(link) else { return };
+                // Whoever waits to be served introduces itself, and says nothing else.
                 if peer.deframer.buffered() > self.config.inbox_pause_bytes {
                     self.hang_up(link, HangupReason::BadMessage);
                 }
                 return;
             };
+            let Some(peer) = peers.get(link) else { return };
             if full != peer.paused {
                 peer.paused = full;
                 let action = if full { Action::PauseLink { link } } else { Action::ResumeLink { link } };
@@ -145,11 +145,12 @@ impl Server {
                 return;
             }
             match peer.deframer.next() {
-                Ok(Some(message)) => leading.leader.on_message(link, message, now),
+                Ok(Some(message)) => master.on_message(link, message, now),
                 Ok(None) => return,
-                Err(_) => leading.leader.hang_up(link, HangupReason::BadMessage),
+                Err(_) => master.hang_up(link, HangupReason::BadMessage),
             }
             self.carry_out_leader();
+            self.carry_out_observer_master();
         }
     }
 
@@ -166,16 +167,22 @@ impl Server {
         if !core::mem::take(&mut ensemble.room) {
             return false;
         }
-        let paused = ensemble.peers.paused();
+        let mut paused = ensemble.peers.paused();
+        if let Role::Learning(learning) = &ensemble.role {
+            paused.retain(|&link| learning.learner.link() != Some(link));
+        }
         for &link in &paused {
             self.take_messages(link);
         }
         !paused.is_empty()
     }
 
-    fn syncs_are_full(&self) -> bool {
-        let leading = self.ensemble.as_deref().and_then(Ensemble::leading);
-        leading.is_some_and(|leading| leading.syncs.len() >= SYNCS_MAX)
+    /// Whether there is no room for what learners ask for.
+    fn learners_must_wait(&self) -> bool {
+        match self.ensemble.as_deref().and_then(Ensemble::leading) {
+            Some(leading) => self.log_is_full() || leading.syncs.len() >= SYNCS_MAX,
+            None => self.observers_must_wait(),
+        }
     }
 
     pub(super) fn on_leader_output(&mut self, output: LeaderOutput) {
@@ -229,7 +236,10 @@ impl Server {
                 self.forget_transfer(link);
                 self.hang_up(link, why);
             }
-            LearnersOutput::Said { link, server, message } => self.on_learner(link, server, message),
+            LearnersOutput::Said { link, server, message } => match self.is_learning() {
+                true => self.on_observer(link, server, message),
+                false => self.on_learner(link, server, message),
+            },
             LearnersOutput::Send { link, message } => {
                 if let Some(ensemble) = self.ensemble.as_deref_mut() {
                     ensemble.peers.send(link, &message);
@@ -373,7 +383,10 @@ impl Server {
         for (committed, txn) in tail.behind(tail.committed()).take_while(|(entry, _)| *entry <= zxid) {
             leading.leader.announce_commit(*committed, observers.then_some(txn));
         }
-        tail.commit(zxid, leading.leader.oldest_position());
+        // What may stay anyway, four times.
+        let bytes_max =
+            self.config.ensemble.as_ref().map_or(0, |ensemble| ensemble.commit_log_bytes.saturating_mul(4));
+        tail.commit(zxid, leading.leader.oldest_position().map(|after| Keep { after, bytes_max }));
         self.tell(Event::Committed { zxid });
         self.commit_up_to(zxid);
         self.answer_syncs();
@@ -412,7 +425,7 @@ impl Server {
         self.make_room();
     }
 
-    const fn make_room(&mut self) {
+    pub(super) const fn make_room(&mut self) {
         if let Some(ensemble) = &mut self.ensemble {
             ensemble.room = true;
         }

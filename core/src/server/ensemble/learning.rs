@@ -6,17 +6,19 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
+use super::masters::Master;
+use super::observers::Observers;
 use super::promises::Promise;
 use super::{Ensemble, Role};
 use crate::conn::{Conn, Phase, Waiting};
 use crate::server::{Action, Event, PeerPort, Proposal, Role as RoleName, Server};
 use crate::session::Owner;
 use crate::tree::Hint;
-use crate::types::{ConnId, DialId, Message, OpCode, ServerId, SessionId, Zxid};
+use crate::types::{ConnId, DialId, LinkId, Message, OpCode, ServerId, SessionId, Zxid};
 use crate::wire::quorum::QuorumDecodeError;
 use crate::wire::{self, record};
 use crate::zab::learner::{LostReason, Start};
-use crate::zab::{Learner, LearnerOutput};
+use crate::zab::{Keep, Learner, LearnerMaster, LearnerOutput};
 
 /// What only a learner has.
 #[derive(Debug)]
@@ -24,10 +26,60 @@ pub(super) struct Learning {
     pub(super) learner: Learner,
     /// The attempt to connect that is under way.
     pub(super) dial: Option<DialId>,
-    /// Connections whose session the leader was asked about, oldest question first.
-    revalidations: BTreeMap<SessionId, VecDeque<ConnId>>,
-    /// Connections that wait for a sync, oldest first.
-    syncs: VecDeque<ConnId>,
+    /// Who asked the leader about a session, oldest question first.
+    revalidations: BTreeMap<SessionId, VecDeque<Asker>>,
+    /// How many of these questions are of observers.
+    observers_revalidations: usize,
+    /// Who waits for a sync, oldest first.
+    syncs: VecDeque<Asker>,
+    /// Observers that learn from this server, once it serves them.
+    pub(super) observers: Option<Box<Observers>>,
+}
+
+/// Who waits for an answer of the leader.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Asker {
+    /// A client of this server.
+    Conn(ConnId),
+    /// A server that learns from this one.
+    Observer(LinkId),
+}
+
+impl Learning {
+    /// How many observers follow this server.
+    pub(super) fn observer_count(&self) -> usize {
+        self.observers.as_ref().map_or(0, |observers| observers.master.following_count())
+    }
+
+    /// How many questions of observers the leader has not answered, or more: of syncs, all count.
+    pub(super) fn asked(&self) -> usize {
+        self.syncs.len() + self.observers_revalidations
+    }
+
+    /// Asks the leader to say when everything is here that was written by now.
+    pub(super) fn ask_sync(&mut self, asker: Asker, session: SessionId, cxid: i32) {
+        self.syncs.push_back(asker);
+        let (op, body, identities) = (OpCode::SYNC, Bytes::new(), Vec::new());
+        self.learner.say(Message::Request { session, cxid, op, body, identities });
+    }
+
+    /// Asks the leader whether a session lives.
+    pub(super) fn ask_revalidation(&mut self, asker: Asker, session: SessionId, timeout_ms: i32) {
+        self.revalidations.entry(session).or_default().push_back(asker);
+        self.observers_revalidations += usize::from(matches!(asker, Asker::Observer(_)));
+        self.learner.say(Message::Revalidate { session, timeout_ms });
+    }
+
+    /// The leader answered the oldest question about a session: who asked it.
+    fn answered(&mut self, session: SessionId) -> Option<Asker> {
+        let asking = self.revalidations.get_mut(&session)?;
+        let asker = asking.pop_front();
+        if asking.is_empty() {
+            self.revalidations.remove(&session);
+        }
+        self.observers_revalidations -= usize::from(matches!(asker, Some(Asker::Observer(_))));
+        asker
+    }
 }
 
 impl Server {
@@ -39,7 +91,8 @@ impl Server {
         let ensemble = self.ensemble.as_deref_mut().expect("only a member is in elections");
         let config = self.config.ensemble.as_ref().expect("a member has a configuration of its own");
         // Whoever expected this server to lead was wrong.
-        for link in ensemble.peers.clear() {
+        for link in ensemble.peers.parked(PeerPort::Quorum) {
+            ensemble.peers.remove(link);
             self.actions.push_back(Action::Hangup { link, why: crate::server::HangupReason::RoleOver });
         }
         let own = ensemble.own_history(last_zxid);
@@ -55,7 +108,9 @@ impl Server {
             learner,
             dial: None,
             revalidations: BTreeMap::new(),
+            observers_revalidations: 0,
             syncs: VecDeque::new(),
+            observers: None,
         }));
     }
 
@@ -96,7 +151,7 @@ impl Server {
         let ensemble = self.ensemble.as_deref_mut().expect("only a member learns");
         match output {
             LearnerOutput::Activate { zxid, designated } => self.activate_as_learner(zxid, designated),
-            LearnerOutput::Commit { zxid } => self.commit_as_learner(zxid),
+            LearnerOutput::Commit { zxid, designated } => self.commit_as_learner(zxid, designated),
             LearnerOutput::Configuration { text } => self.on_configuration(&text),
             LearnerOutput::Dial => self.dial_leader(),
             LearnerOutput::Hangup { link, why } => self.hang_up(link, why),
@@ -117,8 +172,11 @@ impl Server {
             LearnerOutput::Send { link, message } => ensemble.peers.send(link, &message),
             LearnerOutput::Serve => self.serve_as_learner(),
             LearnerOutput::Synced => {
-                if let Some(id) = self.learning().and_then(|learning| learning.syncs.pop_front()) {
-                    self.answer_sync(id);
+                self.make_room();
+                match self.learning().and_then(|learning| learning.syncs.pop_front()) {
+                    Some(Asker::Conn(id)) => self.answer_sync(id),
+                    Some(Asker::Observer(link)) => self.answer_observer(link, &Message::Sync),
+                    None => {}
                 }
             }
         }
@@ -132,17 +190,16 @@ impl Server {
             config.init_limit
         };
         let timeout = self.config.tick_time * ticks;
-        let Some(Ensemble { role: Role::Learning(learning), dials, configs, .. }) =
+        let Some(Ensemble { role: Role::Learning(learning), dials, configs, masters, .. }) =
             self.ensemble.as_deref_mut()
         else {
             return;
         };
-        let server = learning.learner.leader();
-        let addresses =
-            configs.current().member(server).map(|member| member.quorum.clone()).unwrap_or_default();
+        let (leader, observer) = (learning.learner.leader(), learning.learner.is_observer());
+        let Master { server, port, addresses } = masters.next(configs.current(), leader, observer);
         let dial = dials.issue();
         learning.dial = Some(dial);
-        self.actions.push_back(Action::Dial { dial, port: PeerPort::Quorum, server, addresses, timeout });
+        self.actions.push_back(Action::Dial { dial, port, server, addresses, timeout });
     }
 
     fn serve_as_learner(&mut self) {
@@ -160,10 +217,12 @@ impl Server {
         if !core::mem::replace(&mut ensemble.has_data, true) {
             ensemble.promises.save(Promise::Synced);
         }
+        ensemble.masters.on_serving();
         ensemble.election.on_epoch(epoch);
         self.answer_notifications();
         self.tell(Event::RoleTaken { role, epoch, leader });
         self.tell(Event::Committed { zxid });
+        self.serve_observers();
     }
 
     /// What the leader proposes, or informs of, goes to the log. It came from another server, so it is looked at first.
@@ -195,9 +254,19 @@ impl Server {
         }
     }
 
-    fn commit_as_learner(&mut self, zxid: Zxid) {
-        if let Some(ensemble) = self.ensemble.as_deref_mut() {
-            ensemble.tail.commit(zxid, None);
+    /// Everything up to here is committed: observers are told, it is applied, and clients are answered.
+    fn commit_as_learner(&mut self, zxid: Zxid, designated: Option<ServerId>) {
+        let bytes_max = self.config.ensemble.as_ref().map_or(0, |ensemble| ensemble.observer_master_bytes);
+        if let Some(Ensemble { role: Role::Learning(learning), tail, .. }) = self.ensemble.as_deref_mut() {
+            let mut keep = None;
+            if let Some(Observers { master, .. }) = learning.observers.as_deref_mut() {
+                for (committed, txn) in tail.behind(tail.committed()).take_while(|(entry, _)| *entry <= zxid)
+                {
+                    master.announce_commit(*committed, txn, designated.filter(|_| *committed == zxid));
+                }
+                keep = master.oldest_position().map(|after| Keep { after, bytes_max });
+            }
+            tail.commit(zxid, keep);
         }
         self.tell(Event::Committed { zxid });
         self.commit_up_to(zxid);
@@ -210,7 +279,7 @@ impl Server {
         }
     }
 
-    fn say(&mut self, message: Message) {
+    pub(super) fn say(&mut self, message: Message) {
         if let Some(learning) = self.learning() {
             learning.learner.say(message);
         }
@@ -247,11 +316,7 @@ impl Server {
         let (session, id) = (conn.session, conn.id);
         match self.learning() {
             None => self.sync_as_leader(id),
-            Some(learning) => {
-                learning.syncs.push_back(id);
-                let (op, body, identities) = (OpCode::SYNC, Bytes::new(), Vec::new());
-                self.say(Message::Request { session, cxid, op, body, identities });
-            }
+            Some(learning) => learning.ask_sync(Asker::Conn(id), session, cxid),
         }
     }
 
@@ -260,20 +325,23 @@ impl Server {
         conn.session = session;
         conn.phase = Phase::Opening;
         let (id, timeout_ms) = (conn.id, conn.timeout_ms);
+        // What comes from the observer that served it is late from here on.
+        self.sessions.take_over(session, id);
         if let Some(learning) = self.learning() {
-            learning.revalidations.entry(session).or_default().push_back(id);
-            learning.learner.say(Message::Revalidate { session, timeout_ms });
+            learning.ask_revalidation(Asker::Conn(id), session, timeout_ms);
         }
     }
 
     fn on_revalidated(&mut self, session: SessionId, valid: bool) {
-        let Some(learning) = self.learning() else { return };
-        let Some(asking) = learning.revalidations.get_mut(&session) else { return };
-        let id = asking.pop_front();
-        if asking.is_empty() {
-            learning.revalidations.remove(&session);
-        }
-        let Some(mut conn) = id.and_then(|id| self.conns.take(id)) else { return };
+        self.make_room();
+        let id = match self.learning().and_then(|learning| learning.answered(session)) {
+            Some(Asker::Conn(id)) => id,
+            Some(Asker::Observer(link)) => {
+                return self.answer_observer(link, &Message::Revalidated { session, valid });
+            }
+            None => return,
+        };
+        let Some(mut conn) = self.conns.take(id) else { return };
         let owner = Owner::Conn(conn.id);
         let attached = if valid {
             // The leader's word counts; its transaction that began the session may still be on the way here.

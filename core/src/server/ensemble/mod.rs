@@ -17,6 +17,8 @@
 //! | `peers` | connections to other servers: bytes in and out |
 //! | `leading` | what a leader wants done; requests of its learners |
 //! | `learning` | what a learner wants done; requests to its leader |
+//! | `masters` | whom an observer learns from |
+//! | `observers` | observers that learn from this server while it follows |
 //! | `transfer` | a learner is brought up to date, as fast as it takes it |
 //! | `configs` | the configurations that are known |
 //! | `reconfig` | members change |
@@ -31,6 +33,8 @@ mod disk;
 mod install;
 mod leading;
 mod learning;
+mod masters;
+mod observers;
 mod peers;
 mod promises;
 mod read_only;
@@ -47,6 +51,8 @@ use self::configs::Configs;
 use self::install::Work;
 use self::leading::Leading;
 use self::learning::Learning;
+use self::masters::Masters;
+use self::observers::Observers;
 use self::peers::PeerLinks;
 use self::promises::Promises;
 use self::read_only::ReadOnly;
@@ -67,6 +73,7 @@ use crate::zab::{Leader, LearnerMaster, Tail};
 pub(super) struct Ensemble {
     me: ServerId,
     configs: Configs,
+    masters: Masters,
     /// Who leads from here on, as the leader before said.
     designated: Option<ServerId>,
     election: Election,
@@ -101,7 +108,7 @@ enum Role {
 
 impl Ensemble {
     /// A member that has not looked for a leader yet.
-    pub(super) fn new(config: &Config, recovered: &Recovered) -> Option<Box<Self>> {
+    pub(super) fn new(config: &Config, recovered: &Recovered, seed: [u8; 32]) -> Option<Box<Self>> {
         let ensemble = config.ensemble.as_ref()?;
         let me = ServerId(config.server_id);
         let epochs = recovered.epochs.expect("recovery of a member reads its epochs");
@@ -116,6 +123,7 @@ impl Ensemble {
                 ensemble.seen.clone(),
                 &recovered.tree,
             ),
+            masters: Masters::new(ensemble.observer_master_port, seed),
             designated: None,
             election: Election::new(me, ensemble),
             election_links: Links::new(me, &addresses, ensemble, config.tick_time * ensemble.sync_limit),
@@ -155,10 +163,11 @@ impl Ensemble {
     }
 
     /// The learners that are being brought up to date, in a role that does so.
-    const fn transfers(&self) -> Option<&Transfers> {
+    fn transfers(&self) -> Option<&Transfers> {
         match &self.role {
             Role::Leading(leading) => Some(&leading.transfers),
-            Role::Learning(_) | Role::Looking | Role::Settling => None,
+            Role::Learning(learning) => learning.observers.as_ref().map(|observers| &observers.transfers),
+            Role::Looking | Role::Settling => None,
         }
     }
 
@@ -171,7 +180,13 @@ impl Ensemble {
                 let learners_max = configs.current().members().len().saturating_sub(1);
                 Some(Serving { master: leader, transfers, peers, tail, configs, stale, learners_max })
             }
-            Role::Learning(_) | Role::Looking | Role::Settling => None,
+            Role::Learning(learning) => {
+                let Observers { master, transfers } = learning.observers.as_deref_mut()?;
+                let current = configs.current();
+                let learners_max = current.members().len().saturating_sub(current.voters().count());
+                Some(Serving { master, transfers, peers, tail, configs, stale, learners_max })
+            }
+            Role::Looking | Role::Settling => None,
         }
     }
 
@@ -242,6 +257,7 @@ impl Server {
             LinkOrigin::Accepted { port: PeerPort::Election, .. } => {
                 ensemble.election_links.on_link_up(now, link, links::Origin::Accepted);
             }
+            LinkOrigin::Accepted { port: PeerPort::ObserverMaster, .. } => self.on_observer_up(link),
             LinkOrigin::Accepted { port: PeerPort::Quorum, .. } => self.on_learner_up(link),
             LinkOrigin::Dialed { dial } => match &mut ensemble.role {
                 Role::Learning(learning) if learning.dial == Some(dial) => {
@@ -292,6 +308,11 @@ impl Server {
             if let Some(serving) = ensemble.serving() {
                 serving.master.on_drained(link, now);
             }
+            if let Role::Learning(learning) = &ensemble.role
+                && learning.learner.link() == Some(link)
+            {
+                self.make_room();
+            }
             self.continue_transfers();
         }
     }
@@ -303,13 +324,13 @@ impl Server {
             ensemble.election_links.on_link_down(now, link);
             return;
         }
-        match &mut ensemble.role {
-            Role::Leading(leading) => {
-                leading.leader.on_link_down(link);
-                self.forget_transfer(link);
-            }
-            Role::Learning(learning) => learning.learner.on_link_down(link),
-            Role::Looking | Role::Settling => {}
+        if let Role::Learning(learning) = &mut ensemble.role
+            && learning.learner.link() == Some(link)
+        {
+            learning.learner.on_link_down(link);
+        } else if let Some(serving) = ensemble.serving() {
+            serving.master.on_link_down(link);
+            self.forget_transfer(link);
         }
     }
 
@@ -325,6 +346,9 @@ impl Server {
                     learning.learner.heard(now);
                 }
                 learning.learner.on_tick(now);
+                if let Some(observers) = &mut learning.observers {
+                    observers.master.on_tick(now);
+                }
             }
             Role::Looking => ensemble.election.on_tick(now),
             Role::Settling => {}
@@ -342,7 +366,15 @@ impl Server {
                 let timers = [leading.leader.poll_timeout(), leading.transfers.poll_timeout(self.now.mono)];
                 timers.into_iter().flatten().min()
             }
-            Role::Learning(learning) => learning.learner.poll_timeout(),
+            Role::Learning(learning) => {
+                let observers = learning.observers.as_deref();
+                let timers = [
+                    learning.learner.poll_timeout(),
+                    observers.map(|observers| observers.master.poll_timeout()),
+                    observers.and_then(|observers| observers.transfers.poll_timeout(self.now.mono)),
+                ];
+                timers.into_iter().flatten().min()
+            }
             Role::Looking => {
                 let timers = [ensemble.election.poll_timeout(), ensemble.read_only_due()];
                 timers.into_iter().flatten().min()
@@ -370,10 +402,14 @@ impl Server {
                 }
             } else if let Role::Learning(learning) = &mut ensemble.role {
                 let Some(output) = learning.learner.poll_output() else {
-                    if self.receive_snapshot() || self.take_leader_messages() {
+                    if self.carry_out_observer_master()
+                        || self.receive_snapshot()
+                        || self.take_leader_messages()
+                        || self.resume_learners()
+                    {
                         continue;
                     }
-                    return;
+                    return self.continue_waiting_transfers();
                 };
                 self.on_learner_output(output);
             } else if let Some(output) = ensemble.election.poll_output() {
@@ -518,6 +554,7 @@ impl Server {
         self.forget_transfers();
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
         ensemble.role = Role::Settling;
+        ensemble.masters.leave();
         ensemble.configs.forget_offer();
         for link in ensemble.peers.clear() {
             self.actions.push_back(Action::Hangup { link, why: HangupReason::RoleOver });
@@ -537,6 +574,19 @@ impl Server {
     /// From now on writes are judged against the tree as it is.
     fn reset_pending(&mut self) {
         self.pending = Pending::new(&self.tree);
+    }
+
+    /// A link that nobody here has any use for.
+    fn refuse_link(&mut self, link: LinkId) {
+        self.actions.push_back(Action::Hangup { link, why: HangupReason::Unwanted });
+    }
+
+    /// Whoever waits on a port waits in vain.
+    fn hang_up_parked(&mut self, port: PeerPort) {
+        let parked = self.ensemble.as_deref().map(|ensemble| ensemble.peers.parked(port));
+        for link in parked.unwrap_or_default() {
+            self.hang_up(link, HangupReason::RoleOver);
+        }
     }
 
     fn hang_up(&mut self, link: LinkId, why: HangupReason) {
@@ -563,7 +613,14 @@ impl Server {
         for link in slow {
             match &mut ensemble.role {
                 Role::Leading(leading) => leading.leader.hang_up(link, HangupReason::SlowReader),
-                Role::Learning(learning) => learning.learner.fail(LostReason::Timeout),
+                Role::Learning(learning) if learning.learner.link() == Some(link) => {
+                    learning.learner.fail(LostReason::Timeout);
+                }
+                Role::Learning(learning) => {
+                    if let Some(observers) = &mut learning.observers {
+                        observers.master.hang_up(link, HangupReason::SlowReader);
+                    }
+                }
                 Role::Looking | Role::Settling => {}
             }
         }

@@ -1,18 +1,22 @@
-//! Connections of the quorum port: bytes in, cut into messages; messages out, gathered into one buffer a turn.
+//! Connections of the quorum port, and of that for observers: bytes in, cut into messages; messages out, gathered into one buffer a turn.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::mem;
+use core::time::Duration;
 
 use bytes::Bytes;
 
 use crate::config::Config;
+use crate::server::PeerPort;
 use crate::time::Instant;
 use crate::types::{LinkId, Message};
 use crate::wire::quorum::{self, Deframer};
 
-/// Links of servers that came before this one led; more are refused.
+/// Links of servers that came before this one served them; more are refused.
 const PARKED_MAX: usize = 64;
+/// How long a server that expects to be served here is kept waiting: as long as a vote takes to be decided here, too.
+const PARKED_TIME: Duration = Duration::from_secs(2);
 
 /// No more room than this is made ahead for what is to be sent.
 const USUAL_BYTES_MAX: usize = 64 << 10;
@@ -26,8 +30,14 @@ pub(super) struct PeerLink {
     /// Bytes that were sent and not taken by the operating system yet.
     unsent: usize,
     pub(super) paused: bool,
-    /// Who connected before this server led waits until then.
-    parked_until: Option<Instant>,
+    /// Who connected before this server served there waits until then.
+    parked: Option<Parked>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Parked {
+    port: PeerPort,
+    until: Instant,
 }
 
 /// See the module.
@@ -41,43 +51,47 @@ pub(super) struct PeerLinks {
 impl PeerLinks {
     pub(super) fn insert(&mut self, link: LinkId, config: &Config) {
         let deframer = Deframer::new(config.stored_field_max());
-        let entry = PeerLink {
-            deframer,
-            outbox: Vec::new(),
-            usual_bytes: 0,
-            unsent: 0,
-            paused: false,
-            parked_until: None,
-        };
+        let entry =
+            PeerLink { deframer, outbox: Vec::new(), usual_bytes: 0, unsent: 0, paused: false, parked: None };
         self.links.insert(link, entry);
     }
 
-    /// Keeps a link of a server that expects this one to lead. Whether there was room.
-    pub(super) fn park(&mut self, link: LinkId, config: &Config, until: Instant) -> bool {
+    /// Keeps a link of a server that expects to be served here. Whether there was room.
+    pub(super) fn park(&mut self, link: LinkId, port: PeerPort, config: &Config, now: Instant) -> bool {
         if self.links.len() >= PARKED_MAX {
             return false;
         }
         self.insert(link, config);
-        self.get(link).expect("it was inserted just above").parked_until = Some(until);
+        let parked = Parked { port, until: now + PARKED_TIME };
+        self.get(link).expect("it was inserted just above").parked = Some(parked);
         true
     }
 
-    /// Takes the links that were parked: this server leads now.
-    pub(super) fn unpark(&mut self) -> Vec<LinkId> {
-        for link in self.links.values_mut() {
-            link.parked_until = None;
+    /// Takes the links that were parked on a port: whoever they wait for is there now.
+    pub(super) fn unpark(&mut self, port: PeerPort) -> Vec<LinkId> {
+        let parked = self.parked(port);
+        for link in &parked {
+            if let Some(link) = self.links.get_mut(link) {
+                link.parked = None;
+            }
         }
-        self.links.keys().copied().collect()
+        parked
+    }
+
+    /// The links that are parked on a port.
+    pub(super) fn parked(&self, port: PeerPort) -> Vec<LinkId> {
+        let parked = self.links.iter().filter(|(_, link)| link.parked.is_some_and(|it| it.port == port));
+        parked.map(|(&id, _)| id).collect()
     }
 
     /// When the first parked link has waited for long enough.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.links.values().filter_map(|link| link.parked_until).min()
+        self.links.values().filter_map(|link| link.parked).map(|parked| parked.until).min()
     }
 
     pub(super) fn overdue(&self, now: Instant) -> Vec<LinkId> {
         let overdue =
-            self.links.iter().filter(|(_, link)| link.parked_until.is_some_and(|until| until <= now));
+            self.links.iter().filter(|(_, link)| link.parked.is_some_and(|parked| parked.until <= now));
         overdue.map(|(&id, _)| id).collect()
     }
 

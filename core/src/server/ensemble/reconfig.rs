@@ -156,6 +156,11 @@ impl Server {
         let version = membership.version();
         let ensemble = self.ensemble.as_deref_mut().expect("only a member has configurations");
         let before = ensemble.configs.activate(membership.clone());
+        if let Role::Learning(learning) = &mut ensemble.role
+            && let Some(observers) = &mut learning.observers
+        {
+            observers.master.on_config(version);
+        }
         let members: Vec<ServerId> = membership.members().keys().copied().collect();
         self.tell(Event::Reconfigured { version, members });
         self.actions.push_back(Action::KeepConfig { membership });

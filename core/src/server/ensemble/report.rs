@@ -90,6 +90,12 @@ impl Server {
         };
         writeln!(out, "zk_peer_state\t{state}")?;
         writeln!(out, "zk_quorum_size\t{}", ensemble.configs.current().voters().count())?;
+        if let Role::Learning(learning) = &ensemble.role {
+            return match ensemble.masters.current().filter(|_| learning.learner.is_observer()) {
+                Some(master) => writeln!(out, "zk_observer_master_id\t{master}"),
+                None => writeln!(out, "zk_synced_observers\t{}", learning.observer_count()),
+            };
+        }
         let Some(leading) = ensemble.leading() else { return Ok(()) };
         let (mut synced, mut observers, mut without_vote) = (0, 0, 0);
         for (_, server) in leading.leader.followers() {
