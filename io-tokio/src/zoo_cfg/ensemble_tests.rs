@@ -72,6 +72,13 @@ fn keys_of_ensembles_reach_the_configuration() {
     assert_eq!(ensemble("initLimit=7").init_limit, 7);
     assert_eq!(ensemble("syncLimit=7").sync_limit, 7);
     assert_eq!(ensemble("connectToLearnerMasterLimit=7").connect_to_leader_limit, 7);
+    let masters = |text| {
+        let ensemble = ensemble(text);
+        (ensemble.observer_master_port, ensemble.observer_master_bytes)
+    };
+    assert_eq!(masters(""), (None, 32 << 20));
+    assert_eq!(masters("observerMasterPort=0\nobserverMaster.sizeLimit=-1"), (None, 0));
+    assert_eq!(masters("observerMasterPort=2191\nobserverMaster.sizeLimit=9"), (Some(2191), 9));
     assert_eq!(ensemble("cnxTimeout=7").cnx_timeout, Duration::from_millis(7));
     assert_eq!(
         ensemble("fastleader.minNotificationInterval=7").notification_interval_min,
@@ -191,10 +198,7 @@ fn what_is_not_built_is_refused() {
             "quorum.auth.enableSasl=true: SASL between servers is not in this release of Zabra",
         ),
         ("oraclePath=/o", "oraclePath=/o: oracles are not in this release of Zabra; have three voters"),
-        (
-            "observerMasterPort=2191",
-            "observerMasterPort=2191: observers follow the leader alone in this release of Zabra",
-        ),
+        ("observerMasterPort=65536", "observerMasterPort=65536: expected a whole number from 0 to 65535"),
         ("electionAlg=0", "electionAlg=0: expected 3"),
         ("syncLimit=-1", "syncLimit=-1: expected a whole number of ticks from 0 to 2147483647"),
     ];

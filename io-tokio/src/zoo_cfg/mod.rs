@@ -182,17 +182,10 @@ fn apply(draft: &mut Draft, key: &Key, assignment: &Assignment) -> Result<(), Pr
             value: text.to_owned(),
         }),
         (Effect::Quiet, _) => {}
-        (
-            Effect::Refused { harmless, .. }
-            | Effect::IdleInEnsemble { harmless, .. }
-            | Effect::RefusedInEnsemble { harmless, .. },
-            _,
-        ) if value.eq_ignore_ascii_case(harmless) => {}
+        (Effect::Refused { harmless, .. } | Effect::IdleInEnsemble { harmless, .. }, _)
+            if value.eq_ignore_ascii_case(harmless) => {}
         (Effect::IdleInEnsemble { why, .. }, _) => {
             draft.ensemble.warnings.push(format!("{place}: {name} has no effect: {why}"));
-        }
-        (Effect::RefusedInEnsemble { why, .. }, _) => {
-            draft.ensemble.problems.push(Problem::refused(place, name, value, why));
         }
         (Effect::Idle(why), _) => draft.warn(format!("{place}: {name} has no effect: {why}")),
         (Effect::Refused { why, .. }, _) => return Err(Problem::refused(place, name, value, why)),

@@ -55,6 +55,5 @@ fn effect(key: &Key) -> String {
         Effect::Idle(why) | Effect::IdleInEnsemble { why, .. } => format!("no effect: {why}"),
         Effect::Refused { harmless: "", why } => format!("error: {why}"),
         Effect::Refused { harmless, why } => format!("only `{harmless}`: {why}"),
-        Effect::RefusedInEnsemble { why, .. } => format!("error in an ensemble: {why}"),
     }
 }

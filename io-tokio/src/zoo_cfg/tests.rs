@@ -280,11 +280,9 @@ fn every_row_of_the_table_holds() {
                     matches!(key.kind, Kind::Text | Kind::OneOf(_) | Kind::Flag | Kind::Float)
                 }
                 Effect::Member => key.kind == Kind::Text,
-                Effect::Quiet
-                | Effect::Idle(_)
-                | Effect::IdleInEnsemble { .. }
-                | Effect::Refused { .. }
-                | Effect::RefusedInEnsemble { .. } => true,
+                Effect::Quiet | Effect::Idle(_) | Effect::IdleInEnsemble { .. } | Effect::Refused { .. } => {
+                    true
+                }
             };
             assert!(fits, "{section}: {}", key.name);
             // Defaults in words aside, a default is a value, and setting it is no error.

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::Effect::{self, Flag, IdleInEnsemble, Int, Member, Quiet, Refused, RefusedInEnsemble, Text};
+use super::Effect::{self, Flag, IdleInEnsemble, Int, Member, Quiet, Refused, Text};
 use super::Property::{Bare, None, Prefixed};
 use super::{Key, NO_PEER_SASL, NO_PEER_TLS, key};
 use crate::zoo_cfg::draft::Draft;
 use crate::zoo_cfg::value::Kind;
-use crate::zoo_cfg::value::{any, any_long, from};
+use crate::zoo_cfg::value::{PORT, any, any_long, from};
 
 const INT: Kind = Kind::Num(any(""));
 const LONG: Kind = Kind::Num(any_long(""));
@@ -16,7 +16,6 @@ const MILLIS: Kind = Kind::Num(from(1, " of milliseconds"));
 const MILLIS_OR_NONE: Kind = Kind::Num(from(0, " of milliseconds"));
 const ONE_LOOP: &str = "one event loop does all the work here";
 const FOR_TESTS: &str = "it is for ZooKeeper's own tests";
-const NO_MASTER: &str = "observers follow the leader alone in this release of Zabra";
 const NO_SYNC_LIMIT: &str = "how many observers are brought up at a time is not limited here";
 const OBSERVERS_WAIT: &str = "observers come back as soon as there is a leader here";
 
@@ -39,6 +38,16 @@ fn ticks(number: i64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
+/// Likewise; 0 is none.
+fn port(number: i64) -> Option<u16> {
+    u16::try_from(number).ok().filter(|&port| port != 0)
+}
+
+/// Less than none is none.
+fn bytes(number: i64) -> usize {
+    usize::try_from(number).unwrap_or(0)
+}
+
 fn bind_tries(draft: &mut Draft, number: i64) {
     draft.settings.peers.bind_tries = match u32::try_from(number) {
         Ok(0) => Option::None,
@@ -58,7 +67,7 @@ pub(super) const KEYS: &[Key] = &[
     key("standaloneEnabled", None, Kind::Flag, "true", Flag(|d, on| d.ensemble.options.standalone_enabled = on), "Whether a single member runs without an ensemble."),
     key("reconfigEnabled", None, Kind::Flag, "false", Flag(|d, on| d.settings.core.reconfig_enabled = on), "Whether members can change; a standalone server only answers another error."),
     key("peerType", None, Kind::OneOf(&["participant", "observer"]), "participant", Text(|d, role| d.ensemble.set_peer_type(role)), "Whether this member votes; its own line in the list wins."),
-    key("observerMasterPort", None, Kind::Int(any("")), "none", RefusedInEnsemble { harmless: "0", why: NO_MASTER }, "Where observers follow a follower."),
+    key("observerMasterPort", None, Kind::Int(PORT), "none", Int(|d, n| d.ensemble.options.observer_master_port = port(n)), "Where followers serve observers, and observers look for them; the same on all servers. 0: nowhere."),
     key("initLimit", None, TICKS, "required", Int(|d, n| d.ensemble.options.init_limit = ticks(n)), "Ticks that a member may take to connect and catch up."),
     key("syncLimit", None, TICKS, "required", Int(|d, n| d.ensemble.options.sync_limit = ticks(n)), "Ticks that a member may be out of touch."),
     key("connectToLearnerMasterLimit", None, TICKS, "initLimit", Int(|d, n| d.ensemble.options.connect_to_leader_limit = ticks(n)), "Ticks that connecting to the leader may take."),
@@ -101,7 +110,7 @@ pub(super) const KEYS: &[Key] = &[
     key("observer.reconnectDelayMs", Prefixed, LONG, "0", idle("0", OBSERVERS_WAIT), "How long an observer waits before it comes back."),
     key("observer.election.DelayMs", Prefixed, LONG, "200", idle("200", OBSERVERS_WAIT), "How long an observer waits for an election."),
     key("observer.syncEnabled", Prefixed, Kind::Flag, "true", idle("true", "observers always write a log here"), "Whether an observer syncs its log."),
-    key("observerMaster.sizeLimit", Prefixed, INT, "33554432", idle("33554432", NO_MASTER), "Bytes kept for observers."),
+    key("observerMaster.sizeLimit", Prefixed, INT, "33554432", Int(|d, n| d.ensemble.options.observer_master_bytes = bytes(n)), "Bytes of transactions that a follower keeps for an observer that it brings up to date."),
     key("commitProcessor.numWorkerThreads", Prefixed, INT, "cores", idle("", ONE_LOOP), "Threads of the commit processor."),
     key("commitProcessor.maxReadBatchSize", Prefixed, INT, "-1", idle("-1", ONE_LOOP), "Reads between two commits."),
     key("commitProcessor.maxCommitBatchSize", Prefixed, INT, "1", idle("1", ONE_LOOP), "Commits between two reads."),

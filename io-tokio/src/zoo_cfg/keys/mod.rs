@@ -70,13 +70,6 @@ pub(crate) enum Effect {
         /// Why the others are refused.
         why: &'static str,
     },
-    /// Likewise, in an ensemble only.
-    RefusedInEnsemble {
-        /// The value that changes nothing, in lower case.
-        harmless: &'static str,
-        /// Why the others are refused.
-        why: &'static str,
-    },
 }
 
 impl std::fmt::Debug for Effect {
@@ -85,7 +78,7 @@ impl std::fmt::Debug for Effect {
             Self::Int(_) | Self::Flag(_) | Self::Text(_) | Self::Member => "works",
             Self::Quiet => "quiet",
             Self::Idle(_) | Self::IdleInEnsemble { .. } => "idle",
-            Self::Refused { .. } | Self::RefusedInEnsemble { .. } => "refused",
+            Self::Refused { .. } => "refused",
         })
     }
 }
