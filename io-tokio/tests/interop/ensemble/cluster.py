@@ -66,7 +66,10 @@ class Ensemble:
         """Where a member's peers find it, and its role: what comes behind `server.N=`."""
         quorum, election, _ = self._ports[number]
         role = role or ("observer" if number in self.observers else "participant")
-        ip = self._hosts[number].peer_address if number in self._hosts else "127.0.0.1"
+        # All members serve observers on the same port, so then each has an address of its own.
+        shared = "observerMasterPort" not in self._config
+        own = "127.0.0.1" if shared else f"127.0.0.{number}"
+        ip = self._hosts[number].peer_address if number in self._hosts else own
         return f"{ip}:{quorum}:{election}:{role}"
 
     def address_with_client(self, number, role=None):

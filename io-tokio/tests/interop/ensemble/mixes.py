@@ -24,7 +24,7 @@ def voters(leader, first, second):
     """Three that vote."""
     with Ensemble({1: first, 2: second, 3: leader}) as ensemble:
         ensemble.start(leader=3)
-        _check(ensemble)
+        check(ensemble)
 
 
 def observed(leader, follower, observer):
@@ -32,7 +32,7 @@ def observed(leader, follower, observer):
     with Ensemble({1: follower, 2: leader, 3: observer}, observers=[3]) as ensemble:
         ensemble.start(leader=2)
         assert ensemble.mode(3) == "observer", f"server 3 is {ensemble.mode(3)}"
-        _check(ensemble)
+        check(ensemble)
 
 
 def configuration():
@@ -46,7 +46,8 @@ def configuration():
         assert found == java, f"{found} is not {java}"
 
 
-def _check(ensemble):
+def check(ensemble):
+    """Everything that members of any kind are checked for."""
     clients = {number: work.write(ensemble, number, f"/through{number}") for number in ensemble.members}
     written = work.everything(ensemble, 1)
     nodes = ensemble.same_tree()

@@ -13,7 +13,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from ensemble import catch_up, cut_off, faults, kills, mixes, reconfig, rolling  # noqa: E402
+from ensemble import catch_up, cut_off, faults, kills, mixes, observer_masters, reconfig, rolling  # noqa: E402
 from harness import history_cases, network  # noqa: E402
 from harness.report import Report  # noqa: E402
 
@@ -28,6 +28,11 @@ def scenarios(options):
         yield f"mix: {mix[0]} leads {mix[1]} and {mix[2]}", mix in mixes.QUICK, mixes.voters, mix
     for mix in mixes.OBSERVED:
         yield f"mix: {mix[0]} leads {mix[1]}, {mix[2]} observes", mix in mixes.QUICK, mixes.observed, mix
+    for mix in observer_masters.MIXES:
+        quick = mix in observer_masters.QUICK
+        name = f"{mix[0]} leads two {mix[1]}, {mix[2]} observes"
+        yield f"observer master: {name} behind them", quick, observer_masters.served, mix
+        yield f"observer master: {name}, theirs dies", quick, observer_masters.dies, (*mix, 3 if quick else 6)
     yield "configuration: the same everywhere", False, mixes.configuration, ()
     for java in ("java39", "java38"):
         quick = java == "java39"
