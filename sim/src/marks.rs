@@ -78,6 +78,8 @@ marks! {
     LateJoiner,
     /// An observer joined.
     ObserverJoined,
+    /// A follower brought an observer up to date.
+    ObserverMaster,
     /// A leader gave up because its voters look for another.
     LeaderDoubted,
     /// A leader gave up because a voter had promised itself to a later epoch.

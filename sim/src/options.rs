@@ -294,6 +294,16 @@ impl Options {
             ..EnsembleConfig::new(membership(self.servers, self.observers))
         };
         self.config.ensemble = (self.nodes() > 1).then_some(ensemble);
+        if self.observers > 0 {
+            self.observer_masters(rng);
+        }
+    }
+
+    /// In two of three ensembles with observers these learn from followers.
+    fn observer_masters(&mut self, rng: &mut Rng) {
+        let Some(ensemble) = &mut self.config.ensemble else { return };
+        ensemble.observer_master_port = *rng.pick(&[None, Some(2191), Some(2191)]);
+        ensemble.observer_master_bytes = *rng.pick(&[0, 4 << 10, 32 << 20]);
     }
 
     /// When faults and requests end.

@@ -13,17 +13,22 @@
 //! | PROPOSAL, INFORM | it continues what went before on this link | P5, P12 |
 //! | COMMIT, INFORM | a quorum has the transaction, and all before it are committed on this link | P4, P11 |
 //!
+//! A follower that brings an observer up to date says what its leader could: it serves in the epoch, and what a leader
+//! needs promises for is judged by those of its own.
+//!
 //! An acknowledgement counts once its leader looks at it, for the epoch of the link that it came on; the leader's own
 //! once its disk has it. Observers never count. A COMMIT in front of NEWLEADER is a part of the history, and says
 //! nothing of quorums.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use zabra_core::server::Role;
 use zabra_core::types::{Message, Zxid};
 
 use super::{Check, Facts, Violation};
 use crate::history::{Kept, Observed, Record};
 use crate::link::{LinkId, NodeId};
+use crate::world::peers::node_of;
 
 const CHECK: &str = "ledger";
 
@@ -32,6 +37,8 @@ const CHECK: &str = "ledger";
 struct Talk {
     /// The epoch that the leader announced.
     epoch: Option<i64>,
+    /// Who leads it, where that is not who announced it, but a follower.
+    led_by: Option<NodeId>,
     /// Where the epoch's initial history ends, once NEWLEADER was said.
     inherited: Option<Zxid>,
     /// The end of the learner's history, as this link brings it on; unknown behind a snapshot of no transaction.
@@ -60,6 +67,8 @@ pub struct Ledger {
     support: BTreeMap<(NodeId, i64), Support>,
     /// Whom each server promised to follow in each epoch, where the promise counts.
     promises: BTreeMap<(NodeId, i64), NodeId>,
+    /// Who follows, in which epoch, and whom.
+    follows: BTreeMap<NodeId, (i64, NodeId)>,
     /// What each follower said it had promised when it came to a leader, or to one that may become one.
     introduced: BTreeMap<NodeId, BTreeMap<NodeId, i64>>,
 }
@@ -72,6 +81,20 @@ fn wrong<T>(node: NodeId, what: impl std::fmt::Display) -> Result<T, Violation> 
 fn may_equal(one: Zxid, other: Zxid) -> bool {
     let named = |zxid: Zxid| zxid.counter() == 0 && zxid.0 != 0;
     one.0 == other.0 || named(one) || named(other)
+}
+
+/// A follower announces the epoch that it serves in.
+fn relayed_leader_info(node: NodeId, epoch: i64, kept: Option<Kept>) -> Result<(), Violation> {
+    match kept.filter(|kept| kept.accepted != epoch || kept.current != epoch) {
+        Some(kept) => {
+            let (accepted, current) = (kept.accepted, kept.current);
+            wrong(
+                node,
+                format_args!("LEADERINFO {epoch}, promised {accepted}, with the history of {current}"),
+            )
+        }
+        None => Ok(()),
+    }
 }
 
 impl Ledger {
@@ -158,7 +181,12 @@ impl Ledger {
     ) -> Result<(), Violation> {
         match message {
             Message::LeaderInfo { epoch, .. } => {
-                self.talks.entry(link).or_default().epoch = Some(*epoch);
+                let talk = self.talks.entry(link).or_default();
+                talk.epoch = Some(*epoch);
+                talk.led_by = self.follows.get(&node).filter(|(follows, _)| follows == epoch).map(|it| it.1);
+                if talk.led_by.is_some() {
+                    return relayed_leader_info(node, *epoch, kept);
+                }
                 if let Some(kept) = kept {
                     // Once the epoch has begun it is the epoch's own, and nobody's promise is waited for any more.
                     let support = self.support.entry((node, *epoch)).or_default();
@@ -239,8 +267,9 @@ impl Ledger {
                 format_args!("NEWLEADER {zxid} behind {end}, its own history ends with {inherited}"),
             );
         }
-        let support = self.support.entry((node, epoch)).or_default();
-        if !facts.is_quorum(support.promised.iter().copied().chain([node])) {
+        let leader = talk.led_by.unwrap_or(node);
+        let support = self.support.entry((leader, epoch)).or_default();
+        if !facts.is_quorum(support.promised.iter().copied().chain([leader])) {
             let promised = &support.promised;
             return wrong(node, format_args!("NEWLEADER {zxid}, promised it was by {promised:?}"));
         }
@@ -259,8 +288,9 @@ impl Ledger {
         let (Some(epoch), Some(inherited)) = (talk.epoch, talk.inherited) else {
             return wrong(node, "UPTODATE before NEWLEADER");
         };
-        let own = (facts.durable(node) >= inherited).then_some(node);
-        let support = self.support.entry((node, epoch)).or_default();
+        let leader = talk.led_by.unwrap_or(node);
+        let own = (facts.durable(leader) >= inherited).then_some(leader);
+        let support = self.support.entry((leader, epoch)).or_default();
         if !facts.is_quorum(support.begun.iter().copied().chain(own)) {
             let begun = &support.begun;
             return wrong(node, format_args!("UPTODATE in epoch {epoch}, acknowledged it was by {begun:?}"));
@@ -282,16 +312,20 @@ impl Ledger {
     fn decide(&mut self, node: NodeId, link: LinkId, zxid: Zxid, facts: &Facts) -> Result<(), Violation> {
         let talk = self.talks.entry(link).or_default();
         let Some(epoch) = talk.epoch.filter(|&epoch| i64::from(zxid.epoch()) == epoch) else { return Ok(()) };
-        let support = self.support.entry((node, epoch)).or_default();
+        let leader = talk.led_by.unwrap_or(node);
+        let support = self.support.entry((leader, epoch)).or_default();
         let acked = support.acked.iter().filter(|&(_, &acked)| acked >= zxid).map(|(&node, _)| node);
-        let own = (facts.durable(node) >= zxid).then_some(node);
+        let own = (facts.durable(leader) >= zxid).then_some(leader);
         if facts.is_quorum(acked.chain(own)) {
             return Ok(());
         }
         let acked = &support.acked;
         wrong(
             node,
-            format_args!("COMMIT {zxid}, acknowledged it was {acked:?}, durable here: {}", own.is_some()),
+            format_args!(
+                "COMMIT {zxid}, acknowledged it was {acked:?}, durable at the leader: {}",
+                own.is_some()
+            ),
         )
     }
 
@@ -336,9 +370,19 @@ impl Check for Ledger {
                 }
                 _ => self.leader(*node, *to, *link, message, *kept, facts),
             },
+            Observed::RoleTaken { node, standing, .. } => {
+                match (standing.role, standing.leader) {
+                    (Role::Following, Some(leader)) => {
+                        self.follows.insert(*node, (standing.epoch, node_of(leader)));
+                    }
+                    _ => drop(self.follows.remove(node)),
+                }
+                Ok(())
+            }
             // Not with its role: who came in the turn in which that ended may wait for the next.
             Observed::Crashed { node, .. } | Observed::Stopped { node, .. } => {
                 self.introduced.remove(node);
+                self.follows.remove(node);
                 Ok(())
             }
             _ => Ok(()),
@@ -355,6 +399,7 @@ mod tests {
 
     use super::*;
     use crate::check::testing::Story;
+    use crate::node::Standing;
     use crate::world::peers::server_of;
 
     const L: NodeId = NodeId(0);
@@ -443,6 +488,50 @@ mod tests {
         learner_says(&mut story, F, Message::Ack { zxid: Zxid::new(2, 1) }, kept(2, 2, Zxid::new(2, 1)));
         leader_says(&mut story, F, Message::Commit { zxid: Zxid::new(2, 1) });
         story.expect_fine();
+    }
+
+    /// The first follower says something to the third server, which observes.
+    fn relays(story: &mut Story, message: Message) {
+        story.tell(Observed::Said { node: F, to: G, link: LinkId(9), message: Rc::new(message), kept: None });
+    }
+
+    /// A follower that serves in its leader's epoch brings an observer into it.
+    fn serve_observer(story: &mut Story) {
+        let standing = Standing { role: Role::Following, epoch: 2, leader: Some(server_of(L)) };
+        story.tell(Observed::RoleTaken { node: F, standing, mono: 0 });
+        relays(story, Message::LeaderInfo { epoch: 2, protocol_version: 0x10000 });
+        let message = Rc::new(Message::AckEpoch { last_zxid: old(), current_epoch: 1 });
+        let kept = Some(kept(2, 1, old()));
+        story.tell(Observed::Said { node: G, to: F, link: LinkId(9), message, kept });
+        relays(story, Message::Diff { zxid: old() });
+        relays(story, Message::NewLeader { zxid: BEGIN, config: None });
+        relays(story, Message::UpToDate);
+    }
+
+    #[test]
+    fn a_follower_says_what_its_leader_may() {
+        let zxid = Zxid::new(2, 1);
+        for decided in [true, false] {
+            let mut story = begin();
+            lead(&mut story);
+            serve_observer(&mut story);
+            propose(&mut story, 1);
+            story.log_at(0, 2, 1);
+            story.log_at(1, 2, 1);
+            story.tell(Observed::Synced { node: L, durable: zxid });
+            story.tell(Observed::Synced { node: F, durable: zxid });
+            if decided {
+                learner_says(&mut story, F, Message::Ack { zxid }, kept(2, 2, zxid));
+            }
+            relays(&mut story, Message::Inform { zxid, txn: Bytes::new() });
+            match decided {
+                true => story.expect_fine(),
+                false => story.expect_violation(CHECK, "COMMIT 0x200000001, acknowledged it was {}"),
+            }
+        }
+        let mut story = begin();
+        relays(&mut story, Message::LeaderInfo { epoch: 2, protocol_version: 0x10000 });
+        story.expect_violation(CHECK, "n1 says LEADERINFO 2, introduced were {}");
     }
 
     #[test]

@@ -108,7 +108,11 @@ impl Marks {
                 self.reach(Mark::Inform);
                 self.said_in_join(to, link, message);
             }
-            Message::Proposal { .. } | Message::NewLeader { .. } | Message::UpToDate => {
+            Message::Proposal { .. } | Message::NewLeader { .. } => self.said_in_join(to, link, message),
+            Message::UpToDate => {
+                if !self.known(node).leads {
+                    self.reach(Mark::ObserverMaster);
+                }
                 self.said_in_join(to, link, message);
             }
             _ => {}
@@ -193,6 +197,7 @@ mod tests {
         assert_eq!(
             all,
             [
+                Mark::ObserverMaster,
                 Mark::DiffEmpty,
                 Mark::SnapSent,
                 Mark::SnapInterrupted,
