@@ -39,6 +39,7 @@ use crate::dial::Dial;
 use crate::events;
 use crate::listener::Door;
 use crate::machine::Machine;
+use crate::open_files;
 
 /// At most this much is read from one connection before the others had their turn.
 const READ_BYTES: usize = 64 << 10;
@@ -92,6 +93,7 @@ pub(crate) struct Driver<M> {
     conns: HashMap<ConnId, Conn, ConnIdHash>,
     conn_last: u64,
     options: SocketOptions,
+    open_files: open_files::Counter,
     /// Connections to other servers.
     links: Links,
     inbox: Inbox,
@@ -143,6 +145,7 @@ impl<M: Machine> Driver<M> {
             conns: HashMap::default(),
             conn_last: 0,
             options,
+            open_files: open_files::Counter::new(),
             links: Links::new(options.link_keep_alive),
             inbox: Inbox::new(),
             fed: 0,
@@ -192,6 +195,10 @@ impl<M: Machine> Driver<M> {
         let conn = ConnId(self.conn_last);
         self.conns.insert(conn, Conn::new(socket, self.options.conn_keep_alive));
         let now = self.clock.now();
+        // Who asks for that number comes anew, so it is never older than the question.
+        if let Some(files) = self.open_files.count(now.mono) {
+            self.tell(now, Input::OpenFiles(files));
+        }
         // A socket for both protocols shows IPv4 clients by an IPv6 address, which no ACL would match.
         let from = SocketAddr::new(from.ip().to_canonical(), from.port());
         self.tell(now, Input::Accepted { conn, from });

@@ -65,6 +65,7 @@ mod link;
 mod listener;
 pub mod local_ensemble;
 mod machine;
+mod open_files;
 mod peer_listeners;
 mod server;
 mod settings;

@@ -1,6 +1,7 @@
 //! One client connection: what it said, what it waits for, what it is owed.
 
 pub mod stats;
+pub mod summary;
 pub mod table;
 
 use alloc::collections::VecDeque;

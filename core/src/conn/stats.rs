@@ -1,60 +1,8 @@
 //! Counters of one connection and of the server, for people (`cons`, `stat`, `srvr`, `mntr`).
 
-use core::time::Duration;
-
+use super::summary::Summary;
 use crate::time::{Instant, Now, WallTime};
 use crate::types::Zxid;
-
-/// Smallest, largest and mean of what was measured, in milliseconds as ZooKeeper counts.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Latency {
-    count: u64,
-    total_ms: u64,
-    min_ms: u64,
-    max_ms: u64,
-}
-
-impl Latency {
-    /// Adds a measurement.
-    pub fn add(&mut self, latency: Duration) {
-        let ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
-        self.min_ms = if self.count == 0 { ms } else { self.min_ms.min(ms) };
-        self.max_ms = self.max_ms.max(ms);
-        self.total_ms = self.total_ms.saturating_add(ms);
-        self.count += 1;
-    }
-
-    /// How many were measured.
-    pub const fn count(&self) -> u64 {
-        self.count
-    }
-
-    /// The smallest, 0 if nothing was measured.
-    pub const fn min_ms(&self) -> u64 {
-        self.min_ms
-    }
-
-    /// The largest, 0 if nothing was measured.
-    pub const fn max_ms(&self) -> u64 {
-        self.max_ms
-    }
-
-    /// The mean in whole milliseconds.
-    pub const fn mean_ms(&self) -> u64 {
-        match self.total_ms.checked_div(self.count) {
-            Some(mean) => mean,
-            None => 0,
-        }
-    }
-
-    /// The mean in ten-thousandths of a millisecond, the precision that ZooKeeper prints.
-    pub const fn mean_ten_thousandths(&self) -> u64 {
-        match self.total_ms.saturating_mul(10_000).checked_div(self.count) {
-            Some(mean) => mean,
-            None => 0,
-        }
-    }
-}
 
 /// Counters of one connection.
 #[derive(Clone, Copy, Debug)]
@@ -75,8 +23,8 @@ pub struct ConnStats {
     pub last_response: Instant,
     /// How long the last request took, in milliseconds.
     pub last_latency_ms: u64,
-    /// How long requests took.
-    pub latency: Latency,
+    /// How long requests took, in milliseconds.
+    pub latency: Summary,
 }
 
 impl ConnStats {
@@ -91,7 +39,7 @@ impl ConnStats {
             last_zxid: Zxid::UNKNOWN,
             last_response: Instant::ZERO,
             last_latency_ms: 0,
-            latency: Latency { count: 0, total_ms: 0, min_ms: 0, max_ms: 0 },
+            latency: Summary::NONE,
         }
     }
 
@@ -103,7 +51,7 @@ impl ConnStats {
         self.last_zxid = zxid;
         self.last_response = now;
         self.last_latency_ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
-        self.latency.add(latency);
+        self.latency.add_ms(latency);
     }
 
     /// Starts counting again (`crst`).
@@ -120,8 +68,8 @@ pub struct ServerStats {
     pub received: u64,
     /// Packets that left.
     pub sent: u64,
-    /// How long requests took.
-    pub latency: Latency,
+    /// How long requests took, in milliseconds.
+    pub latency: Summary,
 }
 
 /// ZooKeeper's short name of an operation (PARITY `4lw.cons.lop`).

@@ -4,14 +4,20 @@
 //! one warning is given in an interval, and no more than so many in all; the others are counted, and their number goes
 //! with the next one (PARITY `quota.soft`, where ZooKeeper holds back repetitions of the very same text).
 
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::config::Config;
 use crate::time::Instant;
 use crate::tree::QuotaExceeded;
+use crate::types::path;
 
-/// Warnings about quotas.
+/// Top-level znodes below which refused writes are counted; of more they are not.
+const NAMESPACES_MAX: usize = 1000;
+
+/// Warnings about quotas, and the writes that they refused.
 #[derive(Debug)]
 pub struct QuotaLog {
     interval: Duration,
@@ -24,6 +30,8 @@ pub struct QuotaLog {
     taken: usize,
     /// Occasions of which nothing was told.
     untold: u64,
+    /// Writes that were refused, by the first name of the path that has the quota.
+    refused: BTreeMap<Box<str>, u64>,
 }
 
 impl QuotaLog {
@@ -36,6 +44,7 @@ impl QuotaLog {
             told: Vec::new(),
             taken: 0,
             untold: 0,
+            refused: BTreeMap::new(),
         }
     }
 
@@ -51,6 +60,9 @@ impl QuotaLog {
 
     /// A limit was exceeded.
     pub fn note(&mut self, exceeded: QuotaExceeded) {
+        if exceeded.hard {
+            self.count_refused(&exceeded.limited);
+        }
         let same =
             |told: &QuotaExceeded| told.limited == exceeded.limited && told.resource == exceeded.resource;
         if self.told.len() >= self.count_max || self.told.iter().any(same) {
@@ -58,6 +70,25 @@ impl QuotaLog {
         } else {
             self.told.push(exceeded);
         }
+    }
+
+    fn count_refused(&mut self, limited: &str) {
+        let Some(namespace) = path::namespace(limited) else { return };
+        if let Some(count) = self.refused.get_mut(namespace) {
+            *count += 1;
+        } else if self.refused.len() < NAMESPACES_MAX {
+            self.refused.insert(namespace.into(), 1);
+        }
+    }
+
+    /// How many writes were refused, by the first name of the path that has the quota.
+    pub fn refused(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.refused.iter().map(|(namespace, count)| (&**namespace, *count))
+    }
+
+    /// Begins to count them anew.
+    pub fn forget_refused(&mut self) {
+        self.refused.clear();
     }
 
     /// The next warning that is due, and how many were left out before it.
@@ -70,7 +101,6 @@ impl QuotaLog {
 
 #[cfg(test)]
 mod tests {
-    use alloc::boxed::Box;
     use alloc::format;
 
     use super::*;

@@ -39,6 +39,17 @@ pub struct Reads<'a> {
     work: Cell<usize>,
 }
 
+/// How a read was answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// The code of the reply.
+    pub code: ErrorCode,
+    /// Events in front of it.
+    pub events: u64,
+    /// Where it begins.
+    pub reply_at: usize,
+}
+
 /// Work that looking at one znode is.
 const NODE_WORK: usize = 64;
 
@@ -65,19 +76,13 @@ impl<'a> Reads<'a> {
         self.work.set(self.work.get().saturating_add(things.saturating_mul(each)));
     }
 
-    /// Appends the whole reply to a read, and before it the events that re-registered watches owe. Returns the
-    /// code of the reply and how many events there were.
-    pub fn answer(
-        &mut self,
-        xid: i32,
-        op: OpCode,
-        request: &Request<'_>,
-        out: &mut Vec<u8>,
-    ) -> (ErrorCode, u64) {
+    /// Appends the whole reply to a read, and before it the events that re-registered watches owe.
+    pub fn answer(&mut self, xid: i32, op: OpCode, request: &Request<'_>, out: &mut Vec<u8>) -> Answered {
         let events = match request {
             Request::SetWatches { .. } => self.set_watches(request, out),
             _ => 0,
         };
+        let reply_at = out.len();
         let frame = reply::begin(out);
         reply::header(out, xid, self.tree.last_zxid(), ErrorCode::OK);
         let done = self.body(op, request, out);
@@ -85,12 +90,12 @@ impl<'a> Reads<'a> {
         match done.and_then(|()| reply::fits(out, &frame).then_some(()).ok_or(ErrorCode::MARSHALLINGERROR)) {
             Ok(()) => {
                 reply::end(out, frame);
-                (ErrorCode::OK, events)
+                Answered { code: ErrorCode::OK, events, reply_at }
             }
             Err(code) => {
                 reply::abandon(out, frame);
                 reply::header_only(out, xid, self.tree.last_zxid(), code);
-                (code, events)
+                Answered { code, events, reply_at }
             }
         }
     }

@@ -30,6 +30,7 @@ impl Server {
         }
         conn.stats.received += 1;
         self.stats.received += 1;
+        self.metrics.counters.bytes_received_count += word.name().len() as u64;
         let text = if !self.allows(word) {
             format!("{} is not executed because it is not in the whitelist.\n", word.name())
         } else {
@@ -78,11 +79,11 @@ impl Server {
                 Some(_) => "rw",
                 None => "null",
             }),
-            Word::Monitor => self.write_metrics(&mut out),
+            Word::Monitor => self.write_monitor(&mut out),
             Word::ServerBrief => self.write_status(&mut out, None),
             Word::ServerFull => self.write_status(&mut out, Some(asking)),
             Word::ServerStatsReset => {
-                self.stats = crate::conn::stats::ServerStats::default();
+                self.reset_metrics();
                 writeln!(out, "Server stats reset.")
             }
             Word::SetTraceMask => {
@@ -152,8 +153,7 @@ impl Server {
             self.write_connections(out, true, asking)?;
         }
         let latency = &self.stats.latency;
-        let mean = latency.mean_ten_thousandths();
-        writeln!(out, "Latency min/avg/max: {}/{}/{}", latency.min_ms(), decimal(mean), latency.max_ms())?;
+        writeln!(out, "Latency min/avg/max: {}/{}/{}", latency.min(), latency.mean(), latency.max())?;
         writeln!(out, "Received: {}", self.stats.received)?;
         writeln!(out, "Sent: {}", self.stats.sent)?;
         writeln!(out, "Connections: {}", self.conns.len())?;
@@ -225,33 +225,6 @@ impl Server {
     fn session_of(&self, conn: ConnId) -> crate::types::SessionId {
         self.conns.get(conn).map_or(crate::types::SessionId::NONE, |conn| conn.session)
     }
-
-    /// `mntr`: the metrics that monitoring of ZooKeeper reads, under its names.
-    fn write_metrics(&self, out: &mut String) -> core::fmt::Result {
-        let latency = &self.stats.latency;
-        writeln!(out, "zk_version\t{}", self.config.about.version)?;
-        writeln!(out, "zk_server_state\t{}", self.mode().unwrap_or_default())?;
-        writeln!(out, "zk_avg_latency\t{}", decimal(latency.mean_ten_thousandths()))?;
-        for (key, value) in [
-            ("min_latency", latency.min_ms()),
-            ("max_latency", latency.max_ms()),
-            ("packets_received", self.stats.received),
-            ("packets_sent", self.stats.sent),
-            ("num_alive_connections", self.conns.len() as u64),
-            ("outstanding_requests", self.in_process() as u64),
-            ("znode_count", self.tree.node_count() as u64),
-            ("watch_count", self.watches.summary().watches as u64),
-            ("ephemerals_count", self.tree.ephemeral_count() as u64),
-            ("approximate_data_size", self.tree.approximate_data_size()),
-            ("global_sessions", (self.sessions.len() - self.sessions.local_count()) as u64),
-            ("local_sessions", self.sessions.local_count() as u64),
-            ("outstanding_changes_queued", self.proposals.len() as u64),
-            ("snapshots_in_progress", u64::from(self.snapshotter.is_running())),
-        ] {
-            writeln!(out, "zk_{key}\t{value}")?;
-        }
-        self.write_member_metrics(out)
-    }
 }
 
 /// Whether the word is about the server of clients, which a member of an ensemble has only with a leader (PARITY
@@ -303,31 +276,10 @@ fn write_connection(out: &mut String, conn: &Conn, brief: bool, reads: bool) -> 
             stats.last_zxid,
             stats.last_response.as_millis(),
             stats.last_latency_ms,
-            stats.latency.min_ms(),
-            stats.latency.mean_ms(),
-            stats.latency.max_ms()
+            stats.latency.min(),
+            stats.latency.whole_mean(),
+            stats.latency.max()
         )?;
     }
     writeln!(out, ")")
-}
-
-/// A number of ten-thousandths the way Java prints such a double: `0.0`, `0.25`, `12.3456`.
-fn decimal(ten_thousandths: u64) -> String {
-    let text = format!("{}.{:04}", ten_thousandths / 10_000, ten_thousandths % 10_000);
-    let trimmed = text.trim_end_matches('0');
-    if trimmed.ends_with('.') { format!("{trimmed}0") } else { trimmed.into() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::decimal;
-
-    #[test]
-    fn decimals_print_as_java_prints_them() {
-        for (value, text) in
-            [(0, "0.0"), (2_500, "0.25"), (10_000, "1.0"), (123_456, "12.3456"), (1, "0.0001")]
-        {
-            assert_eq!(decimal(value), text);
-        }
-    }
 }

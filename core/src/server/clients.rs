@@ -17,6 +17,7 @@ impl Server {
         if too_many || self.phase != Phase::Running {
             let why = if too_many { CloseReason::TooManyConnections } else { CloseReason::Shutdown };
             conn.phase = conn::Phase::Closed;
+            self.metrics.counters.connection_rejected += u64::from(too_many);
             self.actions.push_back(Action::Close { conn: id, why });
             return;
         }
@@ -49,6 +50,7 @@ impl Server {
 
     pub(super) fn on_closed(&mut self, id: ConnId) {
         if let Some(mut conn) = self.conns.take(id) {
+            self.metrics.counters.connection_drop_count += 1;
             self.forget(&mut conn);
         }
     }

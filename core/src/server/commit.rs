@@ -7,6 +7,7 @@
 
 use core::mem;
 
+use super::metrics::Fired;
 use super::{Asked, CloseReason, Event, Proposal, Server};
 use crate::auth;
 use crate::conn::{Conn, Waiting};
@@ -45,6 +46,7 @@ impl Server {
             && found != expected
             && self.config.digest_enabled
         {
+            self.metrics.counters.digest_mismatches_count += 1;
             self.tell(Event::DigestMismatch { zxid: header.zxid, expected, found });
         }
         if self.config.report_applied {
@@ -121,8 +123,9 @@ impl Server {
         conn.request_answered(cxid);
         let data =
             self.tree.node(&applied.path).filter(|_| op == OpCode::RECONFIG).and_then(|node| node.data());
+        let reply_at = conn.outbox.len();
         write_reply(cxid, op, self.tree.last_zxid(), applied, data, &mut conn.outbox);
-        self.answered(conn, op, cxid, received);
+        self.answered(conn, op, cxid, received, reply_at);
         if op == OpCode::CLOSE_SESSION {
             self.close(conn, CloseReason::SessionClosed);
         }
@@ -183,18 +186,22 @@ impl Server {
 
     /// Changes the tree and puts the events into the outboxes of those who watch and may read.
     fn apply(&mut self, header: &TxnHeader, txn: Txn, hint: &Hint) -> Applied {
-        let Self { tree, watches, conns, config, to_send, stats, .. } = self;
+        let Self { tree, watches, conns, config, to_send, stats, metrics, .. } = self;
         let mut slow = alloc::vec::Vec::new();
         let applied = tree.apply_hinted(header, txn, hint, &mut |change| {
             if watches.is_empty() {
                 return;
             }
+            let mut fired = Fired::default();
             watches.fire(&change, &mut |Notification { conn, event, path, zxid, acl }| {
+                fired.add(event);
                 let Some(conn) = conns.get_mut(conn) else { return };
                 if !auth::allows(config, acl, Perms::READ, &conn.identities) {
                     return;
                 }
+                let begin = conn.outbox.len();
                 WatchEvent::new(event, path).encode(zxid, &mut conn.outbox);
+                metrics.sent_event(conn.outbox.len() - begin);
                 conn.stats.sent += 1;
                 stats.sent += 1;
                 if !conn.listed {
@@ -205,6 +212,7 @@ impl Server {
                     slow.push(conn.id);
                 }
             });
+            metrics.fired(fired);
         });
         for id in slow {
             self.close_by_id(id, CloseReason::SlowReader);

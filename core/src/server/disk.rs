@@ -39,6 +39,7 @@ impl Server {
             return;
         }
         let took = self.now.mono.since(since);
+        self.metrics.summaries.fsynctime.add_ms(took);
         // In whole milliseconds, as ZooKeeper compares them.
         if took.as_millis() > self.config.fsync_warning_threshold.as_millis() {
             self.slow_syncs += 1;

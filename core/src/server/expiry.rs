@@ -71,6 +71,7 @@ impl Server {
             return;
         }
         for session in self.sessions.expire(self.now.mono, ordering) {
+            self.metrics.counters.stale_sessions_expired += 1;
             self.tell(Event::SessionExpired { session });
             if self.sessions.is_local(session) {
                 self.expire_local_session(session);
@@ -86,6 +87,7 @@ impl Server {
     fn close_silent_connections(&mut self) {
         while let Some((_, id)) = self.greetings.pop_front_if(|(deadline, _)| *deadline <= self.now.mono) {
             if self.conns.get_mut(id).is_some_and(|conn| conn.phase == conn::Phase::Greeting) {
+                self.metrics.counters.sessionless_connections_expired += 1;
                 self.close_by_id(id, CloseReason::NoSession);
             }
         }

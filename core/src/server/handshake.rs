@@ -13,10 +13,12 @@ impl Server {
     pub(super) fn on_handshake(&mut self, conn: &mut Conn, frame: &[u8]) {
         conn.stats.received += 1;
         self.stats.received += 1;
+        self.count_received(frame);
         let Ok(request) = ConnectRequest::decode(frame) else {
             self.close(conn, CloseReason::BadFrame);
             return;
         };
+        self.metrics.counters.connection_request_count += 1;
         let read_only = self.is_read_only();
         if !self.is_serving() && !read_only {
             self.close(conn, CloseReason::NotServing);
@@ -35,8 +37,10 @@ impl Server {
         conn.knows_read_only = request.read_only.is_some();
         conn.timeout_ms = self.negotiate(request.timeout_ms);
         if request.session == SessionId::NONE {
-            self.open(conn);
-        } else if read_only {
+            return self.open(conn);
+        }
+        self.metrics.counters.connection_revalidate_count += 1;
+        if read_only {
             self.reattach_read_only(conn, request.session, request.password);
         } else {
             self.reattach(conn, request.session, request.password);

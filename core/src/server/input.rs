@@ -71,8 +71,19 @@ pub enum Input {
     },
     /// A disk operation ended.
     Disk(DiskDone),
+    /// How many files the process has open, for whoever asks the server. Told whenever the caller likes.
+    OpenFiles(OpenFiles),
     /// Stop in order: take no more requests, finish what is under way, then [`super::Action::Halt`].
     Shutdown,
+}
+
+/// Files that a process has open, sockets included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenFiles {
+    /// How many there are.
+    pub count: u64,
+    /// How many there may be.
+    pub max: u64,
 }
 
 /// The ports on which servers of an ensemble talk to each other.

@@ -54,8 +54,9 @@ impl Server {
     /// The client of a local session has no more to ask for.
     pub(super) fn close_local_session(&mut self, conn: &mut Conn, xid: i32, received: Instant) {
         self.sessions.remove(conn.session);
+        let reply_at = conn.outbox.len();
         reply::header_only(&mut conn.outbox, xid, self.tree.last_zxid(), ErrorCode::OK);
-        self.answered(conn, OpCode::CLOSE_SESSION, xid, received);
+        self.answered(conn, OpCode::CLOSE_SESSION, xid, received, reply_at);
         self.close(conn, CloseReason::SessionClosed);
     }
 

@@ -12,6 +12,8 @@
 //! | `snapshots` | the tree is encoded while it changes |
 //! | `expiry` | what is due: sessions, silent connections, containers, old files |
 //! | `admin` | four-letter words |
+//! | `monitor` | the one that tells how the server is |
+//! | `metrics` | what is counted and measured for it |
 
 pub mod action;
 mod admin;
@@ -24,6 +26,8 @@ mod expiry;
 mod handshake;
 pub mod input;
 mod local;
+mod metrics;
+mod monitor;
 mod requests;
 mod snapshots;
 
@@ -38,7 +42,8 @@ use rand_core::RngCore;
 pub use self::action::{Action, CloseReason, HaltReason, HangupReason};
 use self::ensemble::Ensemble;
 pub use self::event::{Event, Role};
-pub use self::input::{Input, LinkOrigin, PeerPort};
+pub use self::input::{Input, LinkOrigin, OpenFiles, PeerPort};
+use self::metrics::Metrics;
 use crate::config::Config;
 use crate::conn::ConnTable;
 use crate::conn::stats::ServerStats;
@@ -83,8 +88,10 @@ pub struct Server {
     log: LogWriter,
     /// When the append under way was handed to the disk, if it is to be synced.
     sync_since: Option<Instant>,
-    /// Syncs that took longer than they should.
+    /// Syncs that took longer than they should have.
     slow_syncs: u64,
+    /// When the snapshot under way was begun.
+    snapshot_since: Option<Instant>,
     snapshotter: Snapshotter,
     /// Encodes the snapshot under way.
     snapshot: Option<snapshots::Encoding>,
@@ -110,6 +117,11 @@ pub struct Server {
     containers: expiry::Containers,
     quota_log: QuotaLog,
     stats: ServerStats,
+    metrics: Metrics,
+    /// Since when it is what it is: a server that stands alone, since it began; a member, since it has a leader.
+    role_since: Instant,
+    /// What the operating system says of this process's open files: how many there are, and may be.
+    open_files: Option<OpenFiles>,
     /// What `stmk` set; nothing is traced by it.
     trace_mask: i64,
     /// Keys the tables that are made anew.
@@ -165,6 +177,8 @@ impl Server {
         let ensemble = Ensemble::new(&config, &recovered, seed);
         let Recovered { tree, sessions, inventory, replayed_txns, replayed_bytes, .. } = recovered;
         let last_zxid = tree.last_zxid();
+        let mut metrics = Metrics::default();
+        metrics.summaries.startup_txns_loaded.add(replayed_txns);
         let draw = snapshot_rng.next_u64();
         let session_draw = rng::stream(seed, rng::Stream::Session).next_u64();
         let mut server = Self {
@@ -182,6 +196,7 @@ impl Server {
             log: LogWriter::new(&config, log_header(), last_zxid),
             sync_since: None,
             slow_syncs: 0,
+            snapshot_since: None,
             snapshotter: Snapshotter::new(&config, draw, replayed_txns, replayed_bytes),
             snapshot: None,
             unfinished_snapshot: None,
@@ -197,6 +212,9 @@ impl Server {
             containers: expiry::Containers::new(&config, now.mono),
             quota_log: QuotaLog::new(&config),
             stats: ServerStats::default(),
+            metrics,
+            role_since: now.mono,
+            open_files: None,
             trace_mask: admin::TRACE_MASK_DEFAULT,
             ensemble,
             hash_rng,
@@ -233,6 +251,7 @@ impl Server {
             Input::LinkDrained { link, bytes } => self.on_link_drained(link, bytes),
             Input::LinkDown { link } => self.on_link_down(link),
             Input::Disk(done) => self.on_disk(&done),
+            Input::OpenFiles(files) => self.open_files = Some(files),
             Input::Shutdown => self.on_shutdown(),
         }
         if self.ensemble.is_some() {

@@ -35,6 +35,7 @@ impl Server {
     pub(super) fn on_request(&mut self, conn: &mut Conn, frame: &Bytes) {
         conn.stats.received += 1;
         self.stats.received += 1;
+        self.count_received(frame);
         conn.add_work(self.turn, frame.len());
         let mut reader = wire::Reader::new(frame);
         let Ok(header) = RequestHeader::decode(&mut reader) else {
@@ -103,7 +104,20 @@ impl Server {
             return;
         };
         let scheme = scheme.unwrap_or_default();
-        match auth::authenticate(&self.config, scheme, auth.unwrap_or_default(), &conn.address()) {
+        let credentials = auth.unwrap_or_default();
+        let outcome = auth::authenticate(&self.config, scheme, credentials, &conn.address());
+        if scheme == "ensemble" {
+            let names = &self.config.ensemble_auth_names;
+            let counters = &mut self.metrics.counters;
+            match outcome {
+                Authentication::Accepted(_) if credentials.is_empty() || names.is_empty() => {
+                    counters.ensemble_auth_skip += 1;
+                }
+                Authentication::Accepted(_) => counters.ensemble_auth_success += 1,
+                Authentication::Hangup | Authentication::Refused => counters.ensemble_auth_fail += 1,
+            }
+        }
+        match outcome {
             Authentication::Accepted(identities) => {
                 for id in identities {
                     if conn.identities.contains(&id) {
@@ -140,6 +154,7 @@ impl Server {
 
     fn on_write(&mut self, conn: &mut Conn, header: RequestHeader, request: &Request<'_>, body: &[u8]) {
         if self.is_too_large(RequestHeader::LEN + body.len()) {
+            self.metrics.counters.large_requests_rejected += 1;
             self.close(conn, CloseReason::LargeRequest);
             return;
         }
@@ -249,15 +264,21 @@ impl Server {
         }
         let owed = conn.owed();
         let mut looked_at = 0;
+        let mut reply_at = conn.outbox.len();
         let decoded = self.admit(conn, header.op, &mut reader, received);
         let events = match &decoded {
             Ok(request) => {
                 let identities = &conn.identities[..identities];
                 let reader = Reader { conn: conn.id, session: conn.session, identities };
                 let mut reads = Reads::new(&self.tree, &mut self.watches, &self.config, reader);
-                let (_, events) = reads.answer(header.xid, header.op, request, &mut conn.outbox);
+                let answered = reads.answer(header.xid, header.op, request, &mut conn.outbox);
                 looked_at = reads.work();
-                events
+                if answered.events > 0 {
+                    let lengths = 4 * answered.events;
+                    self.metrics.counters.watch_bytes += (answered.reply_at - reply_at) as u64 - lengths;
+                }
+                reply_at = answered.reply_at;
+                answered.events
             }
             Err(code) => {
                 reply::header_only(&mut conn.outbox, header.xid, self.tree.last_zxid(), *code);
@@ -267,12 +288,12 @@ impl Server {
         conn.add_work(self.turn, looked_at + conn.owed().saturating_sub(owed));
         conn.stats.sent += events;
         self.stats.sent += events;
-        self.answered(conn, header.op, header.xid, received);
+        self.answered(conn, header.op, header.xid, received, reply_at);
     }
 
     /// Decodes a read, unless something stands against answering it.
     fn admit<'a>(
-        &self,
+        &mut self,
         conn: &Conn,
         op: OpCode,
         reader: &mut wire::Reader<'a>,
@@ -286,6 +307,7 @@ impl Server {
         }
         let waited = self.now.mono.since(received);
         if op != OpCode::PING && self.config.throttled_op_wait.is_some_and(|limit| waited > limit) {
+            self.metrics.counters.throttled_ops += 1;
             return Err(ErrorCode::THROTTLEDOP);
         }
         let request = Request::decode(op, reader).map_err(|_: DecodeError| ErrorCode::MARSHALLINGERROR)?;
@@ -293,11 +315,25 @@ impl Server {
         if is_write(op) { Err(ErrorCode::EPHEMERALONLOCALSESSION) } else { Ok(request) }
     }
 
-    /// A request was answered: count it.
-    pub(super) fn answered(&mut self, conn: &mut Conn, op: OpCode, cxid: i32, received: Instant) {
+    /// A request was answered, by what is in the outbox from `reply_at` on: count it.
+    pub(super) fn answered(
+        &mut self,
+        conn: &mut Conn,
+        op: OpCode,
+        cxid: i32,
+        received: Instant,
+        reply_at: usize,
+    ) {
         self.count_sent(conn);
-        self.stats.latency.add(self.now.mono.since(received));
+        let took = self.now.mono.since(received);
+        self.stats.latency.add_ms(took);
+        self.metrics.answered(is_write(op), took, conn.outbox.len() - reply_at);
         conn.stats.answered(short_name(op), cxid, self.tree.last_zxid(), received, self.now.mono);
+    }
+
+    /// A packet came whose length was in front of it.
+    pub(super) fn count_received(&mut self, frame: &[u8]) {
+        self.metrics.counters.bytes_received_count += (4 + frame.len()) as u64;
     }
 
     /// A packet was put into the connection's outbox.

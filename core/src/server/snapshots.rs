@@ -29,6 +29,7 @@ impl Server {
     /// can be purged one day.
     pub(super) fn begin_snapshot(&mut self) {
         let mark = self.tree.begin_snapshot();
+        self.snapshot_since = Some(self.now.mono);
         self.log.roll();
         self.snapshotter.begin(mark.zxid, self.snapshot_rng.next_u64());
         let mut head = Vec::new();
@@ -92,6 +93,9 @@ impl Server {
                 self.inventory.add(entry);
                 // Otherwise purging, which keeps enough snapshots that are known to be whole, would never begin.
                 self.inventory.mark_complete(&file, true);
+                if let Some(since) = self.snapshot_since.take() {
+                    self.metrics.summaries.snapshottime.add_ms(self.now.mono.since(since));
+                }
                 self.tell(Event::SnapshotFinished { zxid });
             }
             SnapshotOutcome::Failed { zxid, error } => {

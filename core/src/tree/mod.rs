@@ -38,7 +38,7 @@ pub use self::digest::{DIGEST_VERSION, DigestPrefix, node_digest};
 pub use self::expire::is_expired;
 pub use self::hint::Hint;
 pub use self::load::{LoadError, TreeLoader};
-pub use self::quota::{QuotaExceeded, QuotaResource, StatsTrack};
+pub use self::quota::{QuotaExceeded, QuotaResource, QuotaTotals, StatsTrack};
 pub use self::watch::{Notification, WatchSummary, WatchTable};
 
 use self::acl_table::AclTable;

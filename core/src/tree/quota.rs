@@ -61,6 +61,19 @@ impl fmt::Display for QuotaExceeded {
     }
 }
 
+/// Sums of quotas.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QuotaTotals {
+    /// Znodes that there may be.
+    pub count_limit: i64,
+    /// Bytes that there may be.
+    pub bytes_limit: i64,
+    /// Znodes.
+    pub count_usage: i64,
+    /// Bytes.
+    pub bytes_usage: i64,
+}
+
 /// Limits or usage, as the quota nodes hold them in text: `count=5,bytes=100=;byteHardLimit=200`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatsTrack {
@@ -235,6 +248,28 @@ impl Tree {
             }
         }
         found
+    }
+
+    /// What all quotas below each top-level znode come to: limits, of which a hard one stands in for the soft one, and
+    /// usage (PARITY `quota.metrics`).
+    pub fn quota_totals(&self) -> BTreeMap<&str, QuotaTotals> {
+        let mut totals: BTreeMap<&str, QuotaTotals> = BTreeMap::new();
+        for (limited, nodes) in &self.quotas.by_path {
+            let Some(namespace) = path::namespace(limited) else { continue };
+            let total = totals.entry(namespace).or_default();
+            let limit = |hard: i64, soft: i64| if hard > -1 { hard } else { soft };
+            if let Some(limits) = self.track(&nodes.limits) {
+                let count = limit(limits.count_hard_limit(), limits.count);
+                total.count_limit = total.count_limit.saturating_add(count);
+                let bytes = limit(limits.byte_hard_limit(), limits.bytes);
+                total.bytes_limit = total.bytes_limit.saturating_add(bytes);
+            }
+            if let Some(usage) = self.track(&nodes.stats) {
+                total.count_usage = total.count_usage.saturating_add(usage.count);
+                total.bytes_usage = total.bytes_usage.saturating_add(usage.bytes);
+            }
+        }
+        totals
     }
 
     /// Limits or usage in the node at `path`.

@@ -109,6 +109,11 @@ pub fn name(path: &str) -> &str {
     path.rfind('/').map_or(path, |slash| &path[slash + 1..])
 }
 
+/// The first name of the path; the root has none.
+pub fn namespace(path: &str) -> Option<&str> {
+    path.split('/').nth(1).filter(|name| !name.is_empty())
+}
+
 /// Whether `path` is `ancestor` or lies below it.
 pub fn is_within(path: &str, ancestor: &str) -> bool {
     ancestor == ROOT
@@ -155,6 +160,7 @@ mod tests {
         assert_eq!(parent("/a/b"), Some("/a"));
         assert_eq!(name("/a/b"), "b");
         assert_eq!(name("/"), "");
+        assert_eq!((namespace("/a/b"), namespace("/a"), namespace("/")), (Some("a"), Some("a"), None));
         assert!(is_within("/a/b", "/a"));
         assert!(is_within("/a", "/a"));
         assert!(is_within("/a", "/"));

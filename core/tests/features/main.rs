@@ -5,6 +5,7 @@
 mod acls;
 mod ask;
 mod limits;
+mod metrics;
 mod nodes;
 mod quotas;
 mod reads;

@@ -188,25 +188,6 @@ fn srvr_and_stat() {
     assert!(lone.word("srvr").contains("Received: 1\n"), "the question itself");
 }
 
-/// `4lw.mntr`: one metric a line, under the names that monitoring knows.
-#[test]
-fn mntr() {
-    let (mut lone, conn) = server();
-    must(&mut lone, conn, &create("/e", 1));
-    let text = lone.word("mntr");
-    assert!(text.lines().all(|line| line.starts_with("zk_") && line.contains('\t')), "{text}");
-    for line in [
-        "zk_server_state\tstandalone\n",
-        "zk_znode_count\t6\n",
-        "zk_ephemerals_count\t1\n",
-        "zk_watch_count\t0\n",
-        "zk_global_sessions\t1\n",
-        "zk_outstanding_requests\t0\n",
-    ] {
-        assert!(text.contains(line), "{line:?} in {text}");
-    }
-}
-
 /// `4lw.hash`, `digest.log`: the digest at every 128th transaction.
 #[test]
 fn hash() {

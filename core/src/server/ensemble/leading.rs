@@ -7,15 +7,16 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::promises::Promise;
-use super::report::ProposalSizes;
 use super::transfer::{Serving, Transfers};
 use super::{Ensemble, Role};
 use crate::conn::Waiting;
+use crate::conn::summary::Sizes;
 use crate::pipeline::prep::{Origin, Prep};
 use crate::server::local::creates_ephemeral;
 use crate::server::requests::{Decided, is_write};
 use crate::server::{Action, Event, HangupReason, PeerPort, Role as RoleName, Server};
 use crate::session::{Owner, SessionExpired};
+use crate::time::Instant;
 use crate::tree::Hint;
 use crate::types::{
     ConnId, ErrorCode, Id, LinkId, Message, OpCode, ServerId, SessionId, Txn, TxnDigest, TxnHeader, Zxid,
@@ -36,9 +37,12 @@ pub(super) struct Leading {
     syncs: VecDeque<Sync>,
     /// The newest confirmation that a quorum follows.
     confirmed: u64,
-    pub(super) proposal_sizes: ProposalSizes,
     /// Where a transaction gets its bytes before it is known how many there are.
     encoded: Vec<u8>,
+    /// Bytes of the transactions that were proposed.
+    pub(super) proposal_sizes: Sizes,
+    /// Since when it leads.
+    pub(super) serving_since: Option<Instant>,
 }
 
 impl Leading {
@@ -67,6 +71,7 @@ impl Server {
     /// Elected: everything in the log is this server's history, whether a quorum has it will show.
     pub(super) fn begin_leading(&mut self) {
         self.end_read_only();
+        self.measure_election();
         self.commit_up_to(self.log.appended());
         self.reset_pending();
         let now = self.now.mono;
@@ -87,7 +92,8 @@ impl Server {
             transfers: Transfers::default(),
             syncs: VecDeque::new(),
             confirmed: 0,
-            proposal_sizes: ProposalSizes::default(),
+            proposal_sizes: Sizes::default(),
+            serving_since: None,
             encoded: Vec::new(),
         };
         ensemble.role = Role::Leading(Box::new(leading));
@@ -214,11 +220,13 @@ impl Server {
         self.reset_pending();
         let zxid = self.tree.last_zxid();
         let ensemble = self.ensemble.as_deref_mut().expect("only a member leads");
-        let Role::Leading(leading) = &ensemble.role else { unreachable!("the leader said so") };
+        let Role::Leading(leading) = &mut ensemble.role else { unreachable!("the leader said so") };
+        leading.serving_since = Some(now);
         let epoch = leading.leader.epoch();
         let leader = Some(ensemble.me);
         ensemble.election.on_epoch(epoch);
         self.answer_notifications();
+        self.measure_available(true);
         self.tell(Event::RoleTaken { role: RoleName::Leading, epoch, leader });
         self.tell(Event::Committed { zxid });
     }
@@ -333,6 +341,7 @@ impl Server {
 
     /// A client came to a learner with a session it had before (PARITY `quorum.revalidate`).
     fn revalidate(&mut self, link: LinkId, server: ServerId, session: SessionId, timeout_ms: i32) {
+        self.metrics.counters.revalidate_count += 1;
         let owner = Owner::Learner(server);
         let before = match self.sessions.is_local(session) {
             true => Err(SessionExpired),
@@ -381,6 +390,7 @@ impl Server {
         let Ensemble { role: Role::Leading(leading), tail, .. } = ensemble else { return };
         let observers = leading.leader.has_observers();
         for (committed, txn) in tail.behind(tail.committed()).take_while(|(entry, _)| *entry <= zxid) {
+            self.metrics.counters.commit_count += 1;
             leading.leader.announce_commit(*committed, observers.then_some(txn));
         }
         // What may stay anyway, four times.
@@ -412,6 +422,7 @@ impl Server {
             record::append(out, |out| wire::txn::copy_logged(&payload, txn, digest, batch, out));
         });
         leading.proposal_sizes.add(payload.len());
+        self.metrics.counters.proposal_count += 1;
         leading.leader.propose(header.zxid, &payload);
         tail.push(header.zxid, payload);
         bytes

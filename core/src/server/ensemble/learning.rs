@@ -13,6 +13,7 @@ use super::{Ensemble, Role};
 use crate::conn::{Conn, Phase, Waiting};
 use crate::server::{Action, Event, PeerPort, Proposal, Role as RoleName, Server};
 use crate::session::Owner;
+use crate::time::Instant;
 use crate::tree::Hint;
 use crate::types::{ConnId, DialId, LinkId, Message, OpCode, ServerId, SessionId, Zxid};
 use crate::wire::quorum::QuorumDecodeError;
@@ -26,6 +27,8 @@ pub(super) struct Learning {
     pub(super) learner: Learner,
     /// The attempt to connect that is under way.
     pub(super) dial: Option<DialId>,
+    /// When it was connected.
+    pub(super) linked_at: Option<Instant>,
     /// Who asked the leader about a session, oldest question first.
     revalidations: BTreeMap<SessionId, VecDeque<Asker>>,
     /// How many of these questions are of observers.
@@ -86,6 +89,7 @@ impl Server {
     /// Somebody else was elected.
     pub(super) fn begin_learning(&mut self, leader: ServerId) {
         self.end_read_only();
+        self.measure_election();
         let now = self.now.mono;
         let last_zxid = self.log.appended();
         let ensemble = self.ensemble.as_deref_mut().expect("only a member is in elections");
@@ -107,6 +111,7 @@ impl Server {
         ensemble.role = Role::Learning(Box::new(Learning {
             learner,
             dial: None,
+            linked_at: None,
             revalidations: BTreeMap::new(),
             observers_revalidations: 0,
             syncs: VecDeque::new(),
@@ -214,12 +219,23 @@ impl Server {
         let Role::Learning(learning) = &ensemble.role else { unreachable!("the learner said so") };
         let (epoch, leader) = (learning.learner.epoch(), Some(learning.learner.leader()));
         let role = if learning.learner.is_observer() { RoleName::Observing } else { RoleName::Following };
+        let took = learning.linked_at.map(|linked| now.since(linked));
         if !core::mem::replace(&mut ensemble.has_data, true) {
             ensemble.promises.save(Promise::Synced);
         }
         ensemble.masters.on_serving();
         ensemble.election.on_epoch(epoch);
         self.answer_notifications();
+        self.measure_available(false);
+        if let Some(took) = took {
+            let summaries = &mut self.metrics.summaries;
+            match role {
+                RoleName::Observing => summaries.observer_sync_time.add_ms(took),
+                RoleName::Following | RoleName::Leading | RoleName::Looking => {
+                    summaries.follower_sync_time.add_ms(took);
+                }
+            }
+        }
         self.tell(Event::RoleTaken { role, epoch, leader });
         self.tell(Event::Committed { zxid });
         self.serve_observers();
@@ -238,6 +254,8 @@ impl Server {
         });
         self.snapshotter.on_append(bytes);
         let serving = self.is_serving();
+        let votes = self.learning().is_some_and(|learning| !learning.learner.is_observer());
+        self.metrics.counters.learner_proposal_received_count += u64::from(serving && votes);
         // While it catches up the tree may be ahead of what it is said to be: ZooKeeper's snapshots are.
         let digest = digest.filter(|digest| serving && digest.version == crate::tree::DIGEST_VERSION);
         let digest = digest.map(|digest| digest.tree_digest);
@@ -256,6 +274,7 @@ impl Server {
 
     /// Everything up to here is committed: observers are told, it is applied, and clients are answered.
     fn commit_as_learner(&mut self, zxid: Zxid, designated: Option<ServerId>) {
+        self.metrics.counters.learner_commit_received_count += u64::from(self.is_serving());
         let bytes_max = self.config.ensemble.as_ref().map_or(0, |ensemble| ensemble.observer_master_bytes);
         if let Some(Ensemble { role: Role::Learning(learning), tail, .. }) = self.ensemble.as_deref_mut() {
             let mut keep = None;

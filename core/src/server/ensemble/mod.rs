@@ -95,6 +95,10 @@ pub(super) struct Ensemble {
     read_only: ReadOnly,
     /// Behind the end of the log there may be something damaged on the disk.
     is_damaged: bool,
+    /// Since when it looks for a leader, if it does.
+    looking_since: Option<Instant>,
+    /// Since when it serves nobody, if it does not.
+    unavailable_since: Option<Instant>,
 }
 
 /// See the module's drawing.
@@ -138,6 +142,8 @@ impl Ensemble {
             has_data: !recovered.unsynced,
             read_only: ReadOnly::Off,
             is_damaged: recovered.unsynced,
+            looking_since: None,
+            unavailable_since: None,
         });
         // A change of members may have been under way.
         ensemble.show_configs();
@@ -262,6 +268,7 @@ impl Server {
             LinkOrigin::Dialed { dial } => match &mut ensemble.role {
                 Role::Learning(learning) if learning.dial == Some(dial) => {
                     learning.dial = None;
+                    learning.linked_at = Some(now);
                     ensemble.peers.insert(link, &self.config);
                     learning.learner.on_link_up(link);
                     learning.learner.heard(now);
@@ -542,11 +549,33 @@ impl Server {
         let now = self.now.mono;
         let last_zxid = self.log.appended();
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
+        self.metrics.counters.looking_count += 1;
+        ensemble.looking_since = Some(now);
+        ensemble.unavailable_since.get_or_insert(now);
         let own = ensemble.own_history(last_zxid);
         ensemble.await_read_only(&self.config, now);
         ensemble.election_links.set_looking(now, true);
         ensemble.election.look(now, own, ensemble.configs.view());
         self.tell(Event::RoleTaken { role: RoleName::Looking, epoch: own.current_epoch, leader: None });
+    }
+
+    /// There is a leader.
+    fn measure_election(&mut self) {
+        self.role_since = self.now.mono;
+        let looking = self.ensemble.as_deref_mut().and_then(|ensemble| ensemble.looking_since.take());
+        if let Some(since) = looking {
+            self.metrics.summaries.election_time.add_ms(self.now.mono.since(since));
+        }
+    }
+
+    /// The server serves clients from here on, as a leader or a learner.
+    fn measure_available(&mut self, leads: bool) {
+        let since = self.ensemble.as_deref_mut().and_then(|ensemble| ensemble.unavailable_since.take());
+        let Some(took) = since.map(|since| self.now.mono.since(since)) else { return };
+        self.metrics.summaries.unavailable_time.add_ms(took);
+        if leads {
+            self.metrics.summaries.leader_unavailable_time.add_ms(took);
+        }
     }
 
     /// The role is over: clients go, links of the quorum port are closed, and nothing new is begun.

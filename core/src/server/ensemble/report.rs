@@ -4,33 +4,10 @@ use alloc::string::String;
 use core::fmt::{self, Write};
 
 use super::{Ensemble, Role};
+use crate::conn::summary::Sizes;
 use crate::server::Server;
 use crate::types::MemberRole;
 use crate::zab::LearnerMaster;
-
-/// Bytes of the transactions that a leader proposed.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct ProposalSizes {
-    /// Last, smallest, largest.
-    seen: Option<(usize, usize, usize)>,
-}
-
-impl ProposalSizes {
-    pub(super) fn add(&mut self, bytes: usize) {
-        let (_, min, max) = self.seen.unwrap_or((bytes, bytes, bytes));
-        self.seen = Some((bytes, min.min(bytes), max.max(bytes)));
-    }
-}
-
-/// As Java prints it: -1 for each before the first proposal.
-impl fmt::Display for ProposalSizes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.seen {
-            Some((last, min, max)) => write!(f, "{last}/{min}/{max}"),
-            None => f.write_str("-1/-1/-1"),
-        }
-    }
-}
 
 impl Server {
     /// The mode of `srvr`, and the `server_state` of `mntr`; `None` where no clients are served.
@@ -78,17 +55,35 @@ impl Server {
         writeln!(out)
     }
 
-    /// The lines of `mntr` that only a member has.
-    pub(in crate::server) fn write_member_metrics(&self, out: &mut String) -> fmt::Result {
+    /// Forgets how large proposals were.
+    pub(in crate::server) fn reset_proposal_sizes(&mut self) {
+        if let Some(leading) = self.leading() {
+            leading.proposal_sizes = Sizes::default();
+        }
+    }
+
+    /// The first lines of `mntr` that only a member has: what it does.
+    pub(in crate::server) fn write_peer_state(&self, out: &mut String) -> fmt::Result {
         let Some(ensemble) = self.ensemble.as_deref() else { return Ok(()) };
         let state = match &ensemble.role {
             Role::Leading(leading) if leading.leader.is_serving() => "leading - broadcast",
             Role::Leading(_) => "leading - discovery",
             Role::Learning(learning) if learning.learner.is_observer() => "observing - broadcast",
             Role::Learning(_) => "following - broadcast",
-            Role::Looking | Role::Settling => "looking - election",
+            Role::Looking | Role::Settling => "looking",
         };
         writeln!(out, "zk_peer_state\t{state}")?;
+        match &ensemble.role {
+            Role::Learning(learning) if learning.learner.is_observer() => {
+                writeln!(out, "zk_observer_master_id\t{}", learning.learner.leader())
+            }
+            Role::Leading(_) | Role::Learning(_) | Role::Looking | Role::Settling => Ok(()),
+        }
+    }
+
+    /// The gauges of `mntr` that only a member has, most of them only a leader (PARITY `met.gauges`).
+    pub(in crate::server) fn write_member_gauges(&self, out: &mut String) -> fmt::Result {
+        let Some(ensemble) = self.ensemble.as_deref() else { return Ok(()) };
         writeln!(out, "zk_quorum_size\t{}", ensemble.configs.current().voters().count())?;
         if let Role::Learning(learning) = &ensemble.role {
             return match ensemble.masters.current().filter(|_| learning.learner.is_observer()) {
@@ -105,32 +100,17 @@ impl Server {
                 None => without_vote += 1,
             }
         }
+        let uptime = leading.serving_since.map_or(0, |since| self.now.mono.since(since).as_millis());
         for (key, value) in [
-            ("learners", leading.leader.learner_count()),
+            ("learners", leading.leader.learner_count() as u128),
             ("synced_followers", synced),
             ("synced_observers", observers),
             ("synced_non_voting_followers", without_vote),
-            ("pending_syncs", leading.pending_syncs()),
+            ("pending_syncs", leading.pending_syncs() as u128),
+            ("leader_uptime", uptime),
         ] {
             writeln!(out, "zk_{key}\t{value}")?;
         }
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use alloc::format;
-
-    use super::*;
-
-    #[test]
-    fn four_letter_srvr_proposal_sizes_as_java_prints_them() {
-        let mut sizes = ProposalSizes::default();
-        assert_eq!(format!("{sizes}"), "-1/-1/-1");
-        for (bytes, expected) in [(48, "48/48/48"), (10, "10/10/48"), (60, "60/10/60"), (20, "20/10/60")] {
-            sizes.add(bytes);
-            assert_eq!(format!("{sizes}"), expected);
-        }
+        leading.proposal_sizes.write("proposal_size", out)
     }
 }

@@ -111,11 +111,13 @@ impl Server {
         }
         match choice {
             Sync::Diff { after } => {
+                self.metrics.counters.diff_count += 1;
                 peers.send(link, &Message::Diff { zxid: tail.committed() });
                 transfers.under_way.insert(link, Transfer::Memory { sent: after });
                 self.continue_transfer(link);
             }
             Sync::Trunc { to } => {
+                self.metrics.counters.diff_count += 1;
                 peers.send(link, &Message::Trunc { zxid: to });
                 master.on_sent(link, to);
                 transfers.under_way.insert(link, Transfer::Memory { sent: to });
@@ -229,6 +231,7 @@ impl Server {
         let (sessions, acls) = (self.sessions.timeouts(), self.tree.acl_entries());
         let encoder = Encoder::head(&mut head, Encoder::begin_stream, sessions, acls);
         for link in links {
+            self.metrics.counters.snap_count += 1;
             peers.send(link, &Message::Snap { zxid });
             peers.write(link, |out| out.extend_from_slice(&head));
             // What commits from here on is kept for the learner.
@@ -320,6 +323,7 @@ impl Server {
                     }
                     Ok(LogStep::Start(LogStart::Found)) => {
                         *started = true;
+                        self.metrics.counters.diff_count += 1;
                         peers.send(link, &Message::Diff { zxid: self.tree.last_zxid() });
                         Over::Not
                     }

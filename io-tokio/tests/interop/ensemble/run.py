@@ -13,7 +13,9 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
-from ensemble import catch_up, cut_off, faults, kills, mixes, observer_masters, reconfig, rolling  # noqa: E402
+from ensemble import (  # noqa: E402
+    catch_up, cut_off, faults, kills, metrics, mixes, observer_masters, reconfig, rolling,
+)
 from harness import history_cases, network  # noqa: E402
 from harness.report import Report  # noqa: E402
 
@@ -34,6 +36,7 @@ def scenarios(options):
         yield f"observer master: {name} behind them", quick, observer_masters.served, mix
         yield f"observer master: {name}, theirs dies", quick, observer_masters.dies, (*mix, 3 if quick else 6)
     yield "configuration: the same everywhere", False, mixes.configuration, ()
+    yield "metrics: as Java tells them", True, metrics.as_java, ()
     for java in ("java39", "java38"):
         quick = java == "java39"
         for leader, learner in ((MINE, java), (java, MINE)):
