@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use crate::types::Membership;
+use crate::types::{Compression, Membership};
 
 /// The configuration of one server. [`Config::default`] is ZooKeeper's default for every key.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,6 +66,8 @@ pub struct Config {
     pub force_sync: bool,
     /// `zookeeper.fsync.warningthresholdms`: a sync of the log that takes longer is told of and counted.
     pub fsync_warning_threshold: Duration,
+    /// `zookeeper.snapshot.compression.method`: how snapshots are written; each is read by its own name.
+    pub snapshot_compression: Compression,
     /// Bytes of a snapshot handed to the disk at a time.
     pub snapshot_chunk_bytes: usize,
     /// Likewise of a snapshot that a leader sends: this server has nobody else to serve meanwhile, and should be back soon.
@@ -278,6 +280,7 @@ impl Default for Config {
             pre_alloc_size: 64 << 20,
             force_sync: true,
             fsync_warning_threshold: Duration::from_millis(1000),
+            snapshot_compression: Compression::None,
             snapshot_chunk_bytes: 16 << 10,
             received_chunk_bytes: 2 << 20,
             snap_retain_count: 3,

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::reader::FileReader;
 use super::report::SnapshotProblem;
 use crate::config::Config;
-use crate::store::{DiskDone, DiskOp, FileName, SnapshotEncoding, SnapshotFile, Tickets};
+use crate::store::{DiskDone, DiskOp, FileName, SnapshotFile, Tickets};
 use crate::tree::{DIGEST_VERSION, SnapshotNode, Tree, TreeLoader, TreeOptions};
 use crate::types::{SessionId, TxnDigest, Zxid};
 use crate::wire::compression::{Compression, Decompressor};
@@ -51,25 +51,14 @@ pub(super) const fn tree_options(config: &Config) -> TreeOptions {
 /// Bytes that are decompressed at a time.
 const DECOMPRESSED_BYTES: usize = 256 << 10;
 
-/// What the format calls the way in which a snapshot is compressed.
-pub(super) const fn compression(encoding: SnapshotEncoding) -> Compression {
-    match encoding {
-        SnapshotEncoding::Gzip => Compression::Gzip,
-        SnapshotEncoding::Plain => Compression::None,
-        SnapshotEncoding::Snappy => Compression::Snappy,
-    }
-}
-
 impl SnapshotLoad {
     pub(super) fn new(snapshot: &SnapshotFile, config: &Config, hash_seed: [u64; 4]) -> Self {
         Self {
             zxid: snapshot.zxid,
             reader: FileReader::new(snapshot.file.clone(), snapshot.size),
             decompressor: match snapshot.encoding {
-                SnapshotEncoding::Plain => None,
-                SnapshotEncoding::Gzip | SnapshotEncoding::Snappy => {
-                    Some(Decompressor::new(compression(snapshot.encoding)))
-                }
+                Compression::None => None,
+                compressed @ (Compression::Gzip | Compression::Snappy) => Some(Decompressor::new(compressed)),
             },
             decoder: Decoder::new(config.stored_field_max()),
             loader: Some(TreeLoader::new(tree_options(config), hash_seed)),

@@ -49,16 +49,15 @@ pub use self::report::{Notice, RecoveryError, SnapshotProblem};
 pub use self::scan::{BadHeader, Damage, DamageKind};
 
 use self::epochs::EpochReads;
-use self::load::{Loaded, SnapshotLoad, compression, tree_options};
+use self::load::{Loaded, SnapshotLoad, tree_options};
 use self::repair::Repair;
 use self::replay::{Database, Limits, Repairs, Replay};
 use crate::config::Config;
 use crate::store::epochs::{Epochs, UNSYNCED, epoch_file};
-use crate::store::{
-    DiskAnswer, DiskDone, DiskOp, FileName, Inventory, SnapshotEncoding, SnapshotFile, Tickets,
-};
+use crate::store::{DiskAnswer, DiskDone, DiskOp, FileName, Inventory, SnapshotFile, Tickets};
 use crate::tree::Tree;
-use crate::types::{ServerId, SessionId, Ticket, Zxid};
+use crate::types::{Compression, ServerId, SessionId, Ticket, Zxid};
+use crate::wire::compression::begins_well;
 use crate::wire::snapshot::{COMPLETE_CHECK_LEN, is_complete};
 
 /// Snapshots that are tried, newest first.
@@ -197,9 +196,9 @@ impl Recovery {
                 let SnapshotFile { file, size, encoding, .. } = &candidates[*next];
                 let len = COMPLETE_CHECK_LEN;
                 let offset = match encoding {
-                    SnapshotEncoding::Plain => size.saturating_sub(len as u64),
+                    Compression::None => size.saturating_sub(len as u64),
                     // Whether it is whole shows only when it is decompressed.
-                    SnapshotEncoding::Gzip | SnapshotEncoding::Snappy => 0,
+                    Compression::Gzip | Compression::Snappy => 0,
                 };
                 let file = file.clone();
                 Some(DiskOp::Read { ticket: tickets.issue(), file, offset, len })
@@ -304,10 +303,8 @@ impl Recovery {
         let problem = match done.result {
             Ok(DiskAnswer::Data(bytes)) => {
                 let fits = match snapshot.encoding {
-                    SnapshotEncoding::Plain => is_complete(&bytes),
-                    SnapshotEncoding::Gzip | SnapshotEncoding::Snappy => {
-                        compression(snapshot.encoding).matches(&bytes)
-                    }
+                    Compression::None => is_complete(&bytes),
+                    compressed @ (Compression::Gzip | Compression::Snappy) => begins_well(compressed, &bytes),
                 };
                 (!fits).then_some(SnapshotProblem::Incomplete)
             }

@@ -10,12 +10,14 @@ use super::{Event, Server};
 use crate::store::{DiskDone, SnapshotOutcome};
 use crate::tree::{DIGEST_VERSION, SnapshotMark};
 use crate::types::TxnDigest;
+use crate::wire::compressor::Compressor;
 use crate::wire::snapshot::Encoder;
 
 /// A snapshot under way.
 #[derive(Debug)]
 pub(super) struct Encoding {
     encoder: Encoder,
+    compressor: Compressor,
     /// What it will show.
     mark: SnapshotMark,
     /// Sessions and ACLs, encoded when it began; they go with the first chunk.
@@ -35,7 +37,8 @@ impl Server {
         let mut head = Vec::new();
         let (sessions, acls) = (self.sessions.timeouts(), self.tree.acl_entries());
         let encoder = Encoder::head(&mut head, Encoder::begin, sessions, acls);
-        self.snapshot = Some(Encoding { encoder, mark, head, turn: 0 });
+        let compressor = Compressor::new(self.config.snapshot_compression);
+        self.snapshot = Some(Encoding { encoder, compressor, mark, head, turn: 0 });
         self.tell(Event::SnapshotStarted { zxid: mark.zxid });
     }
 
@@ -43,7 +46,7 @@ impl Server {
     /// snapshot must not hold up the clients. The end of a chunk is an input, so there is a next one.
     pub(super) fn encode_snapshot_chunk(&mut self) {
         self.finish_snapshot();
-        let Some(Encoding { encoder, mark, head, turn }) = &mut self.snapshot else { return };
+        let Some(Encoding { encoder, compressor, head, turn, .. }) = &mut self.snapshot else { return };
         if *turn == self.turn || !self.snapshotter.wants_chunk() {
             return;
         }
@@ -55,9 +58,11 @@ impl Server {
             encoder.node(&mut chunk, node.path, node.data, node.acl_id, &node.stat);
         });
         if more {
-            self.snapshotter.chunk(Bytes::from(chunk));
+            // Even if nothing comes out yet: it is the end of a chunk that brings the next one.
+            self.snapshotter.chunk(Bytes::from(compressor.push(chunk)));
             return;
         }
+        let Some(Encoding { mut encoder, compressor, mark, .. }) = self.snapshot.take() else { return };
         encoder.end_nodes(&mut chunk);
         if self.config.digest_enabled {
             let digest = TxnDigest { version: DIGEST_VERSION, tree_digest: mark.digest };
@@ -66,10 +71,9 @@ impl Server {
         if self.config.serialize_last_processed_zxid {
             encoder.last_zxid(&mut chunk, mark.zxid);
         }
-        self.snapshotter.chunk(Bytes::from(chunk));
+        self.snapshotter.chunk(Bytes::from(compressor.finish(chunk)));
         self.unfinished_snapshot = Some(mark.zxid);
         self.tree.end_snapshot();
-        self.snapshot = None;
         self.finish_snapshot();
     }
 

@@ -9,7 +9,7 @@ use alloc::format;
 use alloc::vec::Vec;
 
 use super::op::{Dir, DirEntry, FileName};
-use crate::types::Zxid;
+use crate::types::{Compression, Zxid};
 
 /// What the name of a file that is being written begins with. ZooKeeper ignores such names, and so does
 /// everything here but the clean-up at start.
@@ -21,6 +21,12 @@ const SNAPSHOT_PREFIX: &str = "snapshot";
 /// The log file whose first transaction is `zxid`.
 pub fn log_name(zxid: Zxid) -> FileName {
     FileName { dir: Dir::Log, name: format!("{LOG_PREFIX}.{zxid:x}") }
+}
+
+/// The snapshot that holds everything up to `zxid`, compressed so.
+pub fn compressed_snapshot_name(zxid: Zxid, compression: Compression) -> FileName {
+    let FileName { dir, name } = snapshot_name(zxid);
+    FileName { dir, name: name + compression.ending() }
 }
 
 /// The uncompressed snapshot that holds everything up to `zxid`.
@@ -36,17 +42,6 @@ pub fn zxid_from_name(name: &str, prefix: &str) -> Option<Zxid> {
         return None;
     }
     i64::from_str_radix(parts.next()?, 16).ok().map(Zxid)
-}
-
-/// How a snapshot is compressed; its name says so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum SnapshotEncoding {
-    /// Not at all.
-    Plain,
-    /// `.gz`.
-    Gzip,
-    /// `.snappy`.
-    Snappy,
 }
 
 /// A log file.
@@ -66,7 +61,7 @@ pub struct SnapshotFile {
     /// Up to which transaction it holds everything, going by the name.
     pub zxid: Zxid,
     /// How it is compressed.
-    pub encoding: SnapshotEncoding,
+    pub encoding: Compression,
     /// Which file.
     pub file: FileName,
     /// Its bytes.
@@ -208,13 +203,13 @@ fn log_zxid(name: &str) -> Option<Zxid> {
     (zxid >= Zxid::ZERO && name.split('.').count() == 2).then_some(zxid)
 }
 
-fn snapshot_zxid(name: &str) -> Option<(Zxid, SnapshotEncoding)> {
+fn snapshot_zxid(name: &str) -> Option<(Zxid, Compression)> {
     let zxid = zxid_from_name(name, SNAPSHOT_PREFIX)?;
     let mut suffixes = name.split('.').skip(2);
     let encoding = match (suffixes.next(), suffixes.next()) {
-        (None, None) => SnapshotEncoding::Plain,
-        (Some("gz"), None) => SnapshotEncoding::Gzip,
-        (Some("snappy"), None) => SnapshotEncoding::Snappy,
+        (None, None) => Compression::None,
+        (Some("gz"), None) => Compression::Gzip,
+        (Some("snappy"), None) => Compression::Snappy,
         (Some(_) | None, _) => return None,
     };
     (zxid >= Zxid::ZERO).then_some((zxid, encoding))
@@ -280,10 +275,7 @@ mod tests {
         let inventory = Inventory::new(listing(&["snapshot.a.gz", "snapshot.9.snappy", "snapshot.b"], 7));
         let found: Vec<_> =
             inventory.snapshots().iter().map(|found| (found.zxid.0, found.encoding)).collect();
-        assert_eq!(
-            found,
-            [(9, SnapshotEncoding::Snappy), (10, SnapshotEncoding::Gzip), (11, SnapshotEncoding::Plain)]
-        );
+        assert_eq!(found, [(9, Compression::Snappy), (10, Compression::Gzip), (11, Compression::None)]);
         assert_eq!(inventory.size(Dir::Snapshot), 21);
         assert_eq!(inventory.size(Dir::Log), 0);
     }

@@ -9,7 +9,7 @@ pub mod op;
 pub mod purge;
 pub mod snapshotter;
 
-pub use inventory::{Inventory, LogFile, SnapshotEncoding, SnapshotFile};
+pub use inventory::{Inventory, LogFile, SnapshotFile};
 pub use log::LogWriter;
 pub use op::{Dir, DirEntry, DiskAnswer, DiskDone, DiskError, DiskOp, FileName, Stream, Tickets};
 pub use purge::Purger;

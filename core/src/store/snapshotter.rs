@@ -16,10 +16,10 @@ use alloc::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::inventory::snapshot_name;
+use super::inventory::compressed_snapshot_name;
 use super::op::{DirEntry, DiskDone, DiskError, DiskOp, FileName, Tickets};
 use crate::config::Config;
-use crate::types::{Ticket, Zxid};
+use crate::types::{Compression, Ticket, Zxid};
 
 /// Chunks that may be on their way to the disk at a time: one that is written, and some that keep it busy.
 const CHUNKS_IN_FLIGHT_MAX: usize = 4;
@@ -29,6 +29,8 @@ const CHUNKS_IN_FLIGHT_MAX: usize = 4;
 pub struct Snapshotter {
     snap_count: u64,
     snap_size_limit: Option<u64>,
+    /// What the names of snapshots say.
+    compression: Compression,
     chunk_bytes: usize,
     received_chunk_bytes: usize,
     /// Transactions and log bytes since the last snapshot was begun.
@@ -97,6 +99,7 @@ impl Snapshotter {
         let mut snapshotter = Self {
             snap_count: config.snap_count.max(2),
             snap_size_limit: config.snap_size_limit,
+            compression: config.snapshot_compression,
             chunk_bytes: config.snapshot_chunk_bytes,
             received_chunk_bytes: config.received_chunk_bytes,
             txns: replayed_txns,
@@ -151,7 +154,7 @@ impl Snapshotter {
         self.txns = 0;
         self.log_bytes = 0;
         self.draw(draw);
-        let file = snapshot_name(zxid);
+        let file = compressed_snapshot_name(zxid, self.compression);
         self.asked.push_back(Asked::Create(file.clone()));
         let bytes_in_flight_max = chunk_bytes.saturating_mul(CHUNKS_IN_FLIGHT_MAX);
         self.state = State::Writing(Snapshot { zxid, file, bytes: 0, bytes_in_flight_max });
@@ -280,6 +283,7 @@ const fn between_half_and_all(limit: u64, draw: u64) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::inventory::snapshot_name;
     use alloc::vec;
     use alloc::vec::Vec;
 

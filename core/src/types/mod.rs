@@ -1,6 +1,7 @@
 //! The vocabulary shared by every other module: plain values, no protocol and no bytes.
 
 pub mod acl;
+pub mod compression;
 pub mod error_code;
 pub mod history;
 pub mod ids;
@@ -14,6 +15,7 @@ pub mod watch;
 pub mod zxid;
 
 pub use acl::{Acl, AclList, Id, Perms};
+pub use compression::Compression;
 pub use error_code::ErrorCode;
 pub use history::OwnHistory;
 pub use ids::{ConnId, ConnIdHash, DialId, DialIds, LinkId, ServerId, SessionId, Ticket};

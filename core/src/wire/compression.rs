@@ -9,45 +9,15 @@ use miniz_oxide::inflate::stream::{InflateState, inflate};
 use miniz_oxide::{DataFormat, MZError, MZFlush, MZStatus};
 
 use super::snappy::Snappy;
+pub use crate::types::Compression;
 
-/// How a snapshot's file is compressed; its name says so (PARITY `disk.snap.compress`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compression {
-    /// `.gz`.
-    Gzip,
-    /// No other ending.
-    None,
-    /// `.snappy`.
-    Snappy,
-}
-
-impl Compression {
-    /// What the name of a file says.
-    pub fn of_name(name: &str) -> Self {
-        match name.rsplit_once('.') {
-            Some((_, ending)) if ending.eq_ignore_ascii_case("gz") => Self::Gzip,
-            Some((_, ending)) if ending.eq_ignore_ascii_case("snappy") => Self::Snappy,
-            _ => Self::None,
-        }
-    }
-
-    /// What the file's name ends with, dot included.
-    pub const fn ending(self) -> &'static str {
-        match self {
-            Self::Gzip => ".gz",
-            Self::None => "",
-            Self::Snappy => ".snappy",
-        }
-    }
-
-    /// Whether a compressed file that begins like this is worth reading (PARITY `disk.snap.valid`). For one
-    /// that is not compressed see [`super::snapshot::is_complete`].
-    pub fn matches(self, first_bytes: &[u8]) -> bool {
-        match self {
-            Self::Gzip => first_bytes.starts_with(&GZIP_MAGIC),
-            Self::None => true,
-            Self::Snappy => first_bytes.starts_with(&super::snappy::MAGIC),
-        }
+/// Whether a file that is compressed so and begins like this is worth reading (PARITY `disk.snap.valid`). For one that is
+/// not compressed see [`super::snapshot::is_complete`].
+pub fn begins_well(compression: Compression, first_bytes: &[u8]) -> bool {
+    match compression {
+        Compression::Gzip => first_bytes.starts_with(&GZIP_MAGIC),
+        Compression::None => true,
+        Compression::Snappy => first_bytes.starts_with(&super::snappy::MAGIC),
     }
 }
 
@@ -318,17 +288,6 @@ mod tests {
         out.extend_from_slice(&crc32fast::hash(content).to_le_bytes());
         out.extend_from_slice(&(content.len() as u32).to_le_bytes());
         out
-    }
-
-    /// The name of the file tells, whatever the case; the zxid is no ending.
-    #[test]
-    fn names() {
-        for compression in [Compression::Gzip, Compression::None, Compression::Snappy] {
-            let name = alloc::format!("snapshot.1a{}", compression.ending());
-            assert_eq!(Compression::of_name(&name), compression);
-        }
-        assert_eq!(Compression::of_name("snapshot.1.GZ"), Compression::Gzip);
-        assert_eq!(Compression::of_name("snapshot"), Compression::None);
     }
 
     /// Every optional header field, and members one behind the other.

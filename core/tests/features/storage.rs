@@ -6,8 +6,9 @@ use zabra_core::config::Config;
 use zabra_core::server::Event;
 use zabra_core::store::{DiskAnswer, DiskError, DiskOp};
 use zabra_core::testing::lone::{LoneServer, new_session};
-use zabra_core::types::{OpCode, Txn, TxnDigest, TxnHeader};
+use zabra_core::types::{Compression, OpCode, Txn, TxnDigest, TxnHeader};
 use zabra_core::wire::Request;
+use zabra_core::wire::compression::Decompressor;
 use zabra_core::wire::record::{Scan, scan};
 
 use crate::ask::{create, make, must, server_with};
@@ -128,6 +129,39 @@ fn cfg_serialize_last_processed_zxid() {
         length
     };
     assert_eq!(length(true) - length(false), 8 + 8 + 4 + 1);
+}
+
+/// `disk.snap.compress`: a snapshot is the same however it is compressed, and its name says how it is.
+#[test]
+fn disk_snap_compress() {
+    let written = |snapshot_compression| {
+        let mut lone =
+            snapshot_due(Config { snapshot_compression, snapshot_chunk_bytes: 64, ..Config::default() });
+        let (mut name, mut bytes) = (String::new(), Vec::new());
+        loop {
+            let Some(op) = lone.held().next().cloned() else { break };
+            match op {
+                DiskOp::SnapshotCreate { file, .. } => name = file.name,
+                DiskOp::SnapshotAppend { bytes: piece, .. } => bytes.extend_from_slice(&piece),
+                _ => {}
+            }
+            lone.end_next(Ok(DiskAnswer::Done));
+        }
+        assert!(lone.events.iter().any(|event| matches!(event, Event::SnapshotFinished { .. })));
+        (name, bytes)
+    };
+    let (plain_name, plain) = written(Compression::None);
+    for compression in [Compression::Gzip, Compression::Snappy] {
+        let (name, bytes) = written(compression);
+        assert_eq!(name, format!("{plain_name}{}", compression.ending()));
+        assert!(bytes.len() < plain.len(), "{} of {}", bytes.len(), plain.len());
+        let mut decompressor = Decompressor::new(compression);
+        decompressor.push(&bytes);
+        let mut out = Vec::new();
+        while decompressor.read(&mut out, 1 << 20).expect("it was just written") > 0 {}
+        decompressor.finish().expect("all of it was written");
+        assert_eq!(out, plain);
+    }
 }
 
 /// `disk.snap.fail`: the server goes on, says so, and tries again when the next one is due.

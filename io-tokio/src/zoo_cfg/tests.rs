@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use zabra_core::config::{Config, FourLetterWords};
+use zabra_core::types::Compression;
 
 use super::keys::SECTIONS;
 use super::value::Kind;
@@ -78,6 +79,12 @@ fn keys_reach_the_configuration() {
     for (ms, expected) in [("50", 50), ("0", 0), ("-1", 0)] {
         let threshold = core(&format!("fsync.warningthresholdms={ms}")).fsync_warning_threshold;
         assert_eq!(threshold, Duration::from_millis(expected));
+    }
+    for (method, expected) in
+        [("", Compression::None), ("gz", Compression::Gzip), ("SNAPPY", Compression::Snappy)]
+    {
+        let compression = core(&format!("snapshot.compression.method={method}")).snapshot_compression;
+        assert_eq!(compression, expected);
     }
     assert_eq!(core("autopurge.snapRetainCount=2").snap_retain_count, 3);
     assert_eq!(core("autopurge.purgeInterval=2").purge_interval, Some(Duration::from_secs(7200)));

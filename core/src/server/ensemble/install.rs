@@ -28,6 +28,7 @@ use crate::store::{DiskDone, DiskOp, FileName, LogWriter, SnapshotOutcome, Snaps
 use crate::tree::{Tree, TreeLoader, TreeOptions};
 use crate::types::{AclList, SessionId, Ticket, Zxid};
 use crate::wire::DecodeError;
+use crate::wire::compressor::Compressor;
 use crate::wire::snapshot::{Decoder, Encoder, Item};
 
 /// See the module.
@@ -72,6 +73,8 @@ pub(super) struct Install {
     acls: Vec<(i64, AclList)>,
     /// Begun with the first znode, when it is known how many sessions and lists there are.
     encoder: Option<Encoder>,
+    /// Taken with the last of it.
+    compressor: Option<Compressor>,
     chunk: Vec<u8>,
     /// The log files that are being removed, once the snapshot is durable.
     removing: Option<(Ticket, Vec<FileName>)>,
@@ -167,6 +170,7 @@ impl Server {
             sessions: BTreeMap::new(),
             acls: Vec::new(),
             encoder: None,
+            compressor: Some(Compressor::new(self.config.snapshot_compression)),
             chunk: Vec::new(),
             removing: None,
             finished: false,
@@ -269,13 +273,17 @@ impl Server {
                 if install.chunk.len() >= limit {
                     // As much again without growing step by step, and the last item of a read on top.
                     let next = Vec::with_capacity(limit + limit / 8);
-                    self.snapshotter.chunk(Bytes::from(mem::replace(&mut install.chunk, next)));
+                    let chunk = mem::replace(&mut install.chunk, next);
+                    let compressor = install.compressor.as_mut().expect("there is more to come");
+                    self.snapshotter.chunk(Bytes::from(compressor.push(chunk)));
                 }
             }
             Ok(Some(rest)) => {
                 peer.deframer.unread(rest);
                 install.finished = true;
-                self.snapshotter.chunk(Bytes::from(mem::take(&mut install.chunk)));
+                let compressor = install.compressor.take().expect("the end comes once");
+                let last = compressor.finish(mem::take(&mut install.chunk));
+                self.snapshotter.chunk(Bytes::from(last));
                 self.snapshotter.finish();
             }
             Err(Refused) => {

@@ -23,6 +23,8 @@ def scenarios(mine):
     for compression in ("gz", "snappy"):
         name = f"java39 writes {compression} snapshots, {mine} reads"
         yield name, scenario.clean_stop, ("java39", [mine], compression)
+        name = f"{mine} writes {compression} snapshots, java38 and java39 read"
+        yield name, scenario.clean_stop, (mine, JAVA, compression)
     yield f"{mine} writes, java38 and java39 read", scenario.clean_stop, (mine, JAVA)
     yield f"java39 is killed, {mine} reads", scenario.killed, ("java39", [mine])
     yield f"{mine} is killed, java38 and java39 read", scenario.killed, (mine, JAVA)

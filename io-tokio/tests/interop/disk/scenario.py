@@ -24,6 +24,8 @@ def clean_stop(writer, readers, compression=""):
         written = rich_tree.write(server.port)
         server.stop()
         _check_files(server, compression)
+        if compression:
+            _leave_newest_snapshot(server, compression)
         _compare(server, readers, written)
 
 
@@ -106,6 +108,15 @@ def _check_files(server, compression):
     suffix = f".{compression}" if compression else ""
     snapshots = [name for name in names if name.startswith("snapshot.") and name.endswith(suffix)]
     assert len(snapshots) >= 3, f"expected several snapshots ending in {suffix!r}, found {sorted(names)}"
+
+
+def _leave_newest_snapshot(server, compression):
+    """Removes the snapshots that a reader could begin with instead: it has to read this one, or it does not start."""
+    snapshots = [file for file in (server.data / "version-2").iterdir() if file.name.startswith("snapshot.")]
+    *others, newest = sorted(snapshots, key=lambda file: int(file.name.split(".")[1], 16))
+    assert newest.name.endswith(compression), f"{newest.name} is not compressed"
+    for file in others:
+        file.unlink()
 
 
 def _compare(server, readers, written, acknowledged=None):
