@@ -1,8 +1,13 @@
 //! The reference of all keys, printed from the tables that the parser reads.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use zabra_core::config::{Config, EnsembleConfig};
+use zabra_core::types::Membership;
+
 use super::keys::{Effect, Key, Property, SECTIONS};
+use crate::limits::{ACCEPTED_LINKS_MAX, LOOKUPS_MAX};
 
 const HEAD: &str = "\
 # Configuration
@@ -38,7 +43,83 @@ pub fn reference() -> String {
             );
         }
     }
+    text.push_str(FIXED_HEAD);
+    for (value, what, then) in fixed() {
+        let _ = writeln!(text, "| {what} | {value} | {then} |");
+    }
     text
+}
+
+const FIXED_HEAD: &str = "
+## Limits without a key
+
+ZooKeeper has no name for these, so they are fixed; a program that embeds the server can set most of them in its `Config`.
+
+| at most | | beyond it |
+|---|---|---|
+";
+
+/// Limits that no key sets: how much, of what, and what happens then.
+fn fixed() -> Vec<(String, &'static str, &'static str)> {
+    let core = Config::default();
+    let ensemble = EnsembleConfig::new(Membership::majority(0, BTreeMap::new()));
+    let count = |count: usize, of: &str| format!("{count} {of}");
+    vec![
+        (
+            bytes(core.log_buffer_max),
+            "log that waits for the disk",
+            "no requests are taken until it catches up",
+        ),
+        (
+            count(core.identities_max, "identities"),
+            "what one connection may prove to be",
+            "one more is refused, and the connection closed",
+        ),
+        (bytes(core.turn_work_max), "work for one connection at a time", "the others come first"),
+        (
+            bytes(core.inbox_pause_bytes),
+            "requests of one client that are not taken yet",
+            "it is not read from",
+        ),
+        (
+            bytes(core.outbox_pause_bytes),
+            "replies that one client has not read",
+            "its requests are not taken",
+        ),
+        (bytes(core.outbox_close_bytes), "replies and events that one client has not read", "it is closed"),
+        (bytes(core.snapshot_chunk_bytes), "a piece of a snapshot, written or sent", "the next piece waits"),
+        (
+            bytes(core.received_chunk_bytes),
+            "a piece of a snapshot that a leader sends, written",
+            "the next piece waits",
+        ),
+        (
+            count(
+                core.quota_warnings_max,
+                &format!("limits in {} ms", core.quota_warning_interval.as_millis()),
+            ),
+            "exceeded quotas that are logged",
+            "they are counted",
+        ),
+        (bytes(ensemble.commit_log_bytes), "transactions kept in memory for followers", "the oldest go"),
+        (bytes(ensemble.link_outbox_bytes), "what another server has not read", "the link is closed"),
+        (
+            format!("{} ms", ensemble.finalize_wait.as_millis()),
+            "wait for a better vote once a quorum agrees",
+            "the vote is decided",
+        ),
+        (count(ACCEPTED_LINKS_MAX, "on each port"), "links that other servers made", "new ones wait"),
+        (count(LOOKUPS_MAX, "at a time"), "names of servers that are looked up", "the others wait"),
+    ]
+}
+
+/// A number of bytes as people say it; all of these are round.
+fn bytes(bytes: usize) -> String {
+    if bytes.is_multiple_of(1 << 20) {
+        format!("{} MiB", bytes >> 20)
+    } else {
+        format!("{} KiB", bytes >> 10)
+    }
 }
 
 fn property(key: &Key) -> String {
