@@ -100,6 +100,7 @@ fn a_server_stops_in_the_middle_of_a_snapshot() {
         it.fall_behind(f, "missed", 100);
         it.start(f);
         it.until_said(leader, f, is_snapshot);
+        it.pass(Duration::from_millis(2));
         it.cut(leader, f);
         it.pass(Duration::from_millis(50));
         it.keep_down(true);
