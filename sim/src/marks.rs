@@ -229,6 +229,7 @@ pub const IN_SCENARIOS: &[Mark] = &[
     Mark::FellBack,
     Mark::LeaderBehind,
     Mark::LeaderOvertaken,
+    Mark::LearnerFoundNobody,
     Mark::LearnerFoundOldEpoch,
     Mark::LookedWithoutData,
     Mark::MayHaveLostData,

@@ -149,6 +149,23 @@ fn a_leader_is_overtaken_by_a_promise() {
     });
 }
 
+/// A server has just heard who leads when that one dies; it finds nobody to follow, and looks again.
+#[test]
+fn a_leader_is_gone_before_somebody_could_connect() {
+    Cluster::run(3, |it| {
+        let (leader, [f, _]) = it.opening();
+        it.kill(f);
+        let before = it.world().reached().count(Mark::LeaderNamed);
+        it.start(f);
+        it.wait("both to name the leader", move |world| {
+            world.reached().count(Mark::LeaderNamed) > before + 1
+        });
+        it.kill(leader);
+        it.wait("it to find nobody", |world| world.reached().count(Mark::LearnerFoundNobody) > 0);
+        it.finale(&["/kept"], &[]);
+    });
+}
+
 /// An observer has promised a later epoch than the one that the voters agree on. It has no say in that, and finds out.
 #[test]
 fn an_observer_finds_an_epoch_older_than_its_promise() {

@@ -68,7 +68,12 @@ impl Marks {
     /// Looks at the next record.
     pub fn observe(&mut self, what: &Observed) {
         match what {
-            Observed::Logged { node, record } => self.known(*node).logged = record.zxid,
+            Observed::Logged { node, record } => {
+                self.known(*node).logged = record.zxid;
+                if record.error == Some(ErrorCode::SESSIONMOVED) {
+                    self.reach(Mark::SessionMoved);
+                }
+            }
             Observed::Synced { node, durable } => self.known(*node).durable = *durable,
             Observed::Found { node, last, durable } => {
                 let known = self.known(*node);
@@ -110,11 +115,8 @@ impl Marks {
             Observed::Connected { client, resumed: true, .. } => {
                 self.returned.insert(*client);
             }
-            Observed::Answered { client, answer, .. } => {
+            Observed::Answered { client, .. } => {
                 self.returned.remove(client);
-                if *answer == Err(ErrorCode::SESSIONMOVED) {
-                    self.reach(Mark::SessionMoved);
-                }
             }
             Observed::Event { client, .. } if self.returned.contains(client) => {
                 self.reach(Mark::WatchFiredOnReturn);

@@ -112,7 +112,7 @@ fn zookeeper_3144_and_3145_sessions_that_come_and_go_while_a_snapshot_is_written
                     it.ask(client, ephemeral(&format!("/s/{client}-{round}")));
                     it.ask(client, create_as("/s/n-", Mode::EphemeralSequential));
                     // Some live on beyond a restart, and some do not.
-                    if (round + client as u64) % 3 == 0 {
+                    if (round + client as u64).is_multiple_of(3) {
                         it.ask(client, Op::CloseSession);
                     }
                 }
