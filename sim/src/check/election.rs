@@ -4,7 +4,7 @@
 //!
 //! | what | what must be true |
 //! |---|---|
-//! | a vote of a server that looks | it is for a history no less than its own; its own is durable; another's is as that server itself has said |
+//! | a vote of a server that looks | it is for a history no less than its own; its own is there; another's is as that server itself has said |
 //! | a learner comes to its leader | a quorum voted for that leader in one round, or has joined it and the leader itself says that it leads |
 //!
 //! A vote that is sent once more after its election is over says nothing. A server that may have lost what it had votes
@@ -94,10 +94,10 @@ impl Elections {
             return wrong(format!("and has one of {} up to {} itself", kept.current, kept.durable));
         }
         // What it claimed before it was made to forget some of it, others may go on saying, and it takes over from them.
-        // The file of an epoch may have been written by a process that died before the file's name was durable; the next
-        // promise makes it so, and without that an epoch counts for nothing.
-        if is_new && (zxid > kept.durable || epoch > kept.accepted) {
-            return wrong(format!("and its disk has one of {} up to {}", kept.current, kept.durable));
+        // An epoch or a snapshot may have been written by a process that died before the file's name was durable. The
+        // next promise makes it so, and without one no history counts.
+        if is_new && (zxid > kept.last || epoch > kept.accepted) {
+            return wrong(format!("and has one of {} up to {} itself", kept.current, kept.last));
         }
         Ok(())
     }
@@ -229,8 +229,8 @@ mod tests {
     fn p17_votes_say_what_is_so() {
         let table: [(NodeId, i64, u32, Option<&str>); 6] = [
             (A, 1, 1, None),
-            (A, 2, 1, Some("its disk has one of 1")),
-            (A, 1, 2, Some("its disk has one of 1 up to 0x100000001")),
+            (A, 2, 1, Some("has one of 1 up")),
+            (A, 1, 2, Some("has one of 1 up to 0x100000001 itself")),
             (A, 1, 0, Some("has one of 1 up to 0x100000001 itself")),
             (C, 1, 1, None),
             (B, 1, 1, Some("never said")),
