@@ -213,6 +213,16 @@ impl Node {
         }
     }
 
+    /// A process has promised a later epoch, durably, and ended before anybody heard of it: who is elected, and dies
+    /// when a quorum has come but was told nothing, has done so, and may have done so again. Answers whether there was
+    /// a promise before.
+    pub fn promise_more(&mut self, by: i64) -> bool {
+        let file = epochs::epoch_file(epochs::ACCEPTED_EPOCH);
+        let Some(promised) = self.disk.durable_file(&file).and_then(epochs::decode) else { return false };
+        self.disk.put(file, epochs::encode(promised + by).as_bytes());
+        true
+    }
+
     /// Whether it says of itself that something may be missing that it has acknowledged.
     pub fn may_lack_data(&self) -> bool {
         self.disk.durable_file(&epochs::epoch_file(epochs::UNSYNCED)).is_some()

@@ -118,6 +118,8 @@ pub struct FaultProfile {
     pub moment_focus: Option<Step>,
     /// The least time between two such strikes.
     pub moment_pause: Duration,
+    /// Odds, per million and restart, that a server has promised an epoch meanwhile of which nobody else knows.
+    pub promise: u32,
 }
 
 /// What clients do.
@@ -250,6 +252,7 @@ impl Options {
             _ => (*rng.pick(&[30_000, 150_000, 500_000]), Some(*rng.pick(Step::ALL))),
         };
         options.faults.moment_pause = Duration::from_millis(*rng.pick(&[0, 300, 1_000, 3_000]));
+        options.faults.promise = *rng.pick(&[0, 0, 50_000, 300_000]);
         if rng.chance(300_000) {
             let node = rng.index(options.nodes());
             options.disk.slow = Some((node, *rng.pick(&[5, 30])));
@@ -449,6 +452,7 @@ fn faults(rng: &mut Rng, kinds: u64) -> FaultProfile {
         moment: 0,
         moment_focus: None,
         moment_pause: Duration::ZERO,
+        promise: 0,
     }
 }
 

@@ -36,6 +36,7 @@ fn stormy() -> Options {
         moment: 20_000,
         moment_pause: SECOND,
         moment_focus: None,
+        promise: 100_000,
     };
     options.workload.think = Duration::from_millis(100);
     options

@@ -45,7 +45,7 @@ impl Step {
 }
 
 /// For one strike at what happens all the time there are this many at what is rare.
-const COMMON: u32 = 40;
+const COMMON: u32 = 80;
 
 /// Something to be struck.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

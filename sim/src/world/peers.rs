@@ -186,7 +186,7 @@ impl World {
         self.remark(node, format!("{dial:?} reached n{} on the {port:?} port", target.0))
     }
 
-    fn remark(&mut self, node: NodeId, words: String) -> Result<(), Violation> {
+    pub(super) fn remark(&mut self, node: NodeId, words: String) -> Result<(), Violation> {
         self.observe(Observed::Remark { node, words })
     }
 

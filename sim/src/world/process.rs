@@ -572,6 +572,11 @@ impl World {
         }
         let node = &mut self.nodes[id.0];
         node.disk_fails = node.disk.is_limited();
+        let (raised, by) = (node.rng.chance(self.options.faults.promise), node.rng.within(1, 2) as i64);
+        // Only who votes is ever elected.
+        if raised && id.0 < self.options.servers && !self.healed && node.promise_more(by) {
+            self.remark(id, "promised an epoch that nobody else has heard of".into())?;
+        }
         self.boot(id)
     }
 
