@@ -79,10 +79,11 @@ impl Check for Moves {
                         *unsure |= waiting.iter().any(|other| other != from);
                         waiting.insert(*from);
                     }
-                    Message::Request { session, cxid, op, .. } if op != OpCode::SYNC => {
-                        if leading.owners.get(&session).is_some_and(|owner| owner != from) {
-                            leading.misplaced.insert((session, cxid));
-                        }
+                    Message::Request { session, cxid, op, .. }
+                        if op != OpCode::SYNC
+                            && leading.owners.get(&session).is_some_and(|owner| owner != from) =>
+                    {
+                        leading.misplaced.insert((session, cxid));
                     }
                     _ => {}
                 }
