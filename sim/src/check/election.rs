@@ -102,13 +102,21 @@ impl Elections {
         Ok(())
     }
 
-    /// A server comes to whom it was told to follow.
-    fn on_introduced(&self, node: NodeId, leader: NodeId, facts: &Facts) -> Result<(), Violation> {
+    /// A server comes to whom it was told to follow; an observer, which may come to a follower of that leader instead, has
+    /// heard of a leader.
+    fn on_introduced(
+        &self,
+        node: NodeId,
+        to: NodeId,
+        observes: bool,
+        facts: &Facts,
+    ) -> Result<(), Violation> {
         let Some(looking) = self.looking.get(&node) else { return Ok(()) };
         let own = |ballot: &Ballot| looking.said.contains(ballot);
-        let leads = looking.heard.iter().any(|it| it.from == leader && it.state == PeerState::Leading);
         let backed = |ballot: &Ballot| {
             let (_, (epoch, _, leader)) = *ballot;
+            let says_so = |it: &Heard| server_of(it.from) == leader && it.state == PeerState::Leading;
+            let leads = looking.heard.iter().any(says_so);
             // Of those that have joined, only the epoch must be the same.
             let joined = |it: &&Heard| {
                 leads && it.state != PeerState::Looking && (it.ballot.1.0, it.ballot.1.2) == (epoch, leader)
@@ -117,12 +125,12 @@ impl Elections {
             let others = looking.heard.iter().filter(agrees).map(|it| it.from);
             facts.is_quorum(others.chain(own(ballot).then_some(node)))
         };
-        let mut ballots = looking.heard.iter().map(|it| it.ballot).filter(|it| it.1.2 == server_of(leader));
-        if ballots.any(|ballot| backed(&ballot)) {
+        let ballots = looking.heard.iter().map(|it| it.ballot);
+        if ballots.filter(|it| observes || it.1.2 == server_of(to)).any(|ballot| backed(&ballot)) {
             return Ok(());
         }
         let words =
-            format!("n{} comes to n{} as to its leader, and has heard {:?}", node.0, leader.0, looking.heard);
+            format!("n{} comes to n{} as to its leader, and has heard {:?}", node.0, to.0, looking.heard);
         Err(Violation::new(CHECK, words))
     }
 }
@@ -153,7 +161,8 @@ impl Check for Elections {
             }
             Observed::Said { node, to, message, .. } => match **message {
                 Message::FollowerInfo { .. } | Message::ObserverInfo { .. } => {
-                    let verdict = self.on_introduced(*node, *to, facts);
+                    let observes = matches!(**message, Message::ObserverInfo { .. });
+                    let verdict = self.on_introduced(*node, *to, observes, facts);
                     self.looking.entry(*node).or_default().is_over = true;
                     verdict
                 }

@@ -326,9 +326,17 @@ impl Facts {
             return Err(Violation::new(CHECK, format!("{logged} was asked for as {op}")));
         }
         let again = self.model.sessions().get(&logged.session).is_some_and(|s| s.closed.is_some());
-        let answer = if logged.error == Some(ErrorCode::SESSIONMOVED) {
+        // A follower that serves observers puts a request that fails so in the place of one whose session has moved.
+        let in_vain = match logged.error {
+            Some(ErrorCode::SESSIONMOVED) => true,
+            Some(ErrorCode::BADARGUMENTS) => {
+                self.model.clone().write(&op, place, &who) != Err(ErrorCode::BADARGUMENTS)
+            }
+            _ => false,
+        };
+        let answer = if let (true, Some(error)) = (in_vain, logged.error) {
             self.model.skip(place.zxid);
-            Err(ErrorCode::SESSIONMOVED)
+            Err(error)
         } else if *op == Op::CloseSession && again && logged.error.is_none() {
             // The client closed it while the server let it expire. The second time nothing is left to be done.
             self.model.skip(place.zxid);

@@ -20,7 +20,7 @@ pub(super) struct Known {
     pub(super) logged: Zxid,
     pub(super) durable: Zxid,
     pub(super) led: bool,
-    leads: bool,
+    pub(super) leads: bool,
     /// The epoch that it has promised, and the one that it had promised before.
     accepted: i64,
     pub(super) accepted_before: i64,
