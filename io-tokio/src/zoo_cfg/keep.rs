@@ -64,38 +64,42 @@ fn lines(text: &str, stays: impl Fn(&str) -> bool) -> String {
     lines.join("\n")
 }
 
-struct Edited {
-    bytes: Vec<u8>,
+/// What [`edit`] made of a file.
+pub(super) struct Edited {
+    pub(super) bytes: Vec<u8>,
     /// Whether it named a dynamic file before.
     had_list: bool,
 }
 
+/// Whether an entry is in the list now, or says where that is.
+pub(super) fn goes(key: &str, own_client: bool) -> bool {
+    let of_members = ["server.", "group", "weight", "peerType"].iter().any(|start| key.starts_with(start));
+    // `clientPortListenBacklog` begins like the client port, and ZooKeeper takes it out; that can only be a mistake.
+    let of_client = own_client && key.starts_with("clientPort") && key != "clientPortListenBacklog";
+    of_members || of_client || names_list(key)
+}
+
+fn names_list(key: &str) -> bool {
+    key.starts_with("dynamicConfigFile")
+}
+
 /// Takes out what the list says now, and names the list.
-fn edit(bytes: &[u8], list: &Path, own_client: bool) -> io::Result<Edited> {
+pub(super) fn edit(bytes: &[u8], list: &Path, own_client: bool) -> io::Result<Edited> {
     let malformed = |_| io::Error::new(io::ErrorKind::InvalidData, "a \\u without four hexadecimal digits");
     let entries = properties::parse(bytes).map_err(malformed)?;
-    let is_list = |key: &str| key.starts_with("dynamicConfigFile");
-    let goes = |key: &str| {
-        let of_members =
-            ["server.", "group", "weight", "peerType"].iter().any(|start| key.starts_with(start));
-        of_members || is_list(key) || (own_client && key.starts_with("clientPort"))
-    };
-    // `clientPortListenBacklog` begins like the client port, and ZooKeeper takes it out; that can only be a mistake.
-    let goes = |key: &str| goes(key) && key != "clientPortListenBacklog";
-    let had_list = entries.iter().any(|entry| is_list(&entry.key));
+    let had_list = entries.iter().any(|entry| names_list(&entry.key));
     let mut out = Vec::with_capacity(bytes.len() + 100);
-    let mut gone = entries.iter().filter(|entry| goes(&entry.key)).map(|entry| entry.line).peekable();
-    let mut continues = false;
-    for (index, line) in bytes.split_inclusive(|&byte| byte == b'\n').enumerate() {
-        if continues || gone.next_if_eq(&(index + 1)).is_some() {
-            let content = line.trim_ascii_end();
-            let backslashes = content.iter().rev().take_while(|&&byte| byte == b'\\').count();
-            continues = backslashes % 2 == 1;
-        } else {
-            out.extend_from_slice(line);
-        }
+    let mut at = 0;
+    for entry in entries.iter().filter(|entry| goes(&entry.key, own_client)) {
+        out.extend_from_slice(&bytes[at..entry.span.start]);
+        at = entry.span.end;
     }
+    out.extend_from_slice(&bytes[at..]);
     if out.last().is_some_and(|&byte| byte != b'\n') {
+        out.push(b'\n');
+    }
+    // The last line may end with a backslash that nothing followed: what comes now must not.
+    if properties::is_open(&out) {
         out.push(b'\n');
     }
     let name =
@@ -205,6 +209,22 @@ mod tests {
         }
         keep_seen(&config, None).expect("removed");
         assert!(!next_file(&config).exists());
+    }
+
+    /// What stays says the same as before, however its lines end, and the list is named on a line of its own.
+    #[test]
+    fn reconf_dynfile_what_stays_says_what_it_said() {
+        for (text, expected) in [
+            ("a=1\rserver.1=h:1:2\rb=2", "a=1\rb=2\ndynamicConfigFile=/list\n"),
+            ("a=1\\\n", "a=1\\\n\ndynamicConfigFile=/list\n"),
+            ("a=1\\", "a=1\\\n\ndynamicConfigFile=/list\n"),
+            ("server.1=h:1:2\\ \nb=2\n", "b=2\ndynamicConfigFile=/list\n"),
+            ("group.1=1\\\n  :2\n# c\\\nb=2\n", "# c\\\nb=2\ndynamicConfigFile=/list\n"),
+            ("", "dynamicConfigFile=/list\n"),
+        ] {
+            let edited = edit(text.as_bytes(), Path::new("/list"), false).expect("a good file");
+            assert_eq!(String::from_utf8_lossy(&edited.bytes), expected, "{text:?}");
+        }
     }
 
     #[test]

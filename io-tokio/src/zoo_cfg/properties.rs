@@ -2,11 +2,15 @@
 //!
 //! As Java does when ZooKeeper loads `zoo.cfg`, bytes are ISO-8859-1: anything else is written as `\uXXXX`.
 
+use std::ops::Range;
+
 /// One `key=value`, with the line it begins on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     /// Counted from 1.
     pub(crate) line: usize,
+    /// Its bytes: whole lines, their ends included.
+    pub(crate) span: Range<usize>,
     /// Trimmed, as ZooKeeper does.
     pub(crate) key: String,
     /// Trimmed, as ZooKeeper does.
@@ -25,13 +29,13 @@ pub(crate) struct Malformed {
 /// # Errors
 /// The first malformed escape.
 pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Malformed> {
-    let text: String = bytes.iter().copied().map(char::from).collect();
     let mut entries = Vec::new();
-    for (line, logical) in logical_lines(&text) {
-        let (key, value) = split(&logical);
+    for Logical { line, span, text } in logical_lines(bytes).0 {
+        let (key, value) = split(&text);
         let malformed = Malformed { line };
         entries.push(Entry {
             line,
+            span,
             key: unescape(key).ok_or(malformed)?.trim().to_owned(),
             value: unescape(value).ok_or(malformed)?.trim().to_owned(),
         });
@@ -39,35 +43,80 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Vec<Entry>, Malformed> {
     Ok(entries)
 }
 
+/// Whether a line that is put behind these, which end with a line's end, continues the last one of them.
+pub(crate) fn is_open(bytes: &[u8]) -> bool {
+    logical_lines(bytes).1
+}
+
 /// Java's white space within a line.
 const fn is_blank(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\u{c}')
 }
 
-/// Lines without comments and blank ones, joined where they end in an odd number of backslashes.
-fn logical_lines(text: &str) -> Vec<(usize, String)> {
+/// A line as Java's reader has it: several where the first ones end in a backslash.
+#[derive(Debug)]
+struct Logical {
+    line: usize,
+    span: Range<usize>,
+    text: String,
+}
+
+/// Lines without comments and blank ones, joined where they end in an odd number of backslashes, and whether the last
+/// one would go on.
+fn logical_lines(bytes: &[u8]) -> (Vec<Logical>, bool) {
     let mut lines = Vec::new();
-    let mut pending: Option<(usize, String)> = None;
-    // `\r\n`, `\n` and a lone `\r` all end a line; only the first would be counted twice.
-    let text = text.replace("\r\n", "\n").replace('\r', "\n");
-    for (index, natural) in text.split('\n').enumerate() {
-        let content = natural.trim_start_matches(is_blank);
+    let mut pending: Option<Logical> = None;
+    let mut open = false;
+    for (index, Natural { content, end }) in natural_lines(bytes).enumerate() {
+        open = pending.is_some();
+        let start = content.start;
+        let content: String = bytes[content].iter().copied().map(char::from).collect();
+        let content = content.trim_start_matches(is_blank);
         if pending.is_none() && (content.is_empty() || content.starts_with(['#', '!'])) {
             continue;
         }
-        let (number, mut joined) = pending.take().unwrap_or((index + 1, String::new()));
+        let begun = Logical { line: index + 1, span: start..end, text: String::new() };
+        let mut logical = pending.take().unwrap_or(begun);
+        logical.span.end = end;
         let backslashes = content.len() - content.trim_end_matches('\\').len();
         if backslashes % 2 == 1 {
-            joined.push_str(&content[..content.len() - 1]);
-            pending = Some((number, joined));
+            logical.text.push_str(&content[..content.len() - 1]);
+            pending = Some(logical);
         } else {
-            joined.push_str(content);
-            lines.push((number, joined));
+            logical.text.push_str(content);
+            lines.push(logical);
         }
     }
     // A continuation at the end of the file continues with nothing.
-    lines.extend(pending.filter(|(_, joined)| !joined.is_empty()));
-    lines
+    lines.extend(pending);
+    // One that has nothing but its backslashes is as good as blank.
+    lines.retain(|logical| !logical.text.is_empty());
+    (lines, open)
+}
+
+/// A line as an editor shows it.
+#[derive(Debug)]
+struct Natural {
+    content: Range<usize>,
+    /// Behind the line's end.
+    end: usize,
+}
+
+/// Lines that end with `\r\n`, `\n` or a lone `\r`; behind the last end there is one more, which may be empty.
+fn natural_lines(bytes: &[u8]) -> impl Iterator<Item = Natural> {
+    let mut next = Some(0);
+    std::iter::from_fn(move || {
+        let start = next?;
+        let length = bytes[start..].iter().position(|byte| matches!(byte, b'\r' | b'\n'));
+        let stop = length.map_or(bytes.len(), |length| start + length);
+        let end_length = match &bytes[stop..] {
+            [b'\r', b'\n', ..] => 2,
+            [] => 0,
+            _ => 1,
+        };
+        next = length.map(|_| stop + end_length);
+        Some(Natural { content: start..stop, end: stop + end_length })
+    })
 }
 
 /// Cuts a line behind its key: at the first `=`, `:` or blank that is not escaped, with blanks around it.
@@ -159,6 +208,19 @@ mod tests {
             pairs("a=1,\\\n   2,\\\n#3\nb=x\\\\\nc=1\\"),
             [pair(1, "a", "1,2,#3"), pair(4, "b", "x\\"), pair(5, "c", "1")]
         );
+    }
+
+    #[test]
+    fn an_entry_knows_its_bytes() {
+        let text = b"# c\r\na=1\\\r  2\n\nb=3\\\n";
+        let spans: Vec<_> = parse(text).unwrap().into_iter().map(|entry| &text[entry.span]).collect();
+        assert_eq!(spans, [&b"a=1\\\r  2\n"[..], b"b=3\\\n"]);
+        for (text, open) in
+            [("a=1\\\n", true), ("a=1\n", false), ("#\\\n", false), ("a\\\nb\n", false), ("\\\n", true)]
+        {
+            assert_eq!(is_open(text.as_bytes()), open, "{text:?}");
+        }
+        assert_eq!(pairs("\\\n\\\n\nc"), [pair(4, "c", "")], "nothing but backslashes is nothing");
     }
 
     #[test]
