@@ -128,10 +128,14 @@ impl Draft {
     }
 
     fn settle_directories(&mut self, wrong: &mut Vec<String>) {
-        let Some(data_dir) = self.data_dir.take() else {
+        let is_named = |path: &PathBuf| !path.as_os_str().is_empty();
+        let Some(data_dir) = self.data_dir.take().filter(is_named) else {
             wrong.push("dataDir is not set: name the directory that holds, or is to hold, the data".into());
             return;
         };
+        if self.data_log_dir.as_ref().is_some_and(|path| !is_named(path)) {
+            wrong.push("dataLogDir is empty: name the directory of the log, or leave the key out".into());
+        }
         self.settings.data_log_dir = self.data_log_dir.take().unwrap_or_else(|| data_dir.clone());
         self.settings.data_dir = data_dir;
     }

@@ -107,6 +107,10 @@ impl EnsembleDraft {
     ) -> Result<Option<MemberList>, Vec<Problem>> {
         let (file, lines, version, seen) = match self.dynamic_file.take() {
             None => (whole.to_owned(), std::mem::take(&mut self.lines), None, None),
+            Some(dynamic) if dynamic.as_os_str().is_empty() => {
+                let what = "dynamicConfigFile is empty: name the file with the members, or leave the key out";
+                return Err(vec![Problem::general(whole, what)]);
+            }
             Some(dynamic) => {
                 let misplaced: Vec<_> = self.lines.iter().map(|line| misplaced(line, &dynamic)).collect();
                 if !misplaced.is_empty() {

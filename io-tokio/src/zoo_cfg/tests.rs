@@ -202,6 +202,22 @@ fn what_is_required_is_asked_for() {
         missing("dataDir=/nowhere\nclientPortAddress=localhost"),
         "zoo.cfg: clientPortAddress is set but clientPort is not set"
     );
+    for (text, what) in [
+        (
+            "dataDir=\nclientPort=1",
+            "dataDir is not set: name the directory that holds, or is to hold, the data",
+        ),
+        (
+            "dataDir=/nowhere\ndataLogDir=\nclientPort=1",
+            "dataLogDir is empty: name the directory of the log, or leave the key out",
+        ),
+        (
+            "dataDir=/nowhere\ndynamicConfigFile=\nclientPort=1",
+            "dynamicConfigFile is empty: name the file with the members, or leave the key out",
+        ),
+    ] {
+        assert_eq!(missing(text), format!("zoo.cfg: {what}"));
+    }
     let error = from_file(Path::new("/nowhere/zoo.cfg"), &[]).unwrap_err().to_string();
     assert_eq!(error, "/nowhere/zoo.cfg: cannot be read: No such file or directory (os error 2)");
 }
