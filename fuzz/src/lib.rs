@@ -1,6 +1,7 @@
-//! Fuzz targets for `zabra-core`, one a file in `fuzz_targets/`. What each of them does is in
+//! Fuzz targets for `zabra-core` and `io-tokio`, one a file in `fuzz_targets/`. What each of them does is in
 //! `zabra_core::testing::fuzz`, where ordinary builds compile it and `core/tests/fuzz_corpus.rs` runs it over the
-//! corpus; here a fuzzer only hands over its bytes.
+//! corpus; here a fuzzer only hands over its bytes. The one target that is not about the core is in `io_tokio::zoo_cfg::fuzz`,
+//! likewise.
 //!
 //! | target | what goes in | what must come out |
 //! |---|---|---|
@@ -14,6 +15,7 @@
 //! | `snapshot` | a snapshot with right seals | the same items however it is cut, a tree that is one |
 //! | `tree` | transactions, and snapshots in between | the naive tree |
 //! | `txn` | a logged transaction | what decodes is encoded to the same again, and can be applied |
+//! | `zoo_cfg` | a configuration, and a file it refers to | one to serve under; the same entries when it is written again |
 //!
 //! With a nightly toolchain and `cargo install cargo-fuzz`, from the root of the repository:
 //!

@@ -1,6 +1,6 @@
 //! A configuration in the making: keys set it one by one, then what they demand of each other is settled.
 
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use zabra_core::types::{Address, MemberRole, ServerId};
 
 use super::ensemble::{EnsembleDraft, MemberList, read_my_id};
 use super::error::Problem;
+use super::outside::{Outside, resolve};
 use crate::settings::{Settings, any_address};
 
 /// A configuration in the making.
@@ -76,12 +77,16 @@ impl Draft {
     ///
     /// # Errors
     /// Everything that is wrong; `whole` is where what has no line of its own is wrong.
-    pub(crate) fn finish(mut self, whole: &str) -> Result<(Settings, Vec<String>), Vec<Problem>> {
+    pub(crate) fn finish(
+        mut self,
+        whole: &str,
+        outside: &dyn Outside,
+    ) -> Result<(Settings, Vec<String>), Vec<Problem>> {
         let mut problems = Vec::new();
         let mut wrong = Vec::new();
         self.settle_directories(&mut wrong);
-        self.settle_membership(whole, &mut wrong, &mut problems);
-        self.settle_address(&mut wrong);
+        self.settle_membership(whole, outside, &mut wrong, &mut problems);
+        self.settle_address(outside, &mut wrong);
         self.settle_sessions();
         self.settle_access(&mut wrong);
         let core = &mut self.settings.core;
@@ -96,8 +101,14 @@ impl Draft {
     }
 
     /// Settles who the members are, which of them this server is, and what its own line says of it.
-    fn settle_membership(&mut self, whole: &str, wrong: &mut Vec<String>, problems: &mut Vec<Problem>) {
-        let mut list = match self.ensemble.members(whole, &mut self.warnings) {
+    fn settle_membership(
+        &mut self,
+        whole: &str,
+        outside: &dyn Outside,
+        wrong: &mut Vec<String>,
+        problems: &mut Vec<Problem>,
+    ) {
+        let mut list = match self.ensemble.members(whole, outside, &mut self.warnings) {
             Ok(list) => list,
             Err(found) => {
                 problems.extend(found);
@@ -105,7 +116,7 @@ impl Draft {
             }
         };
         let is_ensemble = list.as_ref().is_some_and(|list| list.is_ensemble);
-        let id = match self.server_id(list.as_ref().filter(|list| list.is_ensemble)) {
+        let id = match self.server_id(list.as_ref().filter(|list| list.is_ensemble), outside) {
             Ok(id) => id,
             Err(problem) => {
                 problems.push(problem);
@@ -113,7 +124,7 @@ impl Draft {
             }
         };
         if let (Some(list), Some(id)) = (&list, id) {
-            self.settle_client(list, id, wrong);
+            self.settle_client(list, id, outside, wrong);
             self.settle_role(list, id);
         }
         if let Some(list) = list.take().filter(|_| is_ensemble) {
@@ -140,7 +151,7 @@ impl Draft {
         self.settings.data_dir = data_dir;
     }
 
-    fn settle_address(&mut self, wrong: &mut Vec<String>) {
+    fn settle_address(&mut self, outside: &dyn Outside, wrong: &mut Vec<String>) {
         let Some(port) = self.client_port else {
             wrong.push(if self.client_host.is_some() {
                 "clientPortAddress is set but clientPort is not set".into()
@@ -154,7 +165,7 @@ impl Draft {
         self.settings.core.about.listen_backlog = self.settings.listen_backlog;
         self.settings.client_addr = match self.client_host.as_deref() {
             None => any_address(port),
-            Some(host) => match resolve(host) {
+            Some(host) => match resolve(host, outside) {
                 Ok(address) => SocketAddr::new(address, port),
                 Err(why) => {
                     wrong.push(format!("clientPortAddress={host}: expected an address of this host: {why}"));
@@ -206,14 +217,18 @@ impl Draft {
     }
 
     /// The number in `dataDir/myid`: a member of an ensemble must have one, a standalone server may.
-    fn server_id(&mut self, ensemble: Option<&MemberList>) -> Result<Option<i64>, Problem> {
+    fn server_id(
+        &mut self,
+        ensemble: Option<&MemberList>,
+        outside: &dyn Outside,
+    ) -> Result<Option<i64>, Problem> {
         if self.settings.data_dir.as_os_str().is_empty() {
             return Ok(None); // That is wrong enough.
         }
         let path = self.settings.data_dir.join("myid");
         let shown = path.display().to_string();
         let wrong = |what: &str| Err(Problem::general(&shown, what));
-        let id = match (read_my_id(&path), ensemble) {
+        let id = match (read_my_id(&path, outside), ensemble) {
             (Ok(Some(id)), _) => id,
             (Ok(None), None) => return Ok(None),
             (Ok(None), Some(_)) => {
@@ -242,10 +257,11 @@ impl Draft {
 
     /// Where clients connect, if this server's own line says so too. It may be more exact than `clientPort`, but not
     /// say something else.
-    fn settle_client(&mut self, list: &MemberList, id: i64, wrong: &mut Vec<String>) {
+    fn settle_client(&mut self, list: &MemberList, id: i64, outside: &dyn Outside, wrong: &mut Vec<String>) {
         let Some(Address { host, port }) = list.client(id) else { return };
         if let Some(set) = self.client_port {
-            let same_host = match (self.client_host.as_deref().map(resolve), resolve(host)) {
+            let set_host = self.client_host.as_deref().map(|host| resolve(host, outside));
+            let same_host = match (set_host, resolve(host, outside)) {
                 (None, _) => true,
                 (Some(Ok(here)), Ok(there)) => here.is_unspecified() || here == there,
                 // A name that nobody knows is told of where it is used.
@@ -262,7 +278,7 @@ impl Draft {
             }
         }
         self.client_port = Some(*port);
-        let everywhere = resolve(host).is_ok_and(|address| address.is_unspecified());
+        let everywhere = resolve(host, outside).is_ok_and(|address| address.is_unspecified());
         self.client_host = (!everywhere).then(|| host.clone());
     }
 
@@ -283,13 +299,4 @@ impl Draft {
             ));
         }
     }
-}
-
-fn resolve(host: &str) -> Result<IpAddr, String> {
-    let literal = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
-    if let Ok(address) = literal.parse() {
-        return Ok(address);
-    }
-    let mut addresses = (host, 0).to_socket_addrs().map_err(|error| error.to_string())?;
-    addresses.next().map(|address| address.ip()).ok_or_else(|| "it has no address".into())
 }

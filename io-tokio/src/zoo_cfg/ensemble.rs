@@ -13,6 +13,7 @@ use zabra_core::types::{Address, MemberRole, Membership, ServerId};
 
 use super::error::Problem;
 use super::keep::next_file;
+use super::outside::Outside;
 use super::properties;
 
 /// One `server.N`, `group.N` or `weight.N`.
@@ -103,6 +104,7 @@ impl EnsembleDraft {
     pub(crate) fn members(
         &mut self,
         whole: &str,
+        outside: &dyn Outside,
         warnings: &mut Vec<String>,
     ) -> Result<Option<MemberList>, Vec<Problem>> {
         let (file, lines, version, seen) = match self.dynamic_file.take() {
@@ -117,8 +119,9 @@ impl EnsembleDraft {
                     return Err(misplaced);
                 }
                 let shown = dynamic.display().to_string();
-                let seen = read_seen(&next_file(Path::new(whole))).map_err(|problem| vec![problem])?;
-                (shown.clone(), read_dynamic(&dynamic, &shown)?, version_of(&shown), seen)
+                let seen =
+                    read_seen(&next_file(Path::new(whole)), outside).map_err(|problem| vec![problem])?;
+                (shown.clone(), read_dynamic(&dynamic, &shown, outside)?, version_of(&shown), seen)
             }
         };
         if lines.is_empty() {
@@ -212,8 +215,8 @@ fn misplaced(line: &MemberLine, dynamic: &Path) -> Problem {
 }
 
 /// The lines of a dynamic file.
-fn read_dynamic(path: &Path, shown: &str) -> Result<Vec<MemberLine>, Vec<Problem>> {
-    let bytes = std::fs::read(path).map_err(|error| vec![Problem::unreadable(shown, &error)])?;
+fn read_dynamic(path: &Path, shown: &str, outside: &dyn Outside) -> Result<Vec<MemberLine>, Vec<Problem>> {
+    let bytes = outside.read(path).map_err(|error| vec![Problem::unreadable(shown, &error)])?;
     let entries = properties::parse(&bytes)
         .map_err(|malformed| vec![Problem::malformed(&format!("{shown}:{}", malformed.line))])?;
     let (mut lines, mut problems): (Vec<MemberLine>, Vec<_>) = (Vec::new(), Vec::new());
@@ -238,10 +241,10 @@ fn read_dynamic(path: &Path, shown: &str) -> Result<Vec<MemberLine>, Vec<Problem
 }
 
 /// The change of members that was under way when this server ended, if there was one.
-fn read_seen(path: &Path) -> Result<Option<Membership>, Problem> {
+fn read_seen(path: &Path, outside: &dyn Outside) -> Result<Option<Membership>, Problem> {
     let shown = path.display().to_string();
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
+    let text = match outside.read(path) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Problem::unreadable(&shown, &error)),
     };
@@ -302,8 +305,8 @@ fn escape(text: &str) -> String {
 ///
 /// # Errors
 /// What is wrong, as a sentence; `Ok(None)`: there is no such file.
-pub(crate) fn read_my_id(path: &Path) -> Result<Option<i64>, String> {
-    let text = match std::fs::read(path) {
+pub(crate) fn read_my_id(path: &Path, outside: &dyn Outside) -> Result<Option<i64>, String> {
+    let text = match outside.read(path) {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(format!("cannot be read: {error}")),

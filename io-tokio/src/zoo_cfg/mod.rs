@@ -11,9 +11,11 @@
 mod draft;
 mod ensemble;
 mod error;
+pub mod fuzz;
 mod keep;
 mod keys;
 mod nearest;
+mod outside;
 mod properties;
 mod reference;
 mod value;
@@ -26,6 +28,7 @@ use self::ensemble::MemberLine;
 pub use self::error::{ConfigError, Problem};
 pub(crate) use self::keep::{keep, keep_seen};
 use self::keys::{Effect, Key};
+use self::outside::{Outside, ThisMachine};
 pub use self::reference::reference;
 use self::value::Value;
 use crate::environment;
@@ -64,6 +67,16 @@ pub fn from_file(path: &Path, properties: &[(String, String)]) -> Result<Loaded,
 /// # Errors
 /// As [`from_file`].
 pub fn from_bytes(file: &str, bytes: &[u8], properties: &[(String, String)]) -> Result<Loaded, ConfigError> {
+    let (draft, assignments) = read(file, bytes, properties)?;
+    Ok(described(load(draft, file, assignments, &ThisMachine)?))
+}
+
+/// What a file and properties assign, and a draft that says so far what is wrong with the file as such.
+fn read(
+    file: &str,
+    bytes: &[u8],
+    properties: &[(String, String)],
+) -> Result<(Draft, Vec<Assignment>), ConfigError> {
     let entries = properties::parse(bytes)
         .map_err(|malformed| ConfigError::one(Problem::malformed(&format!("{file}:{}", malformed.line))))?;
     let mut assignments = from_command_line(properties);
@@ -78,7 +91,7 @@ pub fn from_bytes(file: &str, bytes: &[u8], properties: &[(String, String)]) -> 
             "{file}: bytes that are not ASCII are read as ISO-8859-1, as Java does; write \\uXXXX instead"
         ));
     }
-    load(draft, file, assignments)
+    Ok((draft, assignments))
 }
 
 /// ZooKeeper's other command line: `<port> <dataDir> [tickTime] [maxClientCnxns]`.
@@ -103,7 +116,7 @@ pub fn from_arguments(arguments: &[String], properties: &[(String, String)]) -> 
         name: (*name).into(),
         value: value.clone(),
     }));
-    load(draft, place, assignments)
+    Ok(described(load(draft, place, assignments, &ThisMachine)?))
 }
 
 /// A server without any configuration: the usual port on all addresses, data in `data_dir`.
@@ -114,7 +127,7 @@ pub fn defaults(data_dir: &Path, properties: &[(String, String)]) -> Result<Load
     let mut draft = Draft::new();
     draft.data_dir = Some(data_dir.to_path_buf());
     draft.client_port = Some(CLIENT_PORT);
-    load(draft, "command line", from_command_line(properties))
+    Ok(described(load(draft, "command line", from_command_line(properties), &ThisMachine)?))
 }
 
 fn from_command_line(properties: &[(String, String)]) -> Vec<Assignment> {
@@ -127,7 +140,12 @@ fn from_command_line(properties: &[(String, String)]) -> Vec<Assignment> {
 }
 
 /// Carries out the assignments, the last one of each key, in their order.
-fn load(mut draft: Draft, whole: &str, assignments: Vec<Assignment>) -> Result<Loaded, ConfigError> {
+fn load(
+    mut draft: Draft,
+    whole: &str,
+    assignments: Vec<Assignment>,
+    outside: &dyn Outside,
+) -> Result<Loaded, ConfigError> {
     let mut problems = Vec::new();
     let mut known: Vec<(&'static Key, Assignment)> = Vec::new();
     let mut seen: HashMap<String, usize> = HashMap::new();
@@ -160,9 +178,14 @@ fn load(mut draft: Draft, whole: &str, assignments: Vec<Assignment>) -> Result<L
     if !problems.is_empty() {
         return Err(ConfigError { problems });
     }
-    let (mut settings, warnings) = draft.finish(whole).map_err(|problems| ConfigError { problems })?;
-    environment::describe(&mut settings);
+    let (settings, warnings) = draft.finish(whole, outside).map_err(|problems| ConfigError { problems })?;
     Ok(Loaded { settings, warnings })
+}
+
+/// With what is told of this process.
+fn described(mut loaded: Loaded) -> Loaded {
+    environment::describe(&mut loaded.settings);
+    loaded
 }
 
 fn apply(draft: &mut Draft, key: &Key, assignment: &Assignment) -> Result<(), Problem> {
