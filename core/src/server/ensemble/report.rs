@@ -75,7 +75,8 @@ impl Server {
         writeln!(out, "zk_peer_state\t{state}")?;
         match &ensemble.role {
             Role::Learning(learning) if learning.learner.is_observer() => {
-                writeln!(out, "zk_observer_master_id\t{}", learning.learner.leader())
+                let master = ensemble.masters.current().unwrap_or(learning.learner.leader());
+                writeln!(out, "zk_observer_master_id\t{master}")
             }
             Role::Leading(_) | Role::Learning(_) | Role::Looking | Role::Settling => Ok(()),
         }
@@ -85,11 +86,10 @@ impl Server {
     pub(in crate::server) fn write_member_gauges(&self, out: &mut String) -> fmt::Result {
         let Some(ensemble) = self.ensemble.as_deref() else { return Ok(()) };
         writeln!(out, "zk_quorum_size\t{}", ensemble.configs.current().voters().count())?;
-        if let Role::Learning(learning) = &ensemble.role {
-            return match ensemble.masters.current().filter(|_| learning.learner.is_observer()) {
-                Some(master) => writeln!(out, "zk_observer_master_id\t{master}"),
-                None => writeln!(out, "zk_synced_observers\t{}", learning.observer_count()),
-            };
+        if let Role::Learning(learning) = &ensemble.role
+            && !learning.learner.is_observer()
+        {
+            return writeln!(out, "zk_synced_observers\t{}", learning.observer_count());
         }
         let Some(leading) = ensemble.leading() else { return Ok(()) };
         let (mut synced, mut observers, mut without_vote) = (0, 0, 0);
