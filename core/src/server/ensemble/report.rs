@@ -87,7 +87,7 @@ impl Server {
         let Some(ensemble) = self.ensemble.as_deref() else { return Ok(()) };
         writeln!(out, "zk_quorum_size\t{}", ensemble.configs.current().voters().count())?;
         if let Role::Learning(learning) = &ensemble.role
-            && !learning.learner.is_observer()
+            && learning.observers.is_some()
         {
             return writeln!(out, "zk_synced_observers\t{}", learning.observer_count());
         }
