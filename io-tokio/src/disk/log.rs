@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use zabra_core::store::{DiskAnswer, DiskError, DiskOp, FileName};
+use zabra_core::store::{Dir, DiskAnswer, DiskError, DiskOp, FileName};
 
 use super::directories::Directories;
 use super::disk_error;
@@ -35,6 +35,8 @@ pub(super) struct LogFiles {
 struct Current {
     file: File,
     position: u64,
+    /// Where its name is not durable yet.
+    unnamed: Option<Dir>,
 }
 
 impl LogFiles {
@@ -74,23 +76,28 @@ impl LogFiles {
     pub(super) fn is_quick(&self, op: &DiskOp) -> bool {
         let DiskOp::LogAppend { bytes, sync, .. } = op else { return false };
         let quick_disk = !sync || self.sync_time.is_some_and(|usual| usual <= QUICK_SYNC);
-        quick_disk && bytes.len() <= QUICK_BYTES
+        let is_named = self.current.as_ref().is_some_and(|current| current.unnamed.is_none());
+        quick_disk && is_named && bytes.len() <= QUICK_BYTES
     }
 
+    /// Begins a file. Its name becomes durable with its first bytes and not before: a ZooKeeper server does not start on
+    /// a directory with an empty log, so whoever is killed here should leave none if that can be helped.
     fn create(&mut self, name: &FileName) -> io::Result<()> {
         let file = File::options().create_new(true).write(true).open(self.directories.path(name))?;
-        // Synced bytes in a file whose directory entry is lost are lost too.
-        self.directories.sync(name.dir)?;
-        self.current = Some(Current { file, position: 0 });
+        self.current = Some(Current { file, position: 0, unnamed: Some(name.dir) });
         Ok(())
     }
 
     fn append(&mut self, bytes: &[u8], grow_to: Option<u64>, sync: bool) -> io::Result<()> {
         let current = self.current.as_mut().expect("the core creates a log file before it appends");
+        current.file.write_all_at(bytes, current.position)?;
         if let Some(size) = grow_to {
             current.file.set_len(size)?;
         }
-        current.file.write_all_at(bytes, current.position)?;
+        if let Some(dir) = current.unnamed.take() {
+            // Synced bytes in a file whose directory entry is lost are lost too.
+            self.directories.sync(dir)?;
+        }
         if sync {
             let began = self.clock.now().mono;
             current.file.sync_data()?;
@@ -113,7 +120,7 @@ impl LogFiles {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use zabra_core::store::{Dir, Tickets};
+    use zabra_core::store::Tickets;
 
     use super::*;
 
@@ -172,7 +179,7 @@ mod tests {
         let directories = Directories::open(root.path(), root.path(), true).expect("a fresh directory");
         let mut log = LogFiles::new(Arc::clone(&directories));
         let file = File::options().write(true).open("/dev/full").expect("Linux has it");
-        log.current = Some(Current { file, position: 0 });
+        log.current = Some(Current { file, position: 0, unnamed: None });
         assert_eq!(log.execute(append(b"x", None)), Err(DiskError::Full));
         assert_eq!(log.execute(create("log.2")), Err(DiskError::Full), "and it stays so");
     }
