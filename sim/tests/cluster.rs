@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use sim::cluster::Cluster;
 use sim::cluster::story::is_snapshot;
+use sim::link::{ClientId, NodeId};
 use sim::options::Options;
 use sim::scenario::{create, set};
 
@@ -56,7 +57,7 @@ fn what_a_lonely_leader_logged_is_forgotten() {
         it.partition(&[&[old], &others]);
         it.ask(0, create("/lost"));
         it.wait("the old leader to step down", move |world| {
-            world.node(sim::link::NodeId(old - 1)).standing.is_some_and(|standing| standing.leader.is_none())
+            world.node(NodeId(old - 1)).standing.is_some_and(|standing| standing.leader.is_none())
         });
         it.leader();
         it.connect(0, others[0]);
@@ -89,6 +90,27 @@ fn a_follower_that_missed_more_than_a_leader_remembers_catches_up() {
     });
 }
 
+/// A follower whose disk is never at rest is asked to stop: it does not wait for its leader to fall silent.
+#[test]
+fn a_follower_stops_while_its_leader_proposes_on() {
+    let (leader, follower) = (3, 1);
+    let mut options = Options::calm_cluster(3, 0);
+    options.disk.slow = Some((0, 30));
+    Cluster::with(options, |it| {
+        it.lead(leader);
+        it.connect(0, leader);
+        (0..400).for_each(|index| it.ask(0, create(&format!("/{index}"))));
+        it.pass(Duration::from_millis(200));
+        it.stop(follower);
+        it.pass(Duration::from_millis(200));
+        assert!(!it.world().node(NodeId(0)).is_up(), "it goes on");
+        assert!(it.world().client(ClientId(0)).outstanding() > 0, "nothing was under way");
+        it.answered();
+        it.start(follower);
+        it.caught_up();
+    });
+}
+
 /// A server is asked to stop in the middle of a snapshot whose sender is gone: it need not wait for the rest.
 #[test]
 fn a_server_stops_in_the_middle_of_a_snapshot() {
@@ -105,7 +127,7 @@ fn a_server_stops_in_the_middle_of_a_snapshot() {
         it.pass(Duration::from_millis(50));
         it.keep_down(true);
         it.stop(f);
-        it.wait("it to stop", |world| world.node(sim::link::NodeId(f - 1)).is_down());
+        it.wait("it to stop", |world| world.node(NodeId(f - 1)).is_down());
         it.keep_down(false);
         it.finale(&["/missed99"], &[]);
     });
@@ -119,7 +141,7 @@ fn a_frozen_leader_finds_another_in_its_place() {
         it.pause(old, 20 * SECOND);
         it.wait("another leader", move |world| {
             (0..5).any(|index| {
-                let standing = world.node(sim::link::NodeId(index)).standing;
+                let standing = world.node(NodeId(index)).standing;
                 index != old - 1 && standing.is_some_and(|s| s.role == zabra_core::server::Role::Leading)
             })
         });

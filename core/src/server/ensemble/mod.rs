@@ -296,6 +296,10 @@ impl Server {
     }
 
     pub(super) fn on_link_received(&mut self, link: LinkId, bytes: Bytes) {
+        // Who stops takes nothing more on: while a leader proposes there is always something under way.
+        if self.phase != super::Phase::Running {
+            return;
+        }
         let now = self.now.mono;
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
         if ensemble.peers.contains(link) {
