@@ -2,6 +2,10 @@
 
 use std::fmt::{self, Write};
 
+use zabra_core::server::{Action, Event, Input};
+use zabra_core::store::{DiskAnswer, DiskDone, DiskOp};
+use zabra_core::types::{ConnId, LinkId};
+
 /// Folds what happens into one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Trace(u64);
@@ -33,6 +37,57 @@ impl Trace {
     /// Adds whatever can be printed.
     pub fn debug(&mut self, what: &dyn fmt::Debug) {
         write!(self, "{what:?}").expect("a trace takes everything");
+    }
+
+    /// Adds what a server is told: the usual by its numbers, for to print everything would cost more than to do it.
+    pub fn input(&mut self, input: &Input) {
+        match input {
+            Input::Received { conn: ConnId(number), bytes }
+            | Input::LinkReceived { link: LinkId(number), bytes } => {
+                self.number(*number);
+                self.bytes(bytes);
+            }
+            Input::Drained { conn: ConnId(number), bytes }
+            | Input::LinkDrained { link: LinkId(number), bytes } => {
+                self.number(*number);
+                self.number(*bytes as u64);
+            }
+            Input::Disk(done) => self.done(done),
+            Input::Tick => self.number(0),
+            other => self.debug(other),
+        }
+    }
+
+    /// Adds what came of a request to a disk.
+    pub fn done(&mut self, done: &DiskDone) {
+        match &done.result {
+            Ok(DiskAnswer::Done) => self.number(done.ticket.0),
+            Ok(DiskAnswer::Data(bytes)) => {
+                self.number(done.ticket.0);
+                self.bytes(bytes);
+            }
+            Ok(DiskAnswer::Listing(_)) | Err(_) => self.debug(done),
+        }
+    }
+
+    /// Adds what a server wants.
+    pub fn action(&mut self, action: &Action) {
+        match action {
+            Action::Send { conn: ConnId(number), bytes }
+            | Action::SendLink { link: LinkId(number), bytes } => {
+                self.number(*number);
+                self.bytes(bytes);
+            }
+            Action::Disk(DiskOp::LogAppend { bytes, .. } | DiskOp::SnapshotAppend { bytes, .. }) => {
+                self.bytes(bytes);
+            }
+            Action::Event(Event::Applied { zxid, digest }) => {
+                self.number(zxid.0 as u64);
+                self.number(*digest);
+            }
+            Action::Event(Event::Committed { zxid }) => self.number(zxid.0 as u64),
+            other => self.debug(other),
+        }
     }
 
     /// What it all comes to.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use zabra_core::recovery::{Notice, Recovery};
 use zabra_core::server::{Action, Event as Told, HaltReason, Input, Server};
-use zabra_core::store::{DiskAnswer, DiskDone, DiskOp, Stream};
-use zabra_core::types::{ConnId, LinkId as PeerLink, SessionId, Zxid};
+use zabra_core::store::{DiskDone, DiskOp, Stream};
+use zabra_core::types::{ConnId, SessionId, Zxid};
 use zabra_core::wire::Reader;
 
 use super::{Event, World};
@@ -194,7 +194,7 @@ impl World {
         self.trace.number(self.now.0);
         self.trace.number(id.0 as u64);
         for input in &inputs {
-            trace_input(&mut self.trace, input);
+            self.trace.input(input);
             match input {
                 Input::Received { conn, .. } => {
                     if let Some(conn) = node.conns.get_mut(conn) {
@@ -218,7 +218,7 @@ impl World {
         debug_assert!(node.inbox.is_empty(), "nothing comes while a process is at work");
         node.inbox = inputs;
         for action in actions.drain(..) {
-            trace_action(&mut self.trace, &action);
+            self.trace.action(&action);
             self.act(id, action)?;
         }
         self.actions = actions;
@@ -482,7 +482,7 @@ impl World {
         self.begin_disk_op(id, stream);
         match &mut self.nodes[id.0].life {
             Life::Recovering(recovery) => {
-                trace_done(&mut self.trace, &done);
+                self.trace.done(&done);
                 rt::catch(|| recovery.on_done(done))
                     .map_err(|message| Violation::new("panic", format!("n{}: {message}", id.0)))?;
                 self.drive_recovery(id)
@@ -584,53 +584,5 @@ impl World {
     pub fn stop(&mut self, id: NodeId) {
         self.nodes[id.0].stopping = true;
         self.tell_node(id, Input::Shutdown);
-    }
-}
-
-/// The usual ones by their numbers: to print everything would cost more than to do it.
-fn trace_input(trace: &mut crate::trace::Trace, input: &Input) {
-    match input {
-        Input::Received { conn: ConnId(number), bytes }
-        | Input::LinkReceived { link: PeerLink(number), bytes } => {
-            trace.number(*number);
-            trace.bytes(bytes);
-        }
-        Input::Drained { conn: ConnId(number), bytes }
-        | Input::LinkDrained { link: PeerLink(number), bytes } => {
-            trace.number(*number);
-            trace.number(*bytes as u64);
-        }
-        Input::Disk(done) => trace_done(trace, done),
-        Input::Tick => trace.number(0),
-        other => trace.debug(other),
-    }
-}
-
-fn trace_done(trace: &mut crate::trace::Trace, done: &DiskDone) {
-    match &done.result {
-        Ok(DiskAnswer::Done) => trace.number(done.ticket.0),
-        Ok(DiskAnswer::Data(bytes)) => {
-            trace.number(done.ticket.0);
-            trace.bytes(bytes);
-        }
-        Ok(DiskAnswer::Listing(_)) | Err(_) => trace.debug(done),
-    }
-}
-
-fn trace_action(trace: &mut crate::trace::Trace, action: &Action) {
-    match action {
-        Action::Send { conn: ConnId(number), bytes } | Action::SendLink { link: PeerLink(number), bytes } => {
-            trace.number(*number);
-            trace.bytes(bytes);
-        }
-        Action::Disk(DiskOp::LogAppend { bytes, .. } | DiskOp::SnapshotAppend { bytes, .. }) => {
-            trace.bytes(bytes);
-        }
-        Action::Event(Told::Applied { zxid, digest }) => {
-            trace.number(zxid.0 as u64);
-            trace.number(*digest);
-        }
-        Action::Event(Told::Committed { zxid }) => trace.number(zxid.0 as u64),
-        other => trace.debug(other),
     }
 }
