@@ -179,6 +179,17 @@ impl LogTap {
         }
         installed
     }
+
+    /// The names in the directory of snapshots are durable, that of one among them whose writer was killed before it could
+    /// see to that. Answers whether there was one.
+    pub fn on_names(&mut self, disk: &Disk) -> bool {
+        let durable = durable_on(disk);
+        let is_more = durable > self.durable;
+        if is_more {
+            self.durable = durable;
+        }
+        is_more
+    }
 }
 
 /// A number that stands for a path, so that records stay small.

@@ -470,8 +470,9 @@ impl World {
             DiskOp::Remove { files, .. } => node.tap.on_removed(files, &node.disk),
             DiskOp::SnapshotFinish { .. } => node.tap.on_snapshot(&node.disk),
             DiskOp::Replace { file, .. } if result.is_ok() => {
+                let found_more = node.tap.on_names(&node.disk);
                 self.observe(Observed::Replaced { node: id, name: file.name.clone() })?;
-                false
+                found_more
             }
             _ => false,
         };
