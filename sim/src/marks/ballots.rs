@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use zabra_core::types::{Notification, PeerState, Vote, Zxid};
-use zabra_core::wire::election::{Frames, decode_notification};
 
 use super::{Mark, Marks};
 use crate::link::NodeId;
@@ -17,18 +16,7 @@ pub(super) struct Ballot {
 }
 
 impl Marks {
-    /// Bytes go to an election port. A server says what it says in one piece.
-    pub fn sent_to_election_port(&mut self, from: NodeId, to: NodeId, bytes: bytes::Bytes) {
-        let mut frames = Frames::default();
-        frames.push(bytes);
-        // What is no frame is the greeting.
-        while let Ok(Some(frame)) = frames.next_frame() {
-            let Ok(notification) = decode_notification(&frame) else { return };
-            self.notified(from, to, &notification);
-        }
-    }
-
-    fn notified(&mut self, from: NodeId, to: NodeId, notification: &Notification) {
+    pub(super) fn notified(&mut self, from: NodeId, to: NodeId, notification: &Notification) {
         let Notification { state, vote, election_epoch: round, .. } = *notification;
         if state != PeerState::Looking {
             return self.reach(Mark::LeaderNamed);

@@ -105,6 +105,7 @@ impl Marks {
                 self.interrupted(*node);
             }
             Observed::Said { node, to, link, message, .. } => self.said(*node, *to, *link, message),
+            Observed::Voted { node, to, notification, .. } => self.notified(*node, *to, notification),
             Observed::SessionExpired { node, .. } => {
                 self.reach(Mark::SessionExpired);
                 if self.known(*node).applied < 20 {

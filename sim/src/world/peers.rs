@@ -234,10 +234,7 @@ impl World {
         let told = peer.votes.as_mut().map_or_else(Vec::new, |votes| votes.0.pass(bytes.clone()));
         let messages = match &mut peer.taps {
             Some(taps) => taps.said.pass(bytes.clone()).map_err(|error| nonsense(id, &error))?,
-            None => {
-                self.marks.sent_to_election_port(id, other, bytes.clone());
-                Vec::new()
-            }
+            None => Vec::new(),
         };
         let held_from = self.holds.begin(id, other, &messages, &bytes);
         for message in messages {
