@@ -198,6 +198,27 @@ fn a_leader_without_followers_stops_in_order() {
     assert_eq!(cluster.halted(3), Some(&HaltReason::Shutdown));
 }
 
+/// While a leader proposes, a log is never at rest: who stops takes nothing more on.
+#[test]
+fn a_follower_stops_in_the_midst_of_writes() {
+    let mut cluster = three();
+    let (conn, _) = cluster.client(2).expect("a session");
+    cluster.hold_disk(1, true);
+    assert!(cluster.write(2, conn, "/before"));
+    cluster.stop(1);
+    for number in 0..20 {
+        assert!(cluster.write(2, conn, &format!("/{number}")));
+        // Slower than what comes: a write to the log is two operations.
+        cluster.limit_disk(1, Some(1));
+        cluster.run();
+    }
+    assert_eq!(cluster.halted(1), Some(&HaltReason::Shutdown));
+    cluster.limit_disk(1, None);
+    cluster.start(1);
+    cluster.settle();
+    agree(&mut cluster, &[1, 2, 3]);
+}
+
 /// PARITY `sync.choice.txnlog`: a leader that was started anew, from a snapshot that is ahead of a learner, still has the
 /// log files from before it, and sends what is in there; unless it is told not to, or one of them is gone.
 #[test]

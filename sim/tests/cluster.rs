@@ -90,27 +90,6 @@ fn a_follower_that_missed_more_than_a_leader_remembers_catches_up() {
     });
 }
 
-/// A follower whose disk is never at rest is asked to stop: it does not wait for its leader to fall silent.
-#[test]
-fn a_follower_stops_while_its_leader_proposes_on() {
-    let (leader, follower) = (3, 1);
-    let mut options = Options::calm_cluster(3, 0);
-    options.disk.slow = Some((0, 30));
-    Cluster::with(options, |it| {
-        it.lead(leader);
-        it.connect(0, leader);
-        (0..400).for_each(|index| it.ask(0, create(&format!("/{index}"))));
-        it.pass(Duration::from_millis(200));
-        it.stop(follower);
-        it.pass(Duration::from_millis(200));
-        assert!(!it.world().node(NodeId(0)).is_up(), "it goes on");
-        assert!(it.world().client(ClientId(0)).outstanding() > 0, "nothing was under way");
-        it.answered();
-        it.start(follower);
-        it.caught_up();
-    });
-}
-
 /// A server is asked to stop in the middle of a snapshot whose sender is gone: it need not wait for the rest.
 #[test]
 fn a_server_stops_in_the_middle_of_a_snapshot() {
