@@ -282,7 +282,7 @@ impl Default for Config {
             fsync_warning_threshold: Duration::from_millis(1000),
             snapshot_compression: Compression::None,
             snapshot_chunk_bytes: 16 << 10,
-            received_chunk_bytes: 2 << 20,
+            received_chunk_bytes: 512 << 10,
             snap_retain_count: 3,
             purge_interval: None,
             digest_enabled: true,

@@ -14,8 +14,8 @@ use super::directories::Directories;
 use super::disk_error;
 
 /// Snapshot bytes that may be in the page cache only. Syncing a whole snapshot at its end would keep the device
-/// busy for seconds, and the log's syncs behind it; this much keeps it busy for about a millisecond.
-const UNSYNCED_MAX: usize = 1 << 20;
+/// busy for seconds, and the log's syncs behind it; this much keeps it busy for less than a sync of the log takes.
+const UNSYNCED_MAX: usize = 256 << 10;
 
 /// Large pieces are those of a snapshot that a leader sends: nothing goes to this server's log meanwhile, somebody waits
 /// for the end, and a sync costs more than its bytes. So that many of them are synced at once.
