@@ -86,6 +86,10 @@ pub trait LearnerMaster {
     fn hang_up(&mut self, link: LinkId, why: HangupReason);
 }
 
+/// Pings that a learner may owe an answer to. Whoever owes as many is not asked again before it answers: more would not
+/// tell whether it follows any sooner.
+const PINGS_OWED_MAX: usize = 1000;
+
 /// See the module. What is to be done goes to the queue that each call is given.
 #[derive(Debug)]
 pub(super) struct Learners {
@@ -344,6 +348,9 @@ impl Learners {
         outputs: &mut VecDeque<O>,
     ) {
         for (&link, learner) in &mut self.links {
+            if learner.pings.len() >= PINGS_OWED_MAX {
+                continue;
+            }
             // Before UPTODATE learners answer none. But once they have acknowledged the history they hear that their leader
             // is there, and wait for the others.
             if learner.stage == Stage::Following {
@@ -384,7 +391,8 @@ impl Learners {
     }
 }
 
-fn send<O: From<LearnersOutput>>(outputs: &mut VecDeque<O>, link: LinkId, message: Message) {
+/// Says something to a learner.
+pub(super) fn send<O: From<LearnersOutput>>(outputs: &mut VecDeque<O>, link: LinkId, message: Message) {
     outputs.push_back(LearnersOutput::Send { link, message }.into());
 }
 

@@ -1,11 +1,17 @@
 //! From elected to an epoch: what voters promised, what the epoch is, and whose history it begins with (PARITY
 //! `sync.newepoch`, `sync.ackepoch-check`).
 
+use core::ops::Range;
+
 use super::{Leader, LeaderOutput, Phase, StepDownReason, beginning};
 use crate::time::Instant;
 use crate::types::{HangupReason, LearnerInfo, LinkId, Zxid};
 use crate::zab::LearnerMaster;
 use crate::zab::progress::Stage;
+
+/// What a server may have promised, with room in a zxid for the epoch after it: one packet from nowhere must not use up
+/// all epochs. -1 is what ZooKeeper has on a disk without `acceptedEpoch`.
+const EPOCHS: Range<i64> = -1..i32::MAX as i64;
 
 impl Leader {
     /// FOLLOWERINFO or OBSERVERINFO (PARITY `sync.newepoch`, `sync.configversion`).
@@ -16,6 +22,9 @@ impl Leader {
         info: LearnerInfo,
         observer: bool,
     ) {
+        if !EPOCHS.contains(&accepted_epoch) {
+            return self.hang_up(link, HangupReason::BadMessage);
+        }
         let voter = !observer && info.server.is_some_and(|server| self.quorums.is_voter(server));
         let version = self.quorums.current().version();
         let outputs = &mut self.outputs;
@@ -76,8 +85,9 @@ impl Leader {
             }
             return;
         }
-        // -1: it had promised this epoch before, to whoever led it, and cannot promise it twice.
-        if current_epoch == -1 {
+        // -1: it had promised this epoch before, to whoever led it, and cannot promise it twice; or it cannot tell how much
+        // it had logged.
+        if current_epoch == -1 || last_zxid == Zxid::UNKNOWN {
             return;
         }
         let theirs = (i64::from(current_epoch), last_zxid);

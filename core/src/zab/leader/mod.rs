@@ -38,7 +38,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 pub use self::output::{LeaderOutput, StepDownReason};
-use super::learners::{LearnerMaster, Learners, LearnersOutput, commit};
+use super::learners::{LearnerMaster, Learners, commit, send};
 use super::progress::{Progress, Stage};
 use super::quorums::Quorums;
 use super::tail::Tail;
@@ -252,7 +252,7 @@ impl Leader {
         while told < self.announced {
             told = told.next();
             let message = commit(told, self.activated.get(&told).copied());
-            self.outputs.push_back(LearnersOutput::Send { link, message }.into());
+            send(&mut self.outputs, link, message);
         }
         learner.committed = told;
     }
@@ -260,7 +260,7 @@ impl Leader {
     /// The zxid of the next transaction; `None` where the epoch has none left, or another server leads from here on: it
     /// is over.
     pub fn next_zxid(&mut self) -> Option<Zxid> {
-        if self.phase == Phase::HandingOver {
+        if matches!(self.phase, Phase::HandingOver | Phase::Over) {
             return None;
         }
         assert_eq!(self.phase, Phase::Broadcast, "only who leads proposes");
@@ -318,6 +318,11 @@ impl Leader {
         self.announced = zxid;
         let designated = self.activated.get(&zxid).copied();
         self.learners.announce_commit(zxid, txn, designated, &mut self.outputs);
+    }
+
+    /// Says something to a learner, behind what it was told before.
+    pub fn send(&mut self, link: LinkId, message: Message) {
+        send(&mut self.outputs, link, message);
     }
 
     /// Whether any learner hears of commits by INFORM.
