@@ -21,17 +21,20 @@
 //! | module | what it knows |
 //! |---|---|
 //! | [`types`] | the vocabulary: zxid, session, ACL, stat, transaction |
-//! | [`time`], [`config`] | time as a value; every limit in one place |
+//! | [`time`], [`rng`], [`config`] | time as a value; one seed, a stream for every concern; every limit in one place |
 //! | [`wire`] | every byte on the client port, between servers and on disk, and nothing of what they mean |
 //! | [`tree`] | znodes, watches, quotas, the digest; applies transactions |
 //! | [`session`] | who is connected, since when, and until when |
+//! | [`auth`] | authentication schemes, and what the identities of a connection may do |
 //! | [`store`] | disk operations, the log, snapshots, file names |
 //! | [`election`] | who should lead: votes, and the links that carry them |
+//! | [`zab`] | how the servers of an ensemble agree on one history |
 //! | [`recovery`] | from what is found on the disk to where a server goes on |
 //! | [`conn`] | one client connection: handshake, frames in, replies out |
 //! | [`pipeline`] | request to transaction, commit to reply, reads |
 //! | [`server`] | owns the parts and dispatches |
 //! | [`client`] | the other end: a session that survives connections and servers |
+//! | `testing` | for tests here and in other packages: servers in lock-step, naive twins, bodies of fuzz targets |
 
 #![no_std]
 #![forbid(unsafe_code)]

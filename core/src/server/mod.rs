@@ -14,6 +14,7 @@
 //! | `admin` | four-letter words |
 //! | `monitor` | the one that tells how the server is |
 //! | `metrics` | what is counted and measured for it |
+//! | `ensemble` | a server among others: its role, its links, what it learns and what it leads |
 
 pub mod action;
 mod admin;
@@ -58,7 +59,7 @@ use crate::tree::{Hint, Tree, WatchTable};
 use crate::types::{ConnId, OpCode, Txn, TxnHeader, Zxid};
 use crate::wire::record::FileHeader;
 
-/// One standalone server.
+/// A server, alone or a member of an ensemble.
 ///
 /// See the crate's documentation for how it is run. Inputs may come in any number before actions are drained, and
 /// should: everything that is taken before one drain shares one write to the log and one sync.
