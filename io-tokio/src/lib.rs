@@ -35,10 +35,10 @@
 //! | requests in the server | `global_outstanding_limit` and friends, in the core |
 //! | connections | `maxClientCnxns` and `maxCnxns` in the core; here, open files less a reserve for the log |
 //! | bytes that another server does not read | the core hangs up at `link_outbox_bytes` |
-//! | links that other servers make | 256 on each of the two ports; more wait for room |
+//! | links that other servers make | 256 on each of the three ports; more wait for room |
 //! | names being looked up | 16 at a time |
 //! | disk operations and completions | those the core has under way |
-//! | input of one turn | 64 KiB a connection, 1 MiB in all before the actions are drained |
+//! | input of one turn | 64 KiB a connection, 32 KiB in all before the actions are drained |
 //! | closed connections | 2 s to send the rest and be closed by their client |
 //!
 //! Links to other servers are connections like clients': one task, one read a turn, one write a turn, however many

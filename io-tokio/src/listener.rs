@@ -50,7 +50,7 @@ pub(crate) fn bind(address: SocketAddr, backlog: i32) -> io::Result<std::net::Tc
 pub(crate) enum Door {
     /// Clients.
     Clients,
-    /// Other servers of the ensemble, to one of the two ports.
+    /// Other servers of the ensemble, to one of the three ports.
     Servers(PeerPort),
 }
 
