@@ -1,4 +1,4 @@
-//! The client against the server, in lock-step: PARITY section 8.
+//! The client against the server, in lock-step: PARITY `cl.*` and `ev.*`.
 
 use std::time::Duration;
 

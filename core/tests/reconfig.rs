@@ -1,4 +1,4 @@
-//! Members of an ensemble change while it serves: scenarios in lock-step (PARITY section 3.7).
+//! Members of an ensemble change while it serves: scenarios in lock-step (PARITY `reconf.*`).
 
 use core::time::Duration;
 

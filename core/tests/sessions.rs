@@ -1,4 +1,4 @@
-//! Sessions from the first byte of a connection to the last: PARITY 1.2, 1.3 and 2.9, asked of a whole server.
+//! Sessions from the first byte of a connection to the last: PARITY `conn.*`, `xid.*` and `sess.*`, asked of a whole server.
 
 use std::time::Duration;
 

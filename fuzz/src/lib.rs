@@ -20,7 +20,7 @@
 //! With a nightly toolchain and `cargo install cargo-fuzz`, from the root of the repository:
 //!
 //! ```text
-//! fuzz/smoke                             every target for 15 seconds, as CI does
+//! fuzz/smoke                             every target for 15 seconds
 //! fuzz/smoke 600 server tree             these for ten minutes each
 //! cargo +nightly fuzz run server         one until something is found
 //! cargo +nightly fuzz run server FILE    one input again

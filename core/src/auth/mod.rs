@@ -77,7 +77,7 @@ impl Scheme {
     }
 }
 
-/// Presents credentials (PARITY 1.6). `address` is the connection's own, as the scheme `ip` writes it.
+/// Presents credentials (PARITY `auth.*`). `address` is the connection's own, as the scheme `ip` writes it.
 pub fn authenticate(config: &Config, scheme: &str, credentials: &[u8], address: &str) -> Authentication {
     match Scheme::find(scheme, config) {
         None => Authentication::Refused,

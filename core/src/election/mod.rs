@@ -1,4 +1,4 @@
-//! Fast leader election: servers tell each other whom they would follow until a quorum agrees (PARITY section 3.1).
+//! Fast leader election: servers tell each other whom they would follow until a quorum agrees (PARITY `fle.*`).
 //!
 //! Two state machines that know nothing of each other. [`Links`] keeps one connection to every server that votes and
 //! turns its bytes into notifications; [`Election`] turns notifications into a decision. Whoever owns both carries

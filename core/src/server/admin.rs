@@ -1,4 +1,4 @@
-//! Four-letter words: what an operator may ask on the client port (PARITY 6.1).
+//! Four-letter words: what an operator may ask on the client port (PARITY `4lw.*`).
 //!
 //! A word is the first four bytes of a connection; the answer is text, and the connection closes. Keys and layout
 //! are ZooKeeper's, for scripts read them.

@@ -1,4 +1,4 @@
-//! Sessions are opened and re-attached (PARITY 1.2).
+//! Sessions are opened and re-attached (PARITY `conn.*`).
 
 use super::{CloseReason, Server};
 use crate::conn::{Conn, Phase};

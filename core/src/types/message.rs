@@ -64,7 +64,7 @@ impl LearnerInfo {
     pub const PROTOCOL_VERSION: i32 = 0x1_0000;
 }
 
-/// A message of the quorum port (PARITY section 3.2).
+/// A message of the quorum port (PARITY `quorum.*`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
     /// Learner: the transaction is durable here. With counter 0: the epoch's beginning is.

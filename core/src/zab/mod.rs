@@ -1,5 +1,5 @@
-//! ZAB: how the servers of an ensemble agree on one history, as ZooKeeper's do, message for message (PARITY 3.2 to 3.4),
-//! and stricter where that has lost data.
+//! ZAB: how the servers of an ensemble agree on one history, as ZooKeeper's do, message for message (PARITY `quorum.*`,
+//! `sync.*`, `zab.*`), and stricter where that has lost data.
 //!
 //! These machines speak in [`Message`](crate::types::Message)s and say what is to be done; they touch neither tree nor
 //! disk. `server::ensemble` carries it out.

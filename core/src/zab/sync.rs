@@ -1,4 +1,4 @@
-//! How a learner is brought up to date: DIFF, TRUNC or SNAP (PARITY 3.3 `sync.choice.*`, `sync.trunc.epoch`).
+//! How a learner is brought up to date: DIFF, TRUNC or SNAP (PARITY `sync.choice.*`, `sync.trunc.epoch`).
 //!
 //! | the learner's last transaction | what it gets |
 //! |---|---|

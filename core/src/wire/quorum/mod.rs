@@ -1,4 +1,4 @@
-//! Packets of the quorum port, between a leader and its learners (PARITY section 3.2).
+//! Packets of the quorum port, between a leader and its learners (PARITY `quorum.*`).
 //!
 //! ```text
 //! int type   long zxid   buffer data   vector<Id> identities
