@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sim::cluster::Cluster;
 use sim::cluster::story::is_snapshot;
-use sim::link::{ClientId, NodeId};
+use sim::link::NodeId;
 use sim::options::Options;
 use sim::scenario::{create, set};
 
@@ -87,6 +87,28 @@ fn a_follower_that_missed_more_than_a_leader_remembers_catches_up() {
         it.start(away);
         it.expect_learner(away);
         it.caught_up();
+    });
+}
+
+/// While a snapshot is on its way more is written than its sender keeps in memory for the time after it: the log has the rest.
+#[test]
+fn a_follower_catches_up_with_writes_that_outrun_its_snapshot() {
+    let mut options = Options::calm_cluster(3, 0);
+    let ensemble = options.config.ensemble.as_mut().unwrap();
+    (ensemble.force_snapshot_sync, ensemble.commit_log_count, ensemble.commit_log_bytes) = (true, 5, 200);
+    ensemble.link_outbox_bytes = 8 << 10;
+    options.config.snapshot_chunk_bytes = 512;
+    options.net.window = 512;
+    Cluster::with(options, |it| {
+        let (leader, [f, _]) = it.opening();
+        it.fall_behind(f, "missed", 100);
+        it.hold(leader, f, is_snapshot);
+        it.start(f);
+        it.until_said(leader, f, is_snapshot);
+        it.write_some("meanwhile", 100);
+        it.let_go();
+        it.never_said(SECOND, leader, f, is_snapshot);
+        it.finale(&["/missed99", "/meanwhile99"], &[]);
     });
 }
 

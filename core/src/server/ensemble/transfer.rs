@@ -40,7 +40,7 @@ pub(super) struct Transfers {
     snapshot_due: Option<Instant>,
     /// The snapshot that is on its way to those who wait for one.
     snapshot: Option<SnapshotSend>,
-    /// Servers that were sent what memory no longer reaches back to: a snapshot is the way.
+    /// Servers that neither memory nor the log could bring up to date: a snapshot is the way.
     snapshot_next: BTreeSet<ServerId>,
 }
 
@@ -123,16 +123,18 @@ impl Server {
                 transfers.under_way.insert(link, Transfer::Memory { sent: to });
                 self.continue_transfer(link);
             }
-            Sync::Log { after } => self.begin_log_transfer(link, after),
+            Sync::Log { after } => self.begin_log_transfer(link, after, false),
             Sync::Snap => self.wait_for_snapshot(link),
         }
     }
 
-    fn begin_log_transfer(&mut self, link: LinkId, after: Zxid) {
+    /// Sends what the log has behind `after`. `started`: the learner knows by what it is brought up to date, and that was the
+    /// first part of it.
+    fn begin_log_transfer(&mut self, link: LinkId, after: Zxid, started: bool) {
         let until = self.log.durable().min(self.tree.last_zxid());
         let reader = Box::new(LogReader::new(&self.config, &self.inventory, after, until));
         if let Some(transfers) = self.transfers() {
-            transfers.under_way.insert(link, Transfer::Log { reader, sent: after, started: false });
+            transfers.under_way.insert(link, Transfer::Log { reader, sent: after, started });
         }
         self.continue_transfers();
     }
@@ -297,7 +299,7 @@ impl Server {
             }
             let over = match transfers.under_way.get_mut(&link) {
                 None | Some(Transfer::Snapshot | Transfer::Waiting) => return,
-                Some(Transfer::Memory { sent }) if *sent < tail.base() => Over::Broken,
+                Some(Transfer::Memory { sent }) if *sent < tail.base() => Over::Forgotten(*sent),
                 Some(Transfer::Memory { sent }) => match tail.behind(*sent).next() {
                     Some((zxid, txn)) if *zxid <= tail.committed() => {
                         send_committed(peers, link, *zxid, txn);
@@ -321,21 +323,23 @@ impl Server {
                         master.on_sent(link, zxid);
                         Over::Not
                     }
+                    Ok(LogStep::Start(LogStart::Found)) if *started => Over::Not,
                     Ok(LogStep::Start(LogStart::Found)) => {
                         *started = true;
                         self.metrics.counters.diff_count += 1;
                         peers.send(link, &Message::Diff { zxid: self.tree.last_zxid() });
                         Over::Not
                     }
+                    Ok(LogStep::Start(LogStart::Missing { .. })) | Err(_) if *started => Over::Broken,
                     // Nothing was said to the learner yet that a snapshot would contradict.
-                    Ok(LogStep::Start(LogStart::Missing { .. })) => Over::Refused,
-                    Err(_) if !*started => Over::Refused,
-                    Err(_) => Over::Broken,
+                    Ok(LogStep::Start(LogStart::Missing { .. })) | Err(_) => Over::Refused,
                 },
             };
             match over {
                 Over::Not => {}
-                // Not even memory reaches back to what it has now; trying the same again would not help.
+                // More was written meanwhile than memory keeps for it: a large snapshot takes long.
+                Over::Forgotten(sent) => return self.begin_log_transfer(link, sent, true),
+                // Trying the same again would not help.
                 Over::Broken => {
                     transfers.snapshot_next.extend(master.server_on(link));
                     return master.hang_up(link, HangupReason::SlowReader);
@@ -403,6 +407,7 @@ fn config_for_learners(configs: &Configs, master: &dyn LearnerMaster) -> Bytes {
 /// What came of a step.
 enum Over {
     Broken,
+    Forgotten(Zxid),
     Not,
     Refused,
     Sent(Zxid),
