@@ -25,8 +25,9 @@ use crate::wire::{self, Request, record};
 use crate::zab::leader::StepDownReason;
 use crate::zab::{Keep, Leader, LeaderOutput, LearnerMaster, LearnersOutput, Quorums};
 
-/// Syncs that may wait for a quorum; a learner that asks for more is not read from.
-const SYNCS_MAX: usize = 10_000;
+/// Syncs of learners that may wait for a quorum, far more than their throttling leaves over; who asks for one more is
+/// sent away. Reading on later is no way: what a learner says behind its sync may be what the sync waits for.
+const SYNCS_MAX: usize = 1 << 20;
 
 /// What only a leader has.
 #[derive(Debug)]
@@ -54,6 +55,10 @@ impl Leading {
 /// A sync is answered once what was proposed before it is committed, and a quorum has said since that it follows: then
 /// nobody else can have committed anything that this server does not know of. ZooKeeper's leader does without the second
 /// (PARITY `op.sync`), and may then be one that was deposed.
+///
+/// A learner hears of it behind the commit of the last transaction that was proposed before, and ahead of the next one: its
+/// own clients' writes and syncs are queued in the order in which it passed them on, and a learner of ZooKeeper's that
+/// sees them done in another waits for ever. A quorum that acknowledges the next one follows, so it is never too early.
 #[derive(Debug)]
 struct Sync {
     behind: Zxid,
@@ -186,7 +191,7 @@ impl Server {
     /// Whether there is no room for what learners ask for.
     fn learners_must_wait(&self) -> bool {
         match self.ensemble.as_deref().and_then(Ensemble::leading) {
-            Some(leading) => self.log_is_full() || leading.syncs.len() >= SYNCS_MAX,
+            Some(_) => self.log_is_full(),
             None => self.observers_must_wait(),
         }
     }
@@ -265,7 +270,7 @@ impl Server {
                 }
             }
             Message::Request { session, cxid, op, body, identities } => match op {
-                OpCode::SYNC => self.sync(Asker::Learner(link)),
+                OpCode::SYNC => self.sync_for_learner(link),
                 _ => self.order(server, session, cxid, op, &body, &identities),
             },
             Message::Revalidate { session, timeout_ms } => self.revalidate(link, server, session, timeout_ms),
@@ -361,6 +366,15 @@ impl Server {
         self.sync(Asker::Conn(conn));
     }
 
+    fn sync_for_learner(&mut self, link: LinkId) {
+        match self.leading() {
+            Some(leading) if leading.syncs.len() >= SYNCS_MAX => {
+                leading.leader.hang_up(link, HangupReason::BadMessage);
+            }
+            Some(_) | None => self.sync(Asker::Learner(link)),
+        }
+    }
+
     fn sync(&mut self, asked_by: Asker) {
         let Some(leading) = self.leading() else { return };
         let round = leading.leader.confirm();
@@ -369,7 +383,7 @@ impl Server {
 
     fn answer_syncs(&mut self) {
         let applied = self.tree.last_zxid();
-        while let Some(Ensemble { role: Role::Leading(leading), peers, .. }) = self.ensemble.as_deref_mut() {
+        while let Some(Ensemble { role: Role::Leading(leading), .. }) = self.ensemble.as_deref_mut() {
             let begins = leading.leader.epoch() << 32;
             let confirmed = leading.confirmed;
             // Before the first transaction of the epoch there is nothing to wait for.
@@ -379,7 +393,7 @@ impl Server {
             let Some(sync) = leading.syncs.pop_front_if(ready) else { return };
             match sync.asked_by {
                 Asker::Conn(id) => self.answer_sync(id),
-                Asker::Learner(link) => peers.send(link, &Message::Sync),
+                Asker::Learner(link) => leading.leader.send(link, Message::Sync),
             }
         }
     }
@@ -389,8 +403,15 @@ impl Server {
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
         let Ensemble { role: Role::Leading(leading), tail, .. } = ensemble else { return };
         let observers = leading.leader.has_observers();
+        let mut synced = Vec::new();
         for (committed, txn) in tail.behind(tail.committed()).take_while(|(entry, _)| *entry <= zxid) {
             self.metrics.counters.commit_count += 1;
+            while let Some(sync) = leading.syncs.pop_front_if(|sync| sync.behind < *committed) {
+                match sync.asked_by {
+                    Asker::Conn(conn) => synced.push(conn),
+                    Asker::Learner(link) => leading.leader.send(link, Message::Sync),
+                }
+            }
             leading.leader.announce_commit(*committed, observers.then_some(txn));
         }
         // What may stay anyway, four times.
@@ -399,6 +420,9 @@ impl Server {
         tail.commit(zxid, leading.leader.oldest_position().map(|after| Keep { after, bytes_max }));
         self.tell(Event::Committed { zxid });
         self.commit_up_to(zxid);
+        for conn in synced {
+            self.answer_sync(conn);
+        }
         self.answer_syncs();
         self.make_room();
     }
