@@ -1,7 +1,7 @@
 //! Somebody who looks at a run while it goes on: prints its records, stops it at one of them, draws a picture. A run
 //! without one does nothing for it but see that there is none.
 
-use crate::check::Violation;
+use crate::check::{Checker, Violation};
 use crate::history::Record;
 use crate::picture::Picture;
 
@@ -30,7 +30,7 @@ impl Onlooker {
         }
         match &self.stop_at {
             Some(words) if record.to_string().contains(words) => {
-                Err(Violation::new("stop", record.what.to_string()))
+                Err(Violation::new(Checker::Stop, record.what.to_string()))
             }
             Some(_) | None => Ok(()),
         }

@@ -107,7 +107,7 @@ impl Report {
     /// nothing failed.
     pub fn shrink(&self, look: &Look, effort: Effort) -> Option<(Self, u32)> {
         let failure = self.failure.as_ref()?;
-        let check = failure.violation.check;
+        let checker = failure.violation.checker;
         let ends = SimTime::ZERO + failure.options.ends();
         // Nobody waits for a failure much longer than the first one took, unless it was found at rest.
         let more = self.simulated.since(SimTime::ZERO) / 4;
@@ -119,7 +119,8 @@ impl Report {
         };
         let (found, runs) = shrink(self.found()?, failure.options.clients, effort, |omissions| {
             let report = run(omissions);
-            report.found().filter(|_| report.failure.is_some_and(|failure| failure.violation.check == check))
+            let same = report.failure.as_ref().is_some_and(|failure| failure.violation.checker == checker);
+            report.found().filter(|_| same)
         });
         Some((run(&found.omissions), runs + 1))
     }
@@ -179,14 +180,9 @@ impl Report {
         Brief(self)
     }
 
-    /// The number that a process ends with: nothing wrong, a crash, no liveness, or no correctness.
+    /// The number that a process ends with: nothing wrong, or as the checker says that found something.
     pub fn exit_code(&self) -> u8 {
-        match self.failure.as_ref().map(|failure| failure.violation.check) {
-            None => 0,
-            Some("panic") => 127,
-            Some("liveness") => 128,
-            Some(_) => 129,
-        }
+        self.failure.as_ref().map_or(0, |failure| failure.violation.checker.exit_code())
     }
 }
 

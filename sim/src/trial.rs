@@ -301,6 +301,7 @@ mod tests {
 
     use super::*;
     use crate::app::Session;
+    use crate::check::Checker;
 
     /// Reads again and again; says so when it has read as often as it must not.
     #[derive(Debug)]
@@ -338,8 +339,8 @@ mod tests {
         let report = run();
         let failure = report.failure.clone().expect("it failed");
         assert_eq!(
-            (failure.violation.check, failure.violation.what.as_str()),
-            ("application", "c0: enough: true")
+            (failure.violation.checker, failure.violation.what.as_str()),
+            (Checker::Application, "c0: enough: true")
         );
         assert_eq!(report.trace, run().trace);
         let counts = trial.run_seed(Seed(3), &cast(1_000_000)).expect("nobody reads that often");

@@ -14,11 +14,9 @@ use std::collections::BTreeMap;
 
 use zabra_core::types::Zxid;
 
-use super::Violation;
+use super::{Checker, Violation};
 use crate::link::NodeId;
 use crate::txnlog::Logged;
-
-const CHECK: &str = "chain";
 
 /// A transaction in the logs.
 #[derive(Clone, Copy, Debug)]
@@ -46,7 +44,10 @@ impl Chain {
         let end = self.ends.insert(node, zxid).unwrap_or_default();
         let begins = zxid.epoch() > end.epoch() && zxid.counter() == 1;
         if zxid != end.next() && !begins {
-            return Err(Violation::new(CHECK, format!("{record} is logged after {end} by n{}", node.0)));
+            return Err(Violation::new(
+                Checker::Chain,
+                format!("{record} is logged after {end} by n{}", node.0),
+            ));
         }
         // The beginning of an epoch is no transaction, and the first of all has nothing before it.
         let parent = (end == Zxid::ZERO || end.counter() > 0).then_some(end);
@@ -57,13 +58,13 @@ impl Chain {
         if entry.record != record {
             let other = entry.record;
             return Err(Violation::new(
-                CHECK,
+                Checker::Chain,
                 format!("{zxid} means two transactions: {other}, and for n{} {record}", node.0),
             ));
         }
         match (entry.parent, parent) {
             (Some(one), Some(other)) if one != other => Err(Violation::new(
-                CHECK,
+                Checker::Chain,
                 format!("{zxid} stands behind {one}, and in the log of n{} behind {other}", node.0),
             )),
             (known, other) => {
@@ -121,14 +122,17 @@ impl Chain {
         let mut at = target;
         while at > committed {
             let Some(entry) = self.entries.get(&at) else {
-                return Err(Violation::new(CHECK, format!("{at} is in no log, up to {target} committed")));
+                return Err(Violation::new(
+                    Checker::Chain,
+                    format!("{at} is in no log, up to {target} committed"),
+                ));
             };
             path.push(entry.record);
             at = entry.parent.unwrap_or(committed);
         }
         if at != committed {
             return Err(Violation::new(
-                CHECK,
+                Checker::Chain,
                 format!("{target} is called committed and continues {at}, but {committed} is committed"),
             ));
         }

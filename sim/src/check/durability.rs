@@ -13,11 +13,9 @@ use std::collections::BTreeMap;
 
 use zabra_core::types::Zxid;
 
-use super::{Check, Facts, Violation};
+use super::{Check, Checker, Facts, Violation};
 use crate::history::{Observed, Record};
 use crate::link::NodeId;
-
-const CHECK: &str = "durability";
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -43,7 +41,7 @@ impl Durability {
         }
         if !facts.is_held(zxid) {
             return Err(Violation::new(
-                CHECK,
+                Checker::Durability,
                 format!("n{} relies on {zxid}, which no quorum has on its disks", node.0),
             ));
         }
@@ -56,7 +54,7 @@ impl Durability {
             Observed::Sent { xid, zxid, durable, .. } => {
                 if zxid > durable {
                     return Err(Violation::new(
-                        CHECK,
+                        Checker::Durability,
                         format!("#{xid} tells of {zxid}, while only {durable} would survive a power failure"),
                     ));
                 }
@@ -64,7 +62,7 @@ impl Durability {
             }
             Observed::Started { recovered, .. } if *recovered < self.sent => {
                 return Err(Violation::new(
-                    CHECK,
+                    Checker::Durability,
                     format!("recovered up to {recovered}, and clients were told of {}", self.sent),
                 ));
             }
@@ -88,7 +86,7 @@ impl Durability {
                     return Ok(());
                 }
                 Err(Violation::new(
-                    CHECK,
+                    Checker::Durability,
                     format!("n{} has {durable} left, and no quorum has {} any more", node.0, self.held),
                 ))
             }
@@ -96,7 +94,7 @@ impl Durability {
                 let found = self.found.get(node).copied().unwrap_or_default();
                 if *recovered < found {
                     return Err(Violation::new(
-                        CHECK,
+                        Checker::Durability,
                         format!("n{} recovered up to {recovered}, its disk had {found}", node.0),
                     ));
                 }
@@ -128,7 +126,7 @@ mod tests {
         story.tell(Observed::Sent { node: NODE, xid: 1, zxid: Zxid(2), durable: Zxid(2) });
         story.expect_fine();
         story.tell(Observed::Sent { node: NODE, xid: 1, zxid: Zxid(3), durable: Zxid(2) });
-        story.expect_violation(CHECK, "tells of 0x3");
+        story.expect_violation(Checker::Durability, "tells of 0x3");
     }
 
     #[test]
@@ -148,7 +146,7 @@ mod tests {
         story.create_everywhere(1);
         story.synced(0, 1);
         story.tell(Observed::Committed { node: NODE, zxid: Zxid::new(1, 1) });
-        story.expect_violation(CHECK, "n0 relies on 0x100000001, which no quorum has");
+        story.expect_violation(Checker::Durability, "n0 relies on 0x100000001, which no quorum has");
     }
 
     #[test]
@@ -163,7 +161,7 @@ mod tests {
         story.tell(Observed::Found { node: NodeId(1), last: Zxid::ZERO, durable: Zxid::ZERO });
         story.expect_fine();
         story.tell(Observed::Found { node: NodeId(2), last: Zxid::ZERO, durable: Zxid::ZERO });
-        story.expect_violation(CHECK, "no quorum has 0x100000001 any more");
+        story.expect_violation(Checker::Durability, "no quorum has 0x100000001 any more");
     }
 
     #[test]
@@ -172,6 +170,6 @@ mod tests {
         story.create_everywhere(1);
         story.tell(Observed::Found { node: NODE, last: Zxid::new(1, 1), durable: Zxid::new(1, 1) });
         story.tell(Observed::Started { node: NODE, recovered: Zxid::ZERO, mono: 0 });
-        story.expect_violation(CHECK, "its disk had 0x100000001");
+        story.expect_violation(Checker::Durability, "its disk had 0x100000001");
     }
 }

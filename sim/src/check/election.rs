@@ -15,13 +15,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use zabra_core::server::Role;
 use zabra_core::types::{Message, Notification, PeerState, ServerId, Vote, Zxid};
 
-use super::{Check, Facts, Violation};
+use super::{Check, Checker, Facts, Violation};
 use crate::clock::SimTime;
 use crate::history::{Kept, Observed, Record};
 use crate::link::NodeId;
 use crate::world::peers::server_of;
-
-const CHECK: &str = "election";
 
 /// The history that speaks for a candidate, and the candidate: the greater is elected.
 type Rank = (i64, Zxid, ServerId);
@@ -80,7 +78,7 @@ impl Elections {
         let wrong = |what: String| {
             let (leader, node) = (leader.0.saturating_sub(1), node.0);
             let words = format!("n{node} votes for n{leader} with a history of {epoch} up to {zxid}, {what}");
-            Err(Violation::new(CHECK, words))
+            Err(Violation::new(Checker::Election, words))
         };
         let is_own = leader == server_of(node);
         let is_new = !self.claimed.contains(&vote);
@@ -131,7 +129,7 @@ impl Elections {
         }
         let words =
             format!("n{} comes to n{} as to its leader, and has heard {:?}", node.0, to.0, looking.heard);
-        Err(Violation::new(CHECK, words))
+        Err(Violation::new(Checker::Election, words))
     }
 }
 
@@ -249,7 +247,7 @@ mod tests {
             vote(&mut story, C, C, 1, 1);
             vote(&mut story, A, leader, epoch, counter);
             match words {
-                Some(words) => story.expect_violation(CHECK, words),
+                Some(words) => story.expect_violation(Checker::Election, words),
                 None => story.expect_fine(),
             }
         }
@@ -260,7 +258,7 @@ mod tests {
         let mut story = begin();
         vote(&mut story, A, A, 1, 1);
         vote(&mut story, C, A, 1, 1);
-        story.expect_violation(CHECK, "has one of 1 up to 0x100000001 itself");
+        story.expect_violation(Checker::Election, "has one of 1 up to 0x100000001 itself");
     }
 
     #[test]
@@ -272,7 +270,7 @@ mod tests {
             hear(&mut story, C, PeerState::Looking, C, round);
             come(&mut story, C);
             match words {
-                Some(words) => story.expect_violation(CHECK, words),
+                Some(words) => story.expect_violation(Checker::Election, words),
                 None => story.expect_fine(),
             }
         }
@@ -286,7 +284,7 @@ mod tests {
             hear(&mut story, C, state, C, 8);
             come(&mut story, C);
             match words {
-                Some(words) => story.expect_violation(CHECK, words),
+                Some(words) => story.expect_violation(Checker::Election, words),
                 None => story.expect_fine(),
             }
         }
@@ -300,6 +298,6 @@ mod tests {
         let standing = Standing { role: Role::Looking, epoch: 1, leader: None };
         story.tell(Observed::RoleTaken { node: A, standing, mono: 0 });
         come(&mut story, C);
-        story.expect_violation(CHECK, "has heard []");
+        story.expect_violation(Checker::Election, "has heard []");
     }
 }

@@ -7,12 +7,10 @@ use std::collections::BTreeMap;
 use zabra_core::server::Role;
 use zabra_core::types::Zxid;
 
-use super::{Check, Facts, Violation};
+use super::{Check, Checker, Facts, Violation};
 use crate::history::{Kept, Observed, Record};
 use crate::link::NodeId;
 use crate::node::Standing;
-
-const CHECK: &str = "epoch";
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -30,14 +28,14 @@ impl Epochs {
         let leader = *self.leaders.entry(standing.epoch).or_insert(node);
         if leader != node {
             return Err(Violation::new(
-                CHECK,
+                Checker::Epoch,
                 format!("n{} leads in epoch {}, as n{} does or did", node.0, standing.epoch, leader.0),
             ));
         }
         let (_, current) = self.kept.get(&node).copied().unwrap_or_default();
         if current != standing.epoch {
             return Err(Violation::new(
-                CHECK,
+                Checker::Epoch,
                 format!("n{} leads in epoch {} with a history of {current}", node.0, standing.epoch),
             ));
         }
@@ -48,20 +46,21 @@ impl Epochs {
         let (accepted, _) = self.kept.entry(node).or_default();
         if epoch < *accepted {
             let words = format!("n{} promises epoch {epoch} after {accepted}", node.0);
-            return Err(Violation::new(CHECK, words));
+            return Err(Violation::new(Checker::Epoch, words));
         }
         *accepted = epoch;
         if kept.accepted < epoch {
             let words = format!("n{} promises epoch {epoch}, its disk has {}", node.0, kept.accepted);
-            return Err(Violation::new(CHECK, words));
+            return Err(Violation::new(Checker::Epoch, words));
         }
         Ok(())
     }
 
     fn on_current(&mut self, node: NodeId, epoch: i64, kept: Kept, facts: &Facts) -> Result<(), Violation> {
         let (accepted, current) = self.kept.entry(node).or_default();
-        let wrong =
-            |words: String| Err(Violation::new(CHECK, format!("n{} begins epoch {epoch} {words}", node.0)));
+        let wrong = |words: String| {
+            Err(Violation::new(Checker::Epoch, format!("n{} begins epoch {epoch} {words}", node.0)))
+        };
         if epoch < *current {
             return wrong(format!("after {current}"));
         }
@@ -130,7 +129,7 @@ mod tests {
         lead(&mut story, A, 5);
         story.expect_fine();
         lead(&mut story, B, 5);
-        story.expect_violation(CHECK, "n1 leads in epoch 5, as n0 does or did");
+        story.expect_violation(Checker::Epoch, "n1 leads in epoch 5, as n0 does or did");
     }
 
     #[test]
@@ -138,14 +137,14 @@ mod tests {
         let mut story = Story::begin();
         accept(&mut story, A, 3);
         accept(&mut story, A, 2);
-        story.expect_violation(CHECK, "promises epoch 2 after 3");
+        story.expect_violation(Checker::Epoch, "promises epoch 2 after 3");
     }
 
     #[test]
     fn p2_a_history_of_a_later_epoch_than_the_promise() {
         let mut story = Story::begin();
         story.tell(Observed::EpochCurrent { node: A, epoch: 3, kept: kept(2, 3) });
-        story.expect_violation(CHECK, "and promised 2");
+        story.expect_violation(Checker::Epoch, "and promised 2");
     }
 
     #[test]
@@ -160,7 +159,7 @@ mod tests {
     fn d1_a_promise_that_a_power_failure_would_take_back() {
         let mut story = Story::begin();
         story.tell(Observed::EpochAccepted { node: A, epoch: 3, kept: kept(2, 2) });
-        story.expect_violation(CHECK, "its disk has 2");
+        story.expect_violation(Checker::Epoch, "its disk has 2");
     }
 
     #[test]
@@ -170,6 +169,6 @@ mod tests {
         story.tell(Observed::Found { node: A, last: Zxid(5), durable: Zxid(4) });
         let kept = Kept { accepted: 3, current: 3, durable: Zxid(4), last: Zxid(5) };
         story.tell(Observed::EpochCurrent { node: A, epoch: 3, kept });
-        story.expect_violation(CHECK, "durable is 0x4");
+        story.expect_violation(Checker::Epoch, "durable is 0x4");
     }
 }

@@ -10,8 +10,8 @@ use std::rc::Rc;
 use zabra_core::server::Role;
 use zabra_core::types::{ErrorCode, Id, MemberRole, Membership, OpCode, SessionId, Zxid};
 
-use super::Violation;
 use super::chain::Chain;
+use super::{Checker, Violation};
 use crate::history::{Observed, Record};
 use crate::link::{ClientId, NodeId};
 use crate::model::{Model, Place, acl};
@@ -19,8 +19,6 @@ use crate::node::Standing;
 use crate::op::{Answer, Op, Outcome};
 use crate::txnlog::{Logged, path_mark};
 use crate::world::peers::server_of;
-
-const CHECK: &str = "facts";
 
 /// A request that was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -257,7 +255,10 @@ impl Facts {
     fn on_started(&mut self, node: NodeId, recovered: Zxid) -> Result<(), Violation> {
         if recovered < self.model.last() {
             let last = self.model.last();
-            return Err(Violation::new(CHECK, format!("recovered up to {recovered}, had applied {last}")));
+            return Err(Violation::new(
+                Checker::Facts,
+                format!("recovered up to {recovered}, had applied {last}"),
+            ));
         }
         self.commit(node, recovered)?;
         self.chain.forget_tail(recovered);
@@ -282,7 +283,7 @@ impl Facts {
             }
         } else if target > Zxid::ZERO && !self.digests.contains_key(&target) {
             return Err(Violation::new(
-                CHECK,
+                Checker::Facts,
                 format!("n{} calls {target} committed, which was left out", node.0),
             ));
         }
@@ -295,7 +296,10 @@ impl Facts {
     fn execute(&mut self, logged: Logged) -> Result<(), Violation> {
         if logged.zxid <= self.begun {
             let begun = self.begun;
-            return Err(Violation::new(CHECK, format!("{logged} is committed after {begun} had begun")));
+            return Err(Violation::new(
+                Checker::Facts,
+                format!("{logged} is committed after {begun} had begun"),
+            ));
         }
         let place = Place { zxid: logged.zxid, time: logged.time, session: logged.session };
         let key = (logged.session, logged.cxid);
@@ -310,7 +314,7 @@ impl Facts {
             }
             OpCode::CLOSE_SESSION if logged.cxid == 0 => {
                 if !self.ended.contains(&logged.session) {
-                    return Err(Violation::new(CHECK, format!("{logged}: it has not expired")));
+                    return Err(Violation::new(Checker::Facts, format!("{logged}: it has not expired")));
                 }
                 Rc::new(Op::CloseSession)
             }
@@ -319,11 +323,11 @@ impl Facts {
                     who = asked.who.clone();
                     asked.op.clone()
                 }
-                None => return Err(Violation::new(CHECK, format!("nobody asked for {logged}"))),
+                None => return Err(Violation::new(Checker::Facts, format!("nobody asked for {logged}"))),
             },
         };
         if logged.error.is_none() && logged.op != op.code() {
-            return Err(Violation::new(CHECK, format!("{logged} was asked for as {op}")));
+            return Err(Violation::new(Checker::Facts, format!("{logged} was asked for as {op}")));
         }
         let again = self.model.sessions().get(&logged.session).is_some_and(|s| s.closed.is_some());
         // A follower that serves observers puts a request that fails so in the place of one whose session has moved.
@@ -345,13 +349,13 @@ impl Facts {
             self.model.write(&op, place, &who)
         };
         if answer.as_ref().err() != logged.error.as_ref() {
-            return Err(Violation::new(CHECK, format!("{logged}: {op} should bring {answer:?}")));
+            return Err(Violation::new(Checker::Facts, format!("{logged}: {op} should bring {answer:?}")));
         }
         if logged.cxid != 0 {
             let executed = Executed { zxid: logged.zxid, answer };
             if let Some(first) = self.executed.insert(key, executed) {
                 return Err(Violation::new(
-                    CHECK,
+                    Checker::Facts,
                     format!("{logged}: it was executed at {} before", first.zxid),
                 ));
             }
@@ -363,18 +367,19 @@ impl Facts {
     fn clear_away(&mut self, logged: &Logged, place: Place) -> Result<(), Violation> {
         let named = |path: &&str| Some(path_mark(path.as_bytes())) == logged.removes;
         let Some(path) = self.model.paths().find(named).map(str::to_owned) else {
-            return Err(Violation::new(CHECK, format!("{logged}: there is no such znode")));
+            return Err(Violation::new(Checker::Facts, format!("{logged}: there is no such znode")));
         };
         let cleared = self.model.clear_away(&path, place);
-        cleared.map_err(|why| Violation::new(CHECK, format!("{logged} removes {path}: {why}")))
+        cleared.map_err(|why| Violation::new(Checker::Facts, format!("{logged} removes {path}: {why}")))
     }
 
     fn open_session(&mut self, logged: &Logged, place: Place) -> Result<(), Violation> {
         if self.model.sessions().contains_key(&logged.session) {
-            return Err(Violation::new(CHECK, format!("{logged}: the id was given before")));
+            return Err(Violation::new(Checker::Facts, format!("{logged}: the id was given before")));
         }
-        let timeout_ms =
-            logged.timeout_ms.ok_or_else(|| Violation::new(CHECK, format!("{logged} has no timeout")))?;
+        let timeout_ms = logged
+            .timeout_ms
+            .ok_or_else(|| Violation::new(Checker::Facts, format!("{logged} has no timeout")))?;
         self.model.open_session(place, timeout_ms);
         Ok(())
     }
@@ -392,7 +397,7 @@ mod tests {
         story.write(2, &set("/a"), 3);
         story.write(3, &set("/missing"), 4);
         // The failed write was logged as if it had succeeded.
-        story.expect_violation(CHECK, "should bring Err(NONODE)");
+        story.expect_violation(Checker::Facts, "should bring Err(NONODE)");
     }
 
     #[test]
@@ -400,7 +405,7 @@ mod tests {
         let mut story = Story::begin();
         story.log(2, 9, OpCode::DELETE, None);
         story.apply(2);
-        story.expect_violation(CHECK, "nobody asked");
+        story.expect_violation(Checker::Facts, "nobody asked");
     }
 
     #[test]
@@ -410,14 +415,14 @@ mod tests {
         story.write(2, &set("/a"), 3);
         story.log(4, 2, OpCode::SET_DATA, None);
         story.apply(4);
-        story.expect_violation(CHECK, "executed at 0x3 before");
+        story.expect_violation(Checker::Facts, "executed at 0x3 before");
     }
 
     #[test]
     fn a_gap_in_the_log() {
         let mut story = Story::begin();
         story.log(3, 1, OpCode::DELETE, None);
-        story.expect_violation("chain", "logged after 0x1");
+        story.expect_violation(Checker::Chain, "logged after 0x1");
     }
 
     #[test]
@@ -425,7 +430,7 @@ mod tests {
         let mut story = Story::begin();
         story.log(2, 0, OpCode::CLOSE_SESSION, None);
         story.apply(2);
-        story.expect_violation(CHECK, "has not expired");
+        story.expect_violation(Checker::Facts, "has not expired");
     }
 
     #[test]
@@ -433,7 +438,7 @@ mod tests {
         let mut story = Story::begin();
         story.write(1, &create("/a"), 2);
         story.tell(Observed::Started { node: NODE, recovered: Zxid(1), mono: 0 });
-        story.expect_violation(CHECK, "recovered up to 0x1");
+        story.expect_violation(Checker::Facts, "recovered up to 0x1");
     }
 
     #[test]

@@ -12,13 +12,11 @@ use std::collections::BTreeMap;
 use zabra_core::server::Role;
 use zabra_core::types::{Message, Zxid};
 
-use super::{Check, Facts, Violation};
+use super::{Check, Checker, Facts, Violation};
 use crate::history::{Observed, Record};
 use crate::link::NodeId;
 use crate::node::Standing;
 use crate::world::peers::node_of;
-
-const CHECK: &str = "joining";
 
 /// What a leader has said to a learner since it announced its epoch.
 #[derive(Clone, Copy, Debug)]
@@ -93,7 +91,7 @@ impl Joining {
             return Ok(());
         }
         let words = format!("n{} says {order} {zxid} to n{}, which has {at}, committed", leader.0, learner.0);
-        Err(Violation::new(CHECK, words))
+        Err(Violation::new(Checker::Joining, words))
     }
 
     fn on_role(&self, node: NodeId, Standing { role, epoch, leader }: Standing) -> Result<(), Violation> {
@@ -111,7 +109,7 @@ impl Joining {
         }
         let words =
             format!("n{} serves in epoch {epoch} before n{} says UPTODATE", node.0, node_of(leader).0);
-        Err(Violation::new(CHECK, words))
+        Err(Violation::new(Checker::Joining, words))
     }
 }
 
@@ -126,7 +124,7 @@ impl Check for Joining {
                     return Ok(());
                 }
                 let words = format!("n{} goes on behind {last}, its disk ends with {end}", node.0);
-                Err(Violation::new(CHECK, words))
+                Err(Violation::new(Checker::Joining, words))
             }
             _ => Ok(()),
         }
@@ -186,7 +184,7 @@ mod tests {
         story.tell(Observed::Rewound { node: F, last: Zxid::new(1, 2) });
         story.expect_fine();
         story.tell(Observed::Rewound { node: F, last: Zxid::new(1, 1) });
-        story.expect_violation(CHECK, "its disk ends with 0x100000002");
+        story.expect_violation(Checker::Joining, "its disk ends with 0x100000002");
     }
 
     #[test]

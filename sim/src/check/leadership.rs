@@ -10,12 +10,10 @@ use std::time::Duration;
 use zabra_core::server::Role;
 use zabra_core::types::Message;
 
-use super::{Check, Facts, Violation};
+use super::{Check, Checker, Facts, Violation};
 use crate::clock::SimTime;
 use crate::history::{Observed, Record};
 use crate::link::NodeId;
-
-const CHECK: &str = "leadership";
 
 /// See the module.
 #[derive(Debug)]
@@ -49,7 +47,7 @@ impl Leaderships {
             return Ok(());
         }
         let words = format!("n{} leads on, and has heard of {lately:?} alone for {:?}", node.0, self.bound);
-        Err(Violation::new(CHECK, words))
+        Err(Violation::new(Checker::Leadership, words))
     }
 }
 

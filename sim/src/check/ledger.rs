@@ -25,12 +25,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use zabra_core::server::Role;
 use zabra_core::types::{Message, Zxid};
 
-use super::{Check, Facts, Violation};
+use super::{Check, Checker, Facts, Violation};
 use crate::history::{Kept, Observed, Record};
 use crate::link::{LinkId, NodeId};
 use crate::world::peers::node_of;
-
-const CHECK: &str = "ledger";
 
 /// What was said on a link between leader and learner.
 #[derive(Clone, Debug, Default)]
@@ -74,7 +72,7 @@ pub struct Ledger {
 }
 
 fn wrong<T>(node: NodeId, what: impl std::fmt::Display) -> Result<T, Violation> {
-    Err(Violation::new(CHECK, format!("n{} says {what}", node.0)))
+    Err(Violation::new(Checker::Ledger, format!("n{} says {what}", node.0)))
 }
 
 /// Whether two ends of a history may be the same; the beginning of an epoch is no transaction, and tells nothing.
@@ -526,12 +524,14 @@ mod tests {
             relays(&mut story, Message::Inform { zxid, txn: Bytes::new() });
             match decided {
                 true => story.expect_fine(),
-                false => story.expect_violation(CHECK, "COMMIT 0x200000001, acknowledged it was {}"),
+                false => {
+                    story.expect_violation(Checker::Ledger, "COMMIT 0x200000001, acknowledged it was {}")
+                }
             }
         }
         let mut story = begin();
         relays(&mut story, Message::LeaderInfo { epoch: 2, protocol_version: 0x10000 });
-        story.expect_violation(CHECK, "n1 says LEADERINFO 2, introduced were {}");
+        story.expect_violation(Checker::Ledger, "n1 says LEADERINFO 2, introduced were {}");
     }
 
     #[test]
@@ -539,7 +539,7 @@ mod tests {
         let mut story = begin();
         let promise = Message::AckEpoch { last_zxid: old(), current_epoch: 1 };
         learner_says(&mut story, F, promise, kept(1, 1, old()));
-        story.expect_violation(CHECK, "ACKEPOCH 2, its disk has 1");
+        story.expect_violation(Checker::Ledger, "ACKEPOCH 2, its disk has 1");
     }
 
     #[test]
@@ -547,7 +547,7 @@ mod tests {
         let mut story = begin();
         let promise = Message::AckEpoch { last_zxid: old(), current_epoch: -1 };
         learner_says(&mut story, F, promise, kept(3, 1, old()));
-        story.expect_violation(CHECK, "ACKEPOCH 2, it promised 3");
+        story.expect_violation(Checker::Ledger, "ACKEPOCH 2, it promised 3");
     }
 
     #[test]
@@ -558,7 +558,7 @@ mod tests {
                 introduce(&mut story, F, accepted_epoch);
             }
             leader_says(&mut story, F, Message::LeaderInfo { epoch: 2, protocol_version: 0x10000 });
-            story.expect_violation(CHECK, "LEADERINFO 2, introduced were {");
+            story.expect_violation(Checker::Ledger, "LEADERINFO 2, introduced were {");
         }
     }
 
@@ -569,7 +569,7 @@ mod tests {
         let message = Rc::new(Message::LeaderInfo { epoch: 2, protocol_version: 0x10000 });
         let kept = Some(kept(1, 1, old()));
         story.tell(Observed::Said { node: L, to: F, link: link(F), message, kept });
-        story.expect_violation(CHECK, "LEADERINFO 2, its own disk has 1");
+        story.expect_violation(Checker::Ledger, "LEADERINFO 2, its own disk has 1");
     }
 
     #[test]
@@ -582,14 +582,14 @@ mod tests {
         let message = Rc::new(Message::AckEpoch { last_zxid: old(), current_epoch: 1 });
         let kept = Some(kept(2, 1, old()));
         story.tell(Observed::Said { node: F, to: G, link: LinkId(9), message, kept });
-        story.expect_violation(CHECK, "to n2, as to n0 before");
+        story.expect_violation(Checker::Ledger, "to n2, as to n0 before");
     }
 
     #[test]
     fn p4_new_leader_without_a_quorum_of_promises() {
         let mut story = begin();
         leader_says(&mut story, F, Message::NewLeader { zxid: BEGIN, config: None });
-        story.expect_violation(CHECK, "promised it was by {}");
+        story.expect_violation(Checker::Ledger, "promised it was by {}");
     }
 
     #[test]
@@ -602,7 +602,7 @@ mod tests {
         learner_says(&mut story, F, promise, kept(2, 1, Zxid::ZERO));
         leader_says(&mut story, F, Message::Diff { zxid: Zxid::ZERO });
         leader_says(&mut story, F, Message::NewLeader { zxid: BEGIN, config: None });
-        story.expect_violation(CHECK, "with a history without 0x100000001");
+        story.expect_violation(Checker::Ledger, "with a history without 0x100000001");
     }
 
     #[test]
@@ -610,7 +610,7 @@ mod tests {
         let mut story = begin();
         new_leader(&mut story);
         learner_says(&mut story, F, Message::Ack { zxid: BEGIN }, kept(2, 1, old()));
-        story.expect_violation(CHECK, "its disk has epoch 1");
+        story.expect_violation(Checker::Ledger, "its disk has epoch 1");
     }
 
     #[test]
@@ -618,7 +618,7 @@ mod tests {
         let mut story = begin();
         new_leader(&mut story);
         learner_says(&mut story, F, Message::Ack { zxid: BEGIN }, kept(2, 2, Zxid::ZERO));
-        story.expect_violation(CHECK, "only 0x0 is durable");
+        story.expect_violation(Checker::Ledger, "only 0x0 is durable");
     }
 
     #[test]
@@ -627,7 +627,7 @@ mod tests {
         story.log_at(1, 1, 2);
         new_leader(&mut story);
         learner_says(&mut story, F, Message::Ack { zxid: BEGIN }, kept(2, 2, Zxid::new(1, 2)));
-        story.expect_violation(CHECK, "with a history up to 0x100000002, not 0x100000001");
+        story.expect_violation(Checker::Ledger, "with a history up to 0x100000002, not 0x100000001");
     }
 
     #[test]
@@ -635,7 +635,7 @@ mod tests {
         let mut story = begin();
         new_leader(&mut story);
         leader_says(&mut story, F, Message::UpToDate);
-        story.expect_violation(CHECK, "acknowledged it was by {}");
+        story.expect_violation(Checker::Ledger, "acknowledged it was by {}");
     }
 
     #[test]
@@ -644,7 +644,7 @@ mod tests {
         lead(&mut story);
         propose(&mut story, 1);
         learner_says(&mut story, F, Message::Ack { zxid: Zxid::new(2, 1) }, kept(2, 2, old()));
-        story.expect_violation(CHECK, "ACK 0x200000001, while only 0x100000001 is durable");
+        story.expect_violation(Checker::Ledger, "ACK 0x200000001, while only 0x100000001 is durable");
     }
 
     #[test]
@@ -653,7 +653,7 @@ mod tests {
         lead(&mut story);
         propose(&mut story, 1);
         propose(&mut story, 3);
-        story.expect_violation(CHECK, "PROPOSAL 0x200000003 behind 0x200000001");
+        story.expect_violation(Checker::Ledger, "PROPOSAL 0x200000003 behind 0x200000001");
     }
 
     #[test]
@@ -669,7 +669,7 @@ mod tests {
             if fine {
                 story.expect_fine();
             } else {
-                story.expect_violation(CHECK, "NEWLEADER 0x200000000, promised it was by {}");
+                story.expect_violation(Checker::Ledger, "NEWLEADER 0x200000000, promised it was by {}");
             }
         }
     }
@@ -682,13 +682,13 @@ mod tests {
         story.log_at(0, 2, 1);
         story.tell(Observed::Synced { node: L, durable: Zxid::new(2, 1) });
         leader_says(&mut story, F, Message::Commit { zxid: Zxid::new(2, 1) });
-        story.expect_violation(CHECK, "COMMIT 0x200000001, acknowledged it was {}");
+        story.expect_violation(Checker::Ledger, "COMMIT 0x200000001, acknowledged it was {}");
 
         let mut story = begin();
         lead(&mut story);
         propose(&mut story, 1);
         propose(&mut story, 2);
         leader_says(&mut story, F, Message::Commit { zxid: Zxid::new(2, 2) });
-        story.expect_violation(CHECK, "next in line is 0x200000001");
+        story.expect_violation(Checker::Ledger, "next in line is 0x200000001");
     }
 }

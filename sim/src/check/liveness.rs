@@ -5,11 +5,9 @@
 
 use std::time::Duration;
 
-use super::{Check, Facts, Violation};
+use super::{Check, Checker, Facts, Violation};
 use crate::history::{Observed, Record};
 use crate::link::NodeId;
-
-const CHECK: &str = "liveness";
 
 /// No server stops without an excuse.
 #[derive(Debug)]
@@ -19,7 +17,7 @@ impl Check for Stops {
     fn observe(&mut self, record: &Record, _facts: &Facts) -> Result<(), Violation> {
         match &record.what {
             Observed::Stopped { node, why, excused: false } => {
-                Err(Violation::new(CHECK, format!("n{} stopped by itself: {why}", node.0)))
+                Err(Violation::new(Checker::Liveness, format!("n{} stopped by itself: {why}", node.0)))
             }
             _ => Ok(()),
         }
@@ -38,7 +36,10 @@ pub fn at_work(node: NodeId, turns: u32) -> Result<(), Violation> {
     if turns < IDLE_TURNS_MAX {
         return Ok(());
     }
-    Err(Violation::new(CHECK, format!("n{} asked {turns} times for the time that it was just told", node.0)))
+    Err(Violation::new(
+        Checker::Liveness,
+        format!("n{} asked {turns} times for the time that it was just told", node.0),
+    ))
 }
 
 /// How a client or server stands when the bound is reached.
@@ -62,7 +63,10 @@ pub fn at_rest(standings: &[Standing], bound: Duration) -> Result<(), Violation>
     if waiting.is_empty() {
         return Ok(());
     }
-    Err(Violation::new(CHECK, format!("{bound:?} after all faults stopped: {}", waiting.join(", "))))
+    Err(Violation::new(
+        Checker::Liveness,
+        format!("{bound:?} after all faults stopped: {}", waiting.join(", ")),
+    ))
 }
 
 /// Nobody gave a role up while nothing was wrong.
@@ -73,7 +77,10 @@ pub fn calm(roles_lost: u64, time: Duration) -> Result<(), Violation> {
     if roles_lost == 0 {
         return Ok(());
     }
-    Err(Violation::new(CHECK, format!("{roles_lost} roles were lost in {time:?} in which nothing was wrong")))
+    Err(Violation::new(
+        Checker::Liveness,
+        format!("{roles_lost} roles were lost in {time:?} in which nothing was wrong"),
+    ))
 }
 
 #[cfg(test)]
@@ -85,7 +92,7 @@ mod tests {
     fn asking_for_the_time_all_the_time() {
         assert_eq!(at_work(NODE, 100), Ok(()));
         let violation = at_work(NODE, IDLE_TURNS_MAX).unwrap_err();
-        assert_eq!((violation.check, violation.what.starts_with("n0 asked")), (CHECK, true));
+        assert_eq!((violation.checker, violation.what.starts_with("n0 asked")), (Checker::Liveness, true));
     }
 
     #[test]
@@ -94,7 +101,7 @@ mod tests {
         story.tell(Observed::Stopped { node: NODE, why: "it was asked to".into(), excused: true });
         story.expect_fine();
         story.tell(Observed::Stopped { node: NODE, why: "no reason".into(), excused: false });
-        story.expect_violation(CHECK, "no reason");
+        story.expect_violation(Checker::Liveness, "no reason");
     }
 
     #[test]

@@ -10,11 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use zabra_core::server::Role;
 use zabra_core::types::{ErrorCode, Message, OpCode, SessionId};
 
-use super::{Check, Facts, Violation};
+use super::{Check, Checker, Facts, Violation};
 use crate::history::{Observed, Record};
 use crate::link::NodeId;
-
-const CHECK: &str = "moved";
 
 /// What a leader knows.
 #[derive(Clone, Debug, Default)]
@@ -95,7 +93,7 @@ impl Check for Moves {
                     matches!(record.error, Some(ErrorCode::SESSIONMOVED | ErrorCode::SESSIONEXPIRED));
                 if misplaced && !refused {
                     let words = format!("n{} takes {record}, whose session had moved", node.0);
-                    return Err(Violation::new(CHECK, words));
+                    return Err(Violation::new(Checker::Moved, words));
                 }
             }
             _ => {}

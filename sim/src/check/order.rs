@@ -11,13 +11,11 @@ use std::collections::BTreeMap;
 
 use zabra_core::types::{ErrorCode, SessionId, Zxid};
 
-use super::{Check, Facts, Violation};
+use super::{Check, Checker, Facts, Violation};
 use crate::history::{Observed, Record};
 use crate::link::ClientId;
 use crate::model::Asker;
 use crate::op::{Answer, Op};
-
-const CHECK: &str = "order";
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -39,7 +37,7 @@ impl Check for Order {
                 let last = facts.committed();
                 let what =
                     format!("c{} says it has seen {claimed}, committed is {last}, and is let in", client.0);
-                return Err(Violation::new(CHECK, what));
+                return Err(Violation::new(Checker::Order, what));
             }
         }
         let Observed::Answered { client, session, xid, op, zxid, answer } = &record.what else {
@@ -51,12 +49,15 @@ impl Check for Order {
         }
         let seen = self.seen.entry(*client).or_default();
         if zxid < seen {
-            return Err(Violation::new(CHECK, format!("{session} #{xid} sees {zxid} after {seen}")));
+            return Err(Violation::new(Checker::Order, format!("{session} #{xid} sees {zxid} after {seen}")));
         }
         *seen = *zxid;
         if *zxid > facts.committed() {
             let last = facts.committed();
-            return Err(Violation::new(CHECK, format!("{session} #{xid} sees {zxid}, committed is {last}")));
+            return Err(Violation::new(
+                Checker::Order,
+                format!("{session} #{xid} sees {zxid}, committed is {last}"),
+            ));
         }
         if *answer == Err(ErrorCode::SESSIONEXPIRED) {
             return expired(facts, *session, *xid);
@@ -72,7 +73,7 @@ impl Check for Order {
         }
         if zxid < synced {
             return Err(Violation::new(
-                CHECK,
+                Checker::Order,
                 format!(
                     "{session} #{xid} sees {zxid}, and {synced} was answered before its last sync was asked for"
                 ),
@@ -90,28 +91,37 @@ fn expired(facts: &Facts, session: SessionId, xid: i32) -> Result<(), Violation>
     if facts.is_ended(session) {
         return Ok(());
     }
-    Err(Violation::new(CHECK, format!("#{xid} is told that {session} has expired, which it has not")))
+    Err(Violation::new(
+        Checker::Order,
+        format!("#{xid} is told that {session} has expired, which it has not"),
+    ))
 }
 
 fn write(facts: &Facts, session: SessionId, xid: i32, zxid: Zxid, answer: &Answer) -> Result<(), Violation> {
     let Some(executed) = facts.executed(session, xid) else {
-        return Err(Violation::new(CHECK, format!("{session} #{xid} is answered and was never executed")));
+        return Err(Violation::new(
+            Checker::Order,
+            format!("{session} #{xid} is answered and was never executed"),
+        ));
     };
     if executed.zxid != zxid {
         let place = executed.zxid;
-        return Err(Violation::new(CHECK, format!("{session} #{xid} has its place at {place}, not {zxid}")));
+        return Err(Violation::new(
+            Checker::Order,
+            format!("{session} #{xid} has its place at {place}, not {zxid}"),
+        ));
     }
     if executed.answer != *answer {
         let expected = &executed.answer;
         return Err(Violation::new(
-            CHECK,
+            Checker::Order,
             format!("{session} #{xid} at {zxid} brings {answer:?}, should bring {expected:?}"),
         ));
     }
     let floor = facts.asked(session, xid).map_or(Zxid::ZERO, |asked| asked.floor);
     if zxid <= floor {
         return Err(Violation::new(
-            CHECK,
+            Checker::Order,
             format!("{session} #{xid} takes place at {zxid}, and was asked for after {floor} was answered"),
         ));
     }
@@ -134,7 +144,7 @@ fn read(
     let expected = facts.model().read(op, zxid, Asker { session, who: &who });
     if expected != *answer {
         return Err(Violation::new(
-            CHECK,
+            Checker::Order,
             format!("{session} #{xid} {op} at {zxid} brings {answer:?}, should bring {expected:?}"),
         ));
     }
@@ -145,7 +155,7 @@ fn read(
     let floor = facts.asked(session, xid).map_or(Zxid::ZERO, |asked| asked.floor);
     if zxid < floor {
         return Err(Violation::new(
-            CHECK,
+            Checker::Order,
             format!("{session} #{xid} sees {zxid}, and was asked for after {floor} was answered"),
         ));
     }
@@ -165,7 +175,7 @@ mod tests {
         story.log(2, 1, create("/a").code(), None);
         story.apply(2);
         story.answer(1, &create("/a"), 2, Ok(Outcome::Created("/b".into(), None)));
-        story.expect_violation(CHECK, "should bring Ok(Created(\"/a\"");
+        story.expect_violation(Checker::Order, "should bring Ok(Created(\"/a\"");
     }
 
     #[test]
@@ -173,7 +183,7 @@ mod tests {
         let mut story = Story::begin();
         story.invoke(1, &create("/a"));
         story.answer(1, &create("/a"), 1, Ok(Outcome::Created("/a".into(), None)));
-        story.expect_violation(CHECK, "never executed");
+        story.expect_violation(Checker::Order, "never executed");
     }
 
     #[test]
@@ -184,7 +194,7 @@ mod tests {
         let stale = story.look(&get("/a", false), 2);
         story.invoke(3, &get("/a", false));
         story.answer(3, &get("/a", false), 3, stale);
-        story.expect_violation(CHECK, "should bring");
+        story.expect_violation(Checker::Order, "should bring");
     }
 
     #[test]
@@ -195,7 +205,7 @@ mod tests {
         let stale = story.look(&get("/a", false), 2);
         story.invoke(3, &get("/a", false));
         story.answer(3, &get("/a", false), 2, stale);
-        story.expect_violation(CHECK, "sees 0x2 after 0x3");
+        story.expect_violation(Checker::Order, "sees 0x2 after 0x3");
     }
 
     #[test]
@@ -206,7 +216,7 @@ mod tests {
         story.connect(super::super::testing::CLIENT, Zxid(2));
         story.invoke(2, &get("/a", false));
         story.answer(2, &get("/a", false), 1, stale);
-        story.expect_violation(CHECK, "sees 0x1 after 0x2");
+        story.expect_violation(Checker::Order, "sees 0x1 after 0x2");
     }
 
     #[test]
@@ -246,6 +256,6 @@ mod tests {
         let mut story = Story::begin();
         story.invoke(1, &get("/", false));
         story.answer(1, &get("/", false), 1, Err(ErrorCode::SESSIONEXPIRED));
-        story.expect_violation(CHECK, "which it has not");
+        story.expect_violation(Checker::Order, "which it has not");
     }
 }

@@ -7,11 +7,9 @@ use std::collections::BTreeMap;
 use zabra_core::server::Role;
 use zabra_core::types::Zxid;
 
-use super::{Check, Facts, Violation};
+use super::{Check, Checker, Facts, Violation};
 use crate::history::{Observed, Record};
 use crate::link::NodeId;
-
-const CHECK: &str = "replica";
 
 /// How far a server has come.
 #[derive(Clone, Copy, Debug, Default)]
@@ -53,7 +51,7 @@ impl Check for Replicas {
                 };
                 if !follows {
                     return Err(Violation::new(
-                        CHECK,
+                        Checker::Replica,
                         format!("n{} applies {zxid} after {before}, which it does not follow", node.0),
                     ));
                 }
@@ -77,7 +75,7 @@ mod tests {
         story.log(2, 1, create("/a").code(), None);
         story.log(3, 2, create("/b").code(), None);
         story.apply(3);
-        story.expect_violation(CHECK, "applies 0x3 after 0x1");
+        story.expect_violation(Checker::Replica, "applies 0x3 after 0x1");
     }
 
     #[test]
@@ -86,6 +84,6 @@ mod tests {
         story.write(1, &create("/a"), 2);
         let digest = story.judge.model().digest();
         story.tell(Observed::Applied { node: NODE, zxid: Zxid(2), digest });
-        story.expect_violation(CHECK, "applies 0x2 after 0x2");
+        story.expect_violation(Checker::Replica, "applies 0x2 after 0x2");
     }
 }

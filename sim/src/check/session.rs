@@ -21,12 +21,10 @@ use std::time::Duration;
 use zabra_core::server::Role;
 use zabra_core::types::{Message, SessionId};
 
-use super::{Check, Facts, Violation};
+use super::{Check, Checker, Facts, Violation};
 use crate::clock::SimTime;
 use crate::history::{Observed, Record};
 use crate::link::NodeId;
-
-const CHECK: &str = "session";
 
 /// What a server may take beyond its timers: batches wait for the processor.
 const SLACK: Duration = Duration::from_millis(50);
@@ -88,7 +86,7 @@ impl Sessions {
     ) -> Result<(), Violation> {
         if !decides(node, facts) {
             let words = format!("n{} declares {session} expired, and does not lead", node.0);
-            return Err(Violation::new(CHECK, words));
+            return Err(Violation::new(Checker::Session, words));
         }
         let (Some(watched), Some((timeout, _))) =
             (self.of(node, session), self.timeout(node, session, facts))
@@ -98,7 +96,7 @@ impl Sessions {
         let silent = Duration::from_nanos(mono.saturating_sub(watched.touched));
         if silent < timeout {
             return Err(Violation::new(
-                CHECK,
+                Checker::Session,
                 format!(
                     "{session} is declared expired after {silent:?} of silence, its timeout is {timeout:?}"
                 ),
@@ -124,7 +122,7 @@ impl Sessions {
             let silent = Duration::from_nanos(mono.saturating_sub(watched.touched));
             if silent > timeout + self.tick * 2 + SLACK {
                 return Err(Violation::new(
-                    CHECK,
+                    Checker::Session,
                     format!("{session} lives on after {silent:?} of silence, its timeout is {timeout:?}"),
                 ));
             }
@@ -189,7 +187,10 @@ impl Sessions {
 }
 
 fn revived(node: NodeId, session: SessionId) -> Violation {
-    Violation::new(CHECK, format!("n{} gives {session} to a client, which it has declared expired", node.0))
+    Violation::new(
+        Checker::Session,
+        format!("n{} gives {session} to a client, which it has declared expired", node.0),
+    )
 }
 
 impl Check for Sessions {
@@ -231,7 +232,7 @@ impl Check for Sessions {
                 // ZooKeeper.
                 if !over && !facts.is_ended(*session) && !facts.has_deposed_leader() {
                     return Err(Violation::new(
-                        CHECK,
+                        Checker::Session,
                         format!("a client is told that {session} is gone, and nobody ended it"),
                     ));
                 }
@@ -264,7 +265,7 @@ mod tests {
         let mut story = Story::begin();
         story.tell(Observed::Touched { node: NODE, session: S, mono: 1000 * MS });
         story.tell(Observed::SessionExpired { node: NODE, session: S, mono: 4999 * MS });
-        story.expect_violation(CHECK, "declared expired after 3.999s");
+        story.expect_violation(Checker::Session, "declared expired after 3.999s");
     }
 
     #[test]
@@ -301,11 +302,11 @@ mod tests {
         story.expect_fine();
         ask(&mut story);
         answer(&mut story, true);
-        story.expect_violation(CHECK, "which it has declared expired");
+        story.expect_violation(Checker::Session, "which it has declared expired");
         let mut story = Story::begin();
         expire(&mut story);
         story.tell(Observed::Attached { node: NODE, session: S });
-        story.expect_violation(CHECK, "gives");
+        story.expect_violation(Checker::Session, "gives");
     }
 
     #[test]
@@ -314,7 +315,7 @@ mod tests {
         story.tell(Observed::Ticked { node: NODE, mono: 4200 * MS });
         story.expect_fine();
         story.tell(Observed::Ticked { node: NODE, mono: 4251 * MS });
-        story.expect_violation(CHECK, "lives on");
+        story.expect_violation(Checker::Session, "lives on");
     }
 
     #[test]
@@ -325,7 +326,7 @@ mod tests {
         story.tell(Observed::Ticked { node: NODE, mono: 94_000 * MS });
         story.expect_fine();
         story.tell(Observed::SessionExpired { node: NODE, session: S, mono: 93_999 * MS });
-        story.expect_violation(CHECK, "declared expired");
+        story.expect_violation(Checker::Session, "declared expired");
     }
 
     fn take(story: &mut Story, role: Role) {
@@ -348,7 +349,7 @@ mod tests {
             take(&mut story, role);
             story.tell(Observed::SessionExpired { node: NODE, session: S, mono: 5000 * MS });
             match words {
-                Some(words) => story.expect_violation(CHECK, words),
+                Some(words) => story.expect_violation(Checker::Session, words),
                 None => story.expect_fine(),
             }
         }
@@ -358,6 +359,6 @@ mod tests {
     fn told_gone_that_is_not() {
         let mut story = Story::begin();
         story.tell(Observed::SessionGone { client: CLIENT, session: S });
-        story.expect_violation(CHECK, "nobody ended it");
+        story.expect_violation(Checker::Session, "nobody ended it");
     }
 }

@@ -1,10 +1,8 @@
 //! The tree of every server equals the reference after each transaction: data, all stored numbers, owners, and so
 //! the set of znodes. Equality of digests stands for it; the reference computes its own.
 
-use super::{Check, Facts, Violation};
+use super::{Check, Checker, Facts, Violation};
 use crate::history::{Observed, Record};
-
-const CHECK: &str = "tree";
 
 /// See the module.
 #[derive(Debug)]
@@ -20,7 +18,7 @@ impl Check for TreeEquality {
             }
             if expected != Some(*digest) {
                 return Err(Violation::new(
-                    CHECK,
+                    Checker::Tree,
                     format!("n{} has digest {digest:x} after {zxid}, the reference {expected:x?}", node.0),
                 ));
             }
@@ -42,6 +40,6 @@ mod tests {
         story.invoke(1, &create("/a"));
         story.log(2, 1, OpCode::CREATE, None);
         story.tell(Observed::Applied { node: NODE, zxid: Zxid(2), digest: 42 });
-        story.expect_violation(CHECK, "digest 2a after 0x2");
+        story.expect_violation(Checker::Tree, "digest 2a after 0x2");
     }
 }

@@ -20,13 +20,11 @@ use std::rc::Rc;
 
 use zabra_core::types::{ErrorCode, Id, Perms, WatcherType, Zxid};
 
-use super::{Check, Facts, Violation};
+use super::{Check, Checker, Facts, Violation};
 use crate::history::{Observed, Record};
 use crate::link::ClientId;
 use crate::model::{Change, Model, acl};
 use crate::op::{Answer, EventKind, Op, WatchTable};
-
-const CHECK: &str = "watch";
 
 /// What is registered, by table and path. A server has one table for znodes that are there and that are not: here that is
 /// [`WatchTable::Data`].
@@ -179,7 +177,7 @@ impl Watcher {
     }
 
     fn wrong<T>(&self, what: impl std::fmt::Display) -> Result<T, Violation> {
-        Err(Violation::new(CHECK, format!("c{} {what}", self.client.0)))
+        Err(Violation::new(Checker::Watch, format!("c{} {what}", self.client.0)))
     }
 
     /// The client sees the state at `zxid`: it must have been told of all changes up to there.
@@ -369,14 +367,14 @@ mod tests {
         story.read(4, &get("/a", false));
         story.expect_fine();
         story.event(3, EventKind::DataChanged, "/a");
-        story.expect_violation(CHECK, "not owed to it");
+        story.expect_violation(Checker::Watch, "not owed to it");
     }
 
     #[test]
     fn told_after_the_data() {
         let mut story = watching();
         story.write(3, &set("/a"), 3);
-        story.expect_violation(CHECK, "was not told of DataChanged /a at 0x3");
+        story.expect_violation(Checker::Watch, "was not told of DataChanged /a at 0x3");
     }
 
     #[test]
@@ -386,7 +384,7 @@ mod tests {
         story.log(3, 3, create("/b").code(), None);
         story.apply(3);
         story.event(3, EventKind::DataChanged, "/a");
-        story.expect_violation(CHECK, "not owed to it");
+        story.expect_violation(Checker::Watch, "not owed to it");
     }
 
     #[test]
@@ -397,7 +395,7 @@ mod tests {
         story.write(3, &set("/a"), 3);
         story.expect_fine();
         story.write(4, &create("/a/b"), 4);
-        story.expect_violation(CHECK, "ChildrenChanged /a at 0x4");
+        story.expect_violation(Checker::Watch, "ChildrenChanged /a at 0x4");
     }
 
     fn renewing(relative: i64) -> Story {
@@ -441,7 +439,7 @@ mod tests {
     fn renewed_and_not_told() {
         let mut story = renewing(2);
         renewed(&mut story);
-        story.expect_violation(CHECK, "not told that it changed");
+        story.expect_violation(Checker::Watch, "not told that it changed");
     }
 
     #[test]
@@ -449,7 +447,7 @@ mod tests {
         let mut story = renewing(3);
         story.event(-1, EventKind::DataChanged, "/a");
         renewed(&mut story);
-        story.expect_violation(CHECK, "a change that was none");
+        story.expect_violation(Checker::Watch, "a change that was none");
     }
 
     fn watch_all(recursive: bool) -> Op {
@@ -474,7 +472,7 @@ mod tests {
         story.read(4, &get("/", false));
         story.expect_fine();
         story.write(5, &set("/a"), 4);
-        story.expect_violation(CHECK, "was not told of DataChanged /a at 0x4");
+        story.expect_violation(Checker::Watch, "was not told of DataChanged /a at 0x4");
     }
 
     #[test]
@@ -485,7 +483,7 @@ mod tests {
         story.expect_fine();
         let mut story = watching_all(true);
         story.event(3, EventKind::ChildrenChanged, "/a");
-        story.expect_violation(CHECK, "not owed to it");
+        story.expect_violation(Checker::Watch, "not owed to it");
     }
 
     #[test]
@@ -501,7 +499,7 @@ mod tests {
         story.expect_fine();
         story.invoke(7, &remove(WatcherType::Any));
         story.answer(7, &remove(WatcherType::Any), 4, Ok(crate::op::Outcome::Done));
-        story.expect_violation(CHECK, "should Some");
+        story.expect_violation(Checker::Watch, "should Some");
     }
 
     /// A client that nobody knows watches a znode that only `ann` may read from zxid 3 on.
@@ -526,6 +524,6 @@ mod tests {
         story.log(5, 6, set("/a").code(), None);
         story.apply(5);
         story.read(7, &get("/a", false));
-        story.expect_violation(CHECK, "was not told of DataChanged /a at 0x5");
+        story.expect_violation(Checker::Watch, "was not told of DataChanged /a at 0x5");
     }
 }

@@ -16,10 +16,8 @@ use zabra_core::client::{CallError, CallId, Outcome as Told, WatcherId};
 use zabra_core::types::{ErrorCode, EventType, WatcherType};
 
 use super::convert;
-use crate::check::Violation;
+use crate::check::{Checker, Violation};
 use crate::op::{Answer, Op, WatchTable};
-
-const CHECK: &str = "client";
 
 /// A call that was not answered yet.
 #[derive(Debug)]
@@ -60,7 +58,7 @@ pub struct Account {
 }
 
 fn wrong<T>(what: impl Into<String>) -> Result<T, Violation> {
-    Err(Violation::new(CHECK, what))
+    Err(Violation::new(Checker::Client, what))
 }
 
 impl Account {

@@ -30,7 +30,7 @@ pub use self::rude::Board;
 use self::rude::Episode;
 use self::tap::{Manner, Tap};
 use crate::app::{Application, Ask, News};
-use crate::check::Violation;
+use crate::check::{Checker, Violation};
 use crate::clock::{Clock, SimTime};
 use crate::history::Observed;
 use crate::link::{ClientId, LinkId};
@@ -448,7 +448,7 @@ impl SimClient {
             ClientHangup::WatchesRefused => {}
             ClientHangup::BadReply => {
                 let what = format!("c{} hangs up: it does not understand the server", self.id.0);
-                return Err(Violation::new("client", what));
+                return Err(Violation::new(Checker::Client, what));
             }
         }
         // Carried out before anything that follows: the link is forgotten here.

@@ -9,7 +9,7 @@ use zabra_core::client::{CallError, ClientInput, SessionState};
 
 use super::{SimClient, convert};
 use crate::app::{Application, Ask, News, Session};
-use crate::check::Violation;
+use crate::check::{Checker, Violation};
 use crate::clock::SimTime;
 
 impl SimClient {
@@ -69,7 +69,9 @@ impl SimClient {
                 self.account.close();
                 self.feed(now, ClientInput::Close)
             }
-            Ask::Violated(words) => Err(Violation::new("application", format!("c{}: {words}", self.id.0))),
+            Ask::Violated(words) => {
+                Err(Violation::new(Checker::Application, format!("c{}: {words}", self.id.0)))
+            }
             Ask::Wake(at) => {
                 self.alarm = Some(at);
                 Ok(())

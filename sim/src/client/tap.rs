@@ -15,7 +15,7 @@ use zabra_core::wire::{ConnectRequest, ConnectResponse, Deframer, Reader, Reques
 use super::Want;
 use super::account::Account;
 use super::codec::{self, Garbled, ReplyHead};
-use crate::check::Violation;
+use crate::check::{Checker, Violation};
 use crate::history::Observed;
 use crate::link::ClientId;
 use crate::op::{Op, WatchTable};
@@ -70,11 +70,11 @@ pub struct Tap {
 }
 
 fn garbled(client: ClientId, garbled: &Garbled) -> Violation {
-    Violation::new("wire", format!("c{}: {garbled}", client.0))
+    Violation::new(Checker::Wire, format!("c{}: {garbled}", client.0))
 }
 
 fn wrong<T>(what: String) -> Result<T, Violation> {
-    Err(Violation::new("client", what))
+    Err(Violation::new(Checker::Client, what))
 }
 
 impl Tap {

@@ -97,7 +97,7 @@ impl Picture {
         let Some(violation) = violation else { return json.null() };
         json.object(|json| {
             json.key("check");
-            json.string(violation.check);
+            json.string(&violation.checker.to_string());
             json.key("what");
             json.string(&violation.what);
             json.numbers("lanes", self.lanes_named(&violation.what).into_iter());

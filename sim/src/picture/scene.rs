@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::thread;
 
 use super::{About, Picture};
-use crate::check::Violation;
+use crate::check::{Checker, Violation};
 use crate::onlooker::Onlooker;
 use crate::report::commit;
 use crate::world::World;
@@ -58,7 +58,8 @@ impl Scene {
     /// Writes the page. Where the scenario failed, the test says so; so a page that cannot be written is no failure.
     pub fn finish(self, world: &mut World) {
         let Some(picture) = world.take_picture() else { return };
-        let violation = thread::panicking().then(|| Violation::new("scenario", "failed, as the test says"));
+        let violation =
+            thread::panicking().then(|| Violation::new(Checker::Scenario, "failed, as the test says"));
         let about = About {
             title: self.title,
             commit: commit(),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::check::Violation;
+use crate::check::{Checker, Violation};
 use crate::onlooker::Onlooker;
 use crate::rt;
 use crate::seed::Seed;
@@ -103,7 +103,7 @@ fn the_page_stands_alone_and_tells_of_the_violation() {
     seen(true, |world| {
         let now = world.now();
         let picture = world.take_picture().expect("it was asked for");
-        let violation = Violation::new("tree", "n2 and c1 differ </script>");
+        let violation = Violation::new(Checker::Tree, "n2 and c1 differ </script>");
         let page = picture.page(&about(Some(violation)), now);
         assert!(page.contains(
             r#""violation":{"check":"tree","what":"n2 and c1 differ \u003c/script>","lanes":[2,5]}"#

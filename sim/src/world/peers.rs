@@ -21,7 +21,7 @@ use zabra_core::wire::quorum::QuorumDecodeError;
 
 use super::net::{Holder, LinkState, Use};
 use super::{Event, World};
-use crate::check::Violation;
+use crate::check::{Checker, Violation};
 use crate::clock::SimTime;
 use crate::history::Observed;
 use crate::link::{End, Link, LinkId, NodeId, Party};
@@ -400,7 +400,7 @@ impl World {
 }
 
 fn nonsense(node: NodeId, error: &QuorumDecodeError) -> Violation {
-    Violation::new("wire", format!("n{} sends nonsense to another server: {error}", node.0))
+    Violation::new(Checker::Wire, format!("n{} sends nonsense to another server: {error}", node.0))
 }
 
 impl Dialing {

@@ -9,7 +9,7 @@ use zabra_core::types::{ConnId, SessionId, Zxid};
 use zabra_core::wire::Reader;
 
 use super::{Event, World};
-use crate::check::{Violation, liveness};
+use crate::check::{Checker, Violation, liveness};
 use crate::client::codec::ReplyHead;
 use crate::clock::SimTime;
 use crate::disk::SyncMode;
@@ -63,7 +63,7 @@ impl World {
                 self.marks.noticed(&recovered.report);
                 let differs = |notice: &&Notice| matches!(notice, Notice::DigestMismatch { .. });
                 if let Some(notice) = recovered.report.iter().find(differs) {
-                    return Err(Violation::new("tree", format!("n{} recovered: {notice:?}", id.0)));
+                    return Err(Violation::new(Checker::Tree, format!("n{} recovered: {notice:?}", id.0)));
                 }
                 let config = self.config_of(id);
                 let node = &mut self.nodes[id.0];
@@ -214,7 +214,7 @@ impl World {
             }
             actions.extend(std::iter::from_fn(|| server.poll_action()));
         })
-        .map_err(|message| Violation::new("panic", format!("n{}: {message}", id.0)))?;
+        .map_err(|message| Violation::new(Checker::Panic, format!("n{}: {message}", id.0)))?;
         debug_assert!(node.inbox.is_empty(), "nothing comes while a process is at work");
         node.inbox = inputs;
         for action in actions.drain(..) {
@@ -318,13 +318,14 @@ impl World {
         conn.sent.push(bytes.clone());
         let mut latest: Option<ReplyHead> = None;
         loop {
-            let frame = conn.sent.next_frame().map_err(|error| Violation::new("wire", error.to_string()))?;
+            let frame =
+                conn.sent.next_frame().map_err(|error| Violation::new(Checker::Wire, error.to_string()))?;
             let Some(frame) = frame else { break };
             if !std::mem::replace(&mut conn.greeted, true) {
                 continue;
             }
             let head = ReplyHead::decode(&mut Reader::new(&frame))
-                .map_err(|garbled| Violation::new("wire", garbled.to_string()))?;
+                .map_err(|garbled| Violation::new(Checker::Wire, garbled.to_string()))?;
             if latest.is_none_or(|latest| head.zxid > latest.zxid) {
                 latest = Some(head);
             }
@@ -450,7 +451,7 @@ impl World {
             && let Some((snapshot, first)) = needed_by_snapshot(&node.disk, files)
         {
             let words = format!("n{} removes {first}, the first behind its snapshot {snapshot}", id.0);
-            return Err(Violation::new("storage", words));
+            return Err(Violation::new(Checker::Storage, words));
         }
         let result = node.disk.run(&op);
         let rewound = match &op {
@@ -485,7 +486,7 @@ impl World {
             Life::Recovering(recovery) => {
                 self.trace.done(&done);
                 rt::catch(|| recovery.on_done(done))
-                    .map_err(|message| Violation::new("panic", format!("n{}: {message}", id.0)))?;
+                    .map_err(|message| Violation::new(Checker::Panic, format!("n{}: {message}", id.0)))?;
                 self.drive_recovery(id)
             }
             Life::Up(_) => {
