@@ -1,5 +1,6 @@
 //! What anybody was told is durable: nothing leaves a server that reflects a transaction which power failures at that
-//! moment would take back (D1, D2), and no restart comes back with less than the disk had (D3).
+//! moment would take back (D1, D2), not even after a failed synchronisation (D9); and no restart comes back with less than the
+//! disk had (D3), because of damage or otherwise (D6).
 //!
 //! A server that stands alone must have it on its own disk; in an ensemble a quorum of voters must, at the moment at
 //! which any server calls it committed, applies it for its clients or tells one of them, and at every moment after

@@ -1,8 +1,10 @@
 //! What all checkers share: the order of transactions as the log has it, executed by the reference tree.
 //!
 //! Of the log only order, time stamp and author are believed. What a transaction does and answers follows from the
-//! request that its author made; a transaction that nobody asked for, one that was asked for once and logged twice,
-//! and one that failed where the reference succeeds, are violations at once.
+//! request that its author made. Violations at once are a transaction that nobody asked for (P7), or only a server that may
+//! not (S6, T4); one that was asked for once and logged twice (C6); one that failed where the reference succeeds, or the
+//! other way round (C7, C10, S2, T5); a session that was there before (S1); and what stands behind an epoch that had begun
+//! without it (P6, P9), or is gone after a restart (D3, D6).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;

@@ -1,6 +1,6 @@
 //! What leader and learners promise each other is true at the moment at which it leaves the server, and every
-//! decision of a leader has the promises that it needs. The messages are read off the links; disks are asked what a
-//! power failure would leave.
+//! decision of a leader has the promises that it needs; and it is said in turn (P16). The messages are read off the links;
+//! disks are asked what a power failure would leave, a failed one included (D9).
 //!
 //! | message | what must be true | invariant |
 //! |---|---|---|

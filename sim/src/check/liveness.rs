@@ -1,7 +1,7 @@
 //! The world comes to rest: once all faults have stopped, every server serves and every client has its last request
 //! answered within a bound, and from then on nobody gives a role up: `world::rest` says what that asks for. And no
-//! server stops by itself, unless it was asked to or its disk failed, or asks for the time over and over without doing
-//! anything: its process would be busy for nothing.
+//! server stops by itself, or does not start on what a crash has left (D7, L8), unless it was asked to or its disk failed, or
+//! asks for the time over and over without doing anything: its process would be busy for nothing.
 
 use std::time::Duration;
 

@@ -1,5 +1,9 @@
-//! What must hold in every run. Each checker is a file that says what it checks and why; all of them look at the
-//! same records while the run goes on, so that a failure stops the run at its cause.
+//! What must hold in every run. Each checker is a file that says what it checks and why, by the ids of
+//! `docs/invariants.md`; who finds something is a [`Checker`].
+//!
+//! A [`Judge`] shows every record to the [`Facts`] that all of them share, and to every [`Check`] after that, so that a
+//! failure stops the run at its cause. What is asked for at the end of a run is not in a record: [`liveness`] has
+//! functions for that.
 
 pub mod chain;
 pub mod durability;
@@ -26,81 +30,97 @@ use zabra_core::types::Membership;
 use crate::history::Record;
 use crate::model::Model;
 
-/// Who finds violations. A run that fails is known by it: it decides how a process ends, and a run shrinks to others in
-/// which the same checker finds something.
-///
-/// What the invariants say is in `docs/invariants.md`.
-///
-/// | checker | in | what it watches | invariants |
-/// |---|---|---|---|
-/// | `Application` | `client/perform.rs` | what an application of a trial must never see | the application's own |
-/// | `Chain` | `check/chain.rs` | the logs of all servers are one history | P5, P6, P8, P9, P12 |
-/// | `Client` | `client/account.rs`, `client/tap.rs` | the client machine does what it is asked to, and tells what it is told | C2, W2 |
-/// | `Durability` | `check/durability.rs` | whatever anybody was told of stays | D1, D2, D3, D6, D9 |
-/// | `Election` | `check/election.rs` | votes, and who follows whom because of them | P17 |
-/// | `Epoch` | `check/epoch.rs` | promises, histories and leaders of epochs | D1, D5, P1, P2 |
-/// | `Facts` | `check/facts.rs` | every transaction was asked for, once, and succeeds where the reference does | C6, C7, C10, D3, D6, P6, P7, P9, S1, S2, S6, T4, T5 |
-/// | `Joining` | `check/joining.rs` | how a learner is brought up to date, and when it serves | P14, P15 |
-/// | `Leadership` | `check/leadership.rs` | who leads is followed | P18 |
-/// | `Ledger` | `check/ledger.rs` | every message of leader and learner against the disk of who sends it | D1, D5, D9, P3, P4, P5, P10, P11, P12, P13, P15, P16 |
-/// | `Liveness` | `check/liveness.rs` | rest, once all faults have stopped; nobody stops for no reason | D7, L1, L2, L3, L4, L5, L7, L8 |
-/// | `Moved` | `check/moved.rs` | a session has one place | S7 |
-/// | `Order` | `check/order.rs` | answers, against the reference | C1, C3, C4, C5, C6, C7, C8, C10, S10, T2, T3, T5 |
-/// | `Panic` | `world/process.rs` | what servers assert themselves | the core's own |
-/// | `Replica` | `check/replica.rs` | every server applies the one history in its order | P6, P20 |
-/// | `Scenario` | `picture/scene.rs` | what a scenario expects, for its picture | none |
-/// | `Session` | `check/session.rs` | sessions live as long as promised | S3, S4, S6, S9, S10 |
-/// | `Stop` | `onlooker.rs` | the record that somebody waits for: not wrong, but the end of the run | none |
-/// | `Storage` | `world/process.rs` | what is removed from a disk | D8 |
-/// | `Tree` | `check/tree.rs`, `world/process.rs` | digests of trees | C7, D3, D4, D6, S5, T1, T2, T3, T4 |
-/// | `Watch` | `check/watch.rs` | watch events | W1, W2, W3, W4, W5, W6, W7 |
-/// | `Wire` | `client/tap.rs`, `world/process.rs`, `world/peers.rs` | what servers send can be read, and comes in turn | C2, P16, S8 |
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Checker {
-    /// What an application of a trial says must not be.
-    Application,
-    /// See [`chain`].
-    Chain,
-    /// The client machine; see [`crate::client`].
-    Client,
-    /// See [`durability`].
-    Durability,
-    /// See [`election`].
-    Election,
-    /// See [`epoch`].
-    Epoch,
-    /// See [`facts`].
-    Facts,
-    /// See [`joining`].
-    Joining,
-    /// See [`leadership`].
-    Leadership,
-    /// See [`ledger`].
-    Ledger,
-    /// See [`liveness`].
-    Liveness,
-    /// See [`moved`].
-    Moved,
-    /// See [`order`].
-    Order,
-    /// A server panicked.
-    Panic,
-    /// See [`replica`].
-    Replica,
-    /// A scenario's own expectations.
-    Scenario,
-    /// See [`session`].
-    Session,
-    /// The record that somebody waits for has come.
-    Stop,
-    /// Files on a disk.
-    Storage,
-    /// See [`tree`].
-    Tree,
-    /// See [`watch`].
-    Watch,
-    /// Bytes that make no sense.
-    Wire,
+macro_rules! checkers {
+    ($(#[$doc:meta])* $type:ident { $($(#[$variant_doc:meta])* $variant:ident,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum $type {
+            $($(#[$variant_doc])* $variant,)*
+        }
+
+        impl $type {
+            /// All there are.
+            pub const ALL: &[Self] = &[$(Self::$variant,)*];
+        }
+    };
+}
+
+checkers! {
+    /// Who finds violations. A run that fails is known by it: it decides how a process ends, and a run shrinks to others in
+    /// which the same checker finds something.
+    ///
+    /// `docs/invariants.md` says what must hold, the other way round: which checkers see to it.
+    ///
+    /// | checker | in | what it watches | invariants |
+    /// |---|---|---|---|
+    /// | `Application` | `client/perform.rs` | what an application of a trial must never see | the application's own |
+    /// | `Chain` | `check/chain.rs` | the logs of all servers are one history | P5, P6, P8, P9, P12 |
+    /// | `Client` | `client/account.rs`, `client/tap.rs` | the client machine does what it is asked to, and tells what it is told | C2, W2 |
+    /// | `Durability` | `check/durability.rs` | whatever anybody was told of stays | D1, D2, D3, D6, D9 |
+    /// | `Election` | `check/election.rs` | votes, and who follows whom because of them | P17 |
+    /// | `Epoch` | `check/epoch.rs` | promises, histories and leaders of epochs | D1, D5, P1, P2 |
+    /// | `Facts` | `check/facts.rs` | every transaction was asked for, once, and succeeds where the reference does | C6, C7, C10, D3, D6, P6, P7, P9, S1, S2, S6, T4, T5 |
+    /// | `Joining` | `check/joining.rs` | how a learner is brought up to date, and when it serves | P14, P15 |
+    /// | `Leadership` | `check/leadership.rs` | who leads is followed | P18 |
+    /// | `Ledger` | `check/ledger.rs` | every message of leader and learner against the disk of who sends it | D1, D5, D9, P3, P4, P5, P10, P11, P12, P13, P15, P16 |
+    /// | `Liveness` | `check/liveness.rs` | rest, once all faults have stopped; nobody stops for no reason | D7, L1, L2, L3, L4, L5, L7, L8 |
+    /// | `Moved` | `check/moved.rs` | a session has one place | S7 |
+    /// | `Order` | `check/order.rs` | answers, against the reference | C1, C3, C4, C5, C6, C7, C8, C10, S10, T2, T3, T5 |
+    /// | `Panic` | `world/process.rs` | what servers assert themselves | the core's own |
+    /// | `Replica` | `check/replica.rs` | every server applies the one history in its order | P6, P20 |
+    /// | `Scenario` | `picture/scene.rs` | what a scenario expects, for its picture | none |
+    /// | `Session` | `check/session.rs` | sessions live as long as promised | S3, S4, S6, S9, S10 |
+    /// | `Stop` | `onlooker.rs` | the record that somebody waits for: not wrong, but the end of the run | none |
+    /// | `Storage` | `world/process.rs` | what is removed from a disk | D8 |
+    /// | `Tree` | `check/tree.rs`, `world/process.rs` | digests of trees | C7, D3, D4, D6, S5, T1, T2, T3, T4 |
+    /// | `Watch` | `check/watch.rs` | watch events | W1, W2, W3, W4, W5, W6, W7 |
+    /// | `Wire` | `client/tap.rs`, `world/process.rs`, `world/peers.rs` | what servers send can be read, and comes in turn | C2, P16, S8 |
+    Checker {
+        /// What an application of a trial says must not be.
+        Application,
+        /// See [`chain`].
+        Chain,
+        /// The client machine; see [`crate::client`].
+        Client,
+        /// See [`durability`].
+        Durability,
+        /// See [`election`].
+        Election,
+        /// See [`epoch`].
+        Epoch,
+        /// See [`facts`].
+        Facts,
+        /// See [`joining`].
+        Joining,
+        /// See [`leadership`].
+        Leadership,
+        /// See [`ledger`].
+        Ledger,
+        /// See [`liveness`].
+        Liveness,
+        /// See [`moved`].
+        Moved,
+        /// See [`order`].
+        Order,
+        /// A server panicked.
+        Panic,
+        /// See [`replica`].
+        Replica,
+        /// A scenario's own expectations.
+        Scenario,
+        /// See [`session`].
+        Session,
+        /// The record that somebody waits for has come.
+        Stop,
+        /// Files on a disk.
+        Storage,
+        /// See [`tree`].
+        Tree,
+        /// See [`watch`].
+        Watch,
+        /// Bytes that make no sense.
+        Wire,
+    }
 }
 
 impl Checker {

@@ -1,7 +1,8 @@
-//! Clients see one order. Writes are linearizable: each is answered as the reference answers at its place, and its
-//! place comes after everything that anybody had been told of when it was asked for. Reads are answered from the
-//! state that their zxid names, and within a session that state never goes back. (That answers come in the order of
-//! the requests is checked where they are received, by the client.)
+//! Clients see one order. Writes are linearizable: each is answered as the reference answers at its place (C6, C7, C10, T3,
+//! T5), and its place comes after everything that anybody had been told of when it was asked for (C1). Reads are answered
+//! from the state that their zxid names (C5, T2), and within a session that state never goes back (C3). (That answers come
+//! in the order of the requests is checked where they are received, by the client.) Who is told that its session has expired
+//! has lost it (S10).
 //!
 //! A server that stands alone answers reads from the latest state. A member of an ensemble may be behind; after a
 //! sync, though, a session sees at least what anybody had been told of when the sync was asked for (C8b), whichever

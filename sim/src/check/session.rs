@@ -1,7 +1,7 @@
 //! Sessions live exactly as long as promised, by the monotonic clock of the server that decides.
 //!
-//! Not a moment less: no server declares a session expired before its whole timeout has passed since the last time
-//! it heard of it, or since it began to serve. Not for ever: at the latest two ticks later than that it does.
+//! Not a moment less (S3): no server declares a session expired before its whole timeout has passed since the last time
+//! it heard of it, or since it began to serve. Not for ever (S4): at the latest two ticks later than that it does.
 //! ZooKeeper rounds up to the next tick, and its timer may fire one tick late. A client is told that its session is
 //! gone only if it is.
 //!
@@ -9,10 +9,10 @@
 //! ends it; another leader may.
 //!
 //! In an ensemble the leader decides, and nobody else (S6). It has heard of a session when its client spoke to the
-//! leader itself, and when a learner reported it or asked about it. A new leader begins every session's timeout
+//! leader itself, and when a learner reported it (S9) or asked about it. A new leader begins every session's timeout
 //! afresh.
 //!
-//! That the ephemeral znodes go with it, all at once and no others, follows from the equality
+//! That the ephemeral znodes go with it, all at once and no others (S5), follows from the equality
 //! of trees.
 
 use std::collections::{BTreeMap, BTreeSet};

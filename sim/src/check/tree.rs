@@ -1,5 +1,6 @@
-//! The tree of every server equals the reference after each transaction: data, all stored numbers, owners, and so
-//! the set of znodes. Equality of digests stands for it; the reference computes its own.
+//! The tree of every server equals the reference after each transaction (T1): data, all stored numbers (T2), owners, and so
+//! the set of znodes and their names (C7, S5, T3, T4); whether it came to it by snapshot and log (D3, D4, D6) or by commits.
+//! Equality of digests stands for it; the reference computes its own.
 
 use super::{Check, Checker, Facts, Violation};
 use crate::history::{Observed, Record};

@@ -1,10 +1,11 @@
-//! Watches: a registered watch fires for every change that it is to fire for, in order, and before its client sees any
-//! state that holds the change. A one-shot watch fires for the first; a persistent one for all, until it is removed.
+//! Watches: a registered watch fires for every change that it is to fire for (W5), in order (W3), and before its client sees
+//! any state that holds the change (W1). A one-shot watch fires for the first (W2); a persistent one for all (W6), until it
+//! is removed (W7).
 //!
 //! The client's own view is enough to check it. From the answer that registers a watch on, the changes of the reference
 //! are gone through one transaction after the other: what a change must tell is known, and when an event or an answer
 //! arrives that lies behind it, it must have been told. An event that no registration and no change explains is
-//! invented. Within one transaction the order is not looked at: where a session ends, nobody promises one.
+//! invented (W4). Within one transaction the order is not looked at: where a session ends, nobody promises one.
 //!
 //! Who may not read a znode is not told of it, and its one-shot watch is used up all the same. A connection that proves to
 //! be somebody else in the middle of this may have done so before or after a change that it was not told of; such an

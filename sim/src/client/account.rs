@@ -5,8 +5,8 @@
 //!
 //! - Requests leave in the order in which they were asked for, byte for byte as asked.
 //! - Every call is answered exactly once, in that order, with what the server said; or with the loss of the
-//!   connection, and then it tells truly whether it was sent.
-//! - Every watch event of the server is told once, to everybody who waits for it and to nobody else.
+//!   connection, and then it tells truly whether it was sent (C2).
+//! - Every watch event of the server is told once, to everybody who waits for it and to nobody else (W2).
 //! - A new connection presents every identity again, in order, and registers every watch again, each once.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

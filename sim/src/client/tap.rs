@@ -1,8 +1,8 @@
 //! Reads along on one connection of a client, both ways, at the client's end: what it asks for and what it is answered,
 //! as the bytes say. The checkers judge by this, and not by what the client machine makes of it.
 //!
-//! It believes nothing: bytes that make no sense, and answers in another order than that of the requests, are a
-//! violation.
+//! It believes nothing: bytes that make no sense, answers in another order than that of the requests (C2), and a session that
+//! is given to somebody without its password (S8), are a violation.
 
 use std::collections::VecDeque;
 use std::rc::Rc;

@@ -1,4 +1,4 @@
-//! The end of a run: faults stop, and the world must come to rest (L1 to L5, L7, L8).
+//! The end of a run: faults stop, and the world must come to rest (L1, L2, L3, L4, L5, L7, L8).
 //!
 //! 1. First only some are mended: just enough voters for a quorum, drawn from the seed, with no way to the others. They
 //!    must serve all clients within the bound, whatever state the others are in.
