@@ -4,8 +4,12 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
 
+use zabra_core::recovery::Notice;
 use zabra_core::types::{Message, Notification, SessionId, Zxid};
+use zabra_core::wire::FrameError;
+use zabra_core::wire::quorum::QuorumDecodeError;
 
+use crate::client::codec::Garbled;
 use crate::clock::SimTime;
 use crate::link::{ClientId, LinkId, NodeId};
 use crate::node::Standing;
@@ -26,6 +30,36 @@ pub struct Kept {
     pub durable: Zxid,
     /// The end of the history, which a power failure would not leave.
     pub last: Zxid,
+}
+
+/// Something that is removed although it is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StillNeeded {
+    /// A snapshot that stays.
+    pub snapshot: Zxid,
+    /// The first transaction behind it, which goes.
+    pub first: Zxid,
+}
+
+/// What is wrong with what a server sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Nonsense {
+    /// A client cannot tell where it ends.
+    Frame(FrameError),
+    /// It is no message between servers.
+    Message(QuorumDecodeError),
+    /// A client cannot read it.
+    Reply(Garbled),
+}
+
+impl fmt::Display for Nonsense {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Frame(error) => error.fmt(f),
+            Self::Message(error) => error.fmt(f),
+            Self::Reply(garbled) => garbled.fmt(f),
+        }
+    }
 }
 
 /// Something that a checker may want to know.
@@ -88,6 +122,17 @@ pub enum Observed {
         node: NodeId,
         /// Whether unsynced data were at risk.
         power: bool,
+    },
+    /// A server's tree is not as whoever proposed a transaction had computed.
+    DigestMismatch {
+        /// Which server.
+        node: NodeId,
+        /// The transaction.
+        zxid: Zxid,
+        /// What was computed.
+        expected: u64,
+        /// What came out.
+        found: u64,
     },
     /// A client lost its connection.
     Disconnected {
@@ -164,12 +209,35 @@ pub enum Observed {
         /// What.
         op: Rc<Op>,
     },
+    /// A server sent something that cannot be read.
+    Garbled {
+        /// Which.
+        node: NodeId,
+        /// To which server; none, if it was to a client.
+        to: Option<NodeId>,
+        /// What is wrong with it.
+        why: Nonsense,
+    },
     /// A server handed a transaction to its disk.
     Logged {
         /// Which.
         node: NodeId,
         /// What.
         record: Logged,
+    },
+    /// A process has read its disk and is about to serve.
+    Recovered {
+        /// Which.
+        node: NodeId,
+        /// What it noticed.
+        notices: Rc<[Notice]>,
+    },
+    /// A server that serves is about to lose files that it wants removed.
+    Removed {
+        /// Which.
+        node: NodeId,
+        /// What goes with them although it is still needed.
+        still_needed: Option<StillNeeded>,
     },
     /// A server told something that no checker asks for.
     Remark {
@@ -357,6 +425,9 @@ impl fmt::Display for Observed {
             Observed::Crashed { node, power } => {
                 write!(f, "n{} {}", node.0, if *power { "lost its power" } else { "was killed" })
             }
+            Observed::DigestMismatch { node, zxid, expected, found } => {
+                write!(f, "n{} itself found digest {found:x} after {zxid}, predicted {expected:x}", node.0)
+            }
             Observed::Disconnected { client } => write!(f, "c{} lost its connection", client.0),
             Observed::EpochAccepted { node, epoch, .. } => write!(f, "n{} promises epoch {epoch}", node.0),
             Observed::EpochCurrent { node, epoch, .. } => write!(f, "n{} begins epoch {epoch}", node.0),
@@ -371,6 +442,12 @@ impl fmt::Display for Observed {
             Observed::Heard { node, from, message, .. } => {
                 write!(f, "n{} < n{} {}", node.0, from.0, Brief(message))
             }
+            Observed::Garbled { node, to: Some(to), why } => {
+                write!(f, "n{} sends nonsense to n{}: {why}", node.0, to.0)
+            }
+            Observed::Garbled { node, to: None, why } => {
+                write!(f, "n{} sends nonsense to a client: {why}", node.0)
+            }
             Observed::Healed => f.write_str("-- all faults stop"),
             Observed::Invoked { client, session, xid, op } => {
                 write!(f, "c{} > {session} #{xid} {op}", client.0)
@@ -378,6 +455,11 @@ impl fmt::Display for Observed {
             Observed::Logged { node, record } => write!(f, "n{} logs {record}", node.0),
             Observed::Remark { node, words } | Observed::RoleLost { node, words } => {
                 write!(f, "n{}: {words}", node.0)
+            }
+            Observed::Recovered { node, notices } => write!(f, "n{} recovered: {notices:?}", node.0),
+            Observed::Removed { node, still_needed: None } => write!(f, "n{} removes old files", node.0),
+            Observed::Removed { node, still_needed: Some(StillNeeded { snapshot, first }) } => {
+                write!(f, "n{} removes {first}, the first behind its snapshot {snapshot}", node.0)
             }
             Observed::Replaced { node, name } => write!(f, "n{} has a new {name}", node.0),
             Observed::Rewound { node, last } => write!(f, "n{} goes on behind {last}", node.0),

@@ -228,32 +228,8 @@ pub fn records(file: &[u8]) -> impl Iterator<Item = Logged> {
     })
 }
 
-/// What goes with old files although it is still needed (D8): a snapshot that stays, and the first transaction behind it.
-/// Young files go when a log is cut, and all when a leader's snapshot takes their place; then other rules hold.
-pub fn needed_by_snapshot(disk: &Disk, removed: &[FileName]) -> Option<(Zxid, Zxid)> {
-    let log_of = |file: &FileName| numbered(file, Dir::Log, "log.");
-    let logs: Vec<(&FileName, &[u8])> = disk.files().filter(|(file, _)| log_of(file).is_some()).collect();
-    let stays = |file: &FileName| !removed.contains(file);
-    let last = logs.iter().filter(|(file, _)| stays(file)).filter_map(|(file, _)| log_of(file)).max()?;
-    if removed.iter().filter_map(log_of).all(|log| log > last) {
-        return None;
-    }
-    let first_behind = |snapshot: Zxid, all: bool| {
-        let logs = logs.iter().filter(|(file, _)| all || stays(file));
-        let zxids = logs.flat_map(|(_, bytes)| records(bytes)).map(|record| record.zxid);
-        zxids.filter(|&zxid| zxid > snapshot).min()
-    };
-    let snapshots = disk.files().filter(|(file, _)| stays(file));
-    let snapshots = snapshots.filter_map(|(file, _)| numbered(file, Dir::Snapshot, "snapshot."));
-    let needed = |snapshot| {
-        let first = first_behind(snapshot, true);
-        first.filter(|_| first != first_behind(snapshot, false)).map(|first| (snapshot, first))
-    };
-    snapshots.filter_map(needed).next()
-}
-
 /// The number in the name of a log or snapshot.
-fn numbered(file: &FileName, dir: Dir, prefix: &str) -> Option<Zxid> {
+pub fn numbered(file: &FileName, dir: Dir, prefix: &str) -> Option<Zxid> {
     if file.dir != dir {
         return None;
     }
@@ -310,13 +286,13 @@ fn adler32(bytes: &[u8]) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
-    use zabra_core::store::DiskOp;
-    use zabra_core::types::Ticket;
+pub(crate) mod testing {
+    //! Log files made by hand.
 
     use super::*;
 
-    fn record(zxid: i64) -> Vec<u8> {
+    /// A failed transaction, as it stands in the log.
+    pub fn record(zxid: i64) -> Vec<u8> {
         let mut payload = Vec::new();
         payload.extend(7_i64.to_be_bytes());
         payload.extend(3_i32.to_be_bytes());
@@ -331,31 +307,24 @@ mod tests {
         bytes
     }
 
+    /// A log file with so many transactions, from the first on.
+    pub fn log_file(first: i64, count: i64) -> Vec<u8> {
+        let records = (first..first + count).flat_map(record);
+        [0; FILE_HEADER].into_iter().chain(records).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use zabra_core::store::DiskOp;
+    use zabra_core::types::Ticket;
+
+    use super::testing::record;
+    use super::*;
+
     #[test]
     fn adler_of_the_check_string() {
         assert_eq!(adler32(b"Wikipedia"), 0x11e6_0398);
-    }
-
-    #[test]
-    fn d8_a_snapshot_that_stays_needs_its_log() {
-        let log = |zxid: i64| FileName { dir: Dir::Log, name: format!("log.{zxid:x}") };
-        let snapshot = |zxid: i64| FileName { dir: Dir::Snapshot, name: format!("snapshot.{zxid:x}") };
-        let mut disk = Disk::default();
-        for (first, count) in [(1, 3), (4, 3), (7, 2)] {
-            let header = [0; FILE_HEADER];
-            let bytes =
-                (first..first + count).fold(header.to_vec(), |file, zxid| [file, record(zxid)].concat());
-            disk.put(log(first), &bytes);
-        }
-        // The second file was begun when 4 was the next transaction, the third when 6 was still on its way.
-        [3, 5, 8].iter().for_each(|&zxid| disk.put(snapshot(zxid), b""));
-        let needed = |removed: &[FileName]| needed_by_snapshot(&disk, removed);
-        assert_eq!(needed(&[log(1)]), None);
-        assert_eq!(needed(&[log(1), log(4)]), Some((Zxid(3), Zxid(4))));
-        assert_eq!(needed(&[snapshot(3), log(1), log(4)]), Some((Zxid(5), Zxid(6))));
-        assert_eq!(needed(&[snapshot(3), snapshot(5), log(1), log(4)]), None);
-        assert_eq!(needed(&[log(7)]), None, "a log that is cut");
-        assert_eq!(needed(&[log(1), log(4), log(7)]), None, "a leader's snapshot takes its place");
     }
 
     #[test]

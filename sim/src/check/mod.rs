@@ -18,8 +18,10 @@ pub mod moved;
 pub mod order;
 pub mod replica;
 pub mod session;
+pub mod storage;
 pub mod tree;
 pub mod watch;
+pub mod wire;
 
 use std::fmt;
 use std::time::Duration;
@@ -71,10 +73,10 @@ checkers! {
     /// | `Scenario` | `picture/scene.rs` | what a scenario expects, for its picture | none |
     /// | `Session` | `check/session.rs` | sessions live as long as promised | S3, S4, S6, S9, S10 |
     /// | `Stop` | `onlooker.rs` | the record that somebody waits for: not wrong, but the end of the run | none |
-    /// | `Storage` | `world/process.rs` | what is removed from a disk | D8 |
-    /// | `Tree` | `check/tree.rs`, `world/process.rs` | digests of trees | C7, D3, D4, D6, S5, T1, T2, T3, T4 |
+    /// | `Storage` | `check/storage.rs` | what is removed from a disk | D8 |
+    /// | `Tree` | `check/tree.rs` | digests of trees | C7, D3, D4, D6, S5, T1, T2, T3, T4 |
     /// | `Watch` | `check/watch.rs` | watch events | W1, W2, W3, W4, W5, W6, W7 |
-    /// | `Wire` | `client/tap.rs`, `world/process.rs`, `world/peers.rs` | what servers send can be read, and comes in turn | C2, P16, S8 |
+    /// | `Wire` | `check/wire.rs`, `client/tap.rs` | what servers send can be read, and comes in turn | C2, P16, S8 |
     Checker {
         /// What an application of a trial says must not be.
         Application,
@@ -112,13 +114,13 @@ checkers! {
         Session,
         /// The record that somebody waits for has come.
         Stop,
-        /// Files on a disk.
+        /// See [`storage`].
         Storage,
         /// See [`tree`].
         Tree,
         /// See [`watch`].
         Watch,
-        /// Bytes that make no sense.
+        /// See [`wire`].
         Wire,
     }
 }
@@ -217,6 +219,8 @@ impl Judge {
                 Box::new(watch::Watches::default()),
                 Box::new(moved::Moves::default()),
                 Box::new(liveness::Stops),
+                Box::new(storage::Storage),
+                Box::new(wire::Wires),
             ],
         }
     }

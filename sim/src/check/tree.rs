@@ -1,36 +1,60 @@
 //! The tree of every server equals the reference after each transaction (T1): data, all stored numbers (T2), owners, and so
 //! the set of znodes and their names (C7, S5, T3, T4); whether it came to it by snapshot and log (D3, D4, D6) or by commits.
 //! Equality of digests stands for it; the reference computes its own.
+//!
+//! Who proposes a transaction writes down the digest that must come of it. A server that finds another one, at work or while
+//! it reads its log, says so.
+
+use zabra_core::recovery::Notice;
+use zabra_core::types::Zxid;
 
 use super::{Check, Checker, Facts, Violation};
 use crate::history::{Observed, Record};
+use crate::link::NodeId;
 
 /// See the module.
 #[derive(Debug)]
 pub struct TreeEquality;
 
+impl TreeEquality {
+    fn on_applied(node: NodeId, zxid: Zxid, digest: u64, facts: &Facts) -> Result<(), Violation> {
+        let expected = facts.digest_after(zxid);
+        // What is not committed is unknown to the reference; only one that does not serve yet applies it.
+        if expected.is_none() && !facts.serves(node) {
+            return Ok(());
+        }
+        if expected == Some(digest) {
+            return Ok(());
+        }
+        Err(Violation::new(
+            Checker::Tree,
+            format!("n{} has digest {digest:x} after {zxid}, the reference {expected:x?}", node.0),
+        ))
+    }
+}
+
 impl Check for TreeEquality {
     fn observe(&mut self, record: &Record, facts: &Facts) -> Result<(), Violation> {
-        if let Observed::Applied { node, zxid, digest } = &record.what {
-            let expected = facts.digest_after(*zxid);
-            // What is not committed is unknown to the reference; only one that does not serve yet applies it.
-            if expected.is_none() && !facts.serves(*node) {
-                return Ok(());
+        match &record.what {
+            Observed::Applied { node, zxid, digest } => Self::on_applied(*node, *zxid, *digest, facts),
+            Observed::DigestMismatch { .. } => Err(Violation::new(Checker::Tree, record.what.to_string())),
+            Observed::Recovered { node, notices } => {
+                let differs = |notice: &&Notice| matches!(notice, Notice::DigestMismatch { .. });
+                match notices.iter().find(differs) {
+                    None => Ok(()),
+                    Some(notice) => {
+                        Err(Violation::new(Checker::Tree, format!("n{} recovered: {notice:?}", node.0)))
+                    }
+                }
             }
-            if expected != Some(*digest) {
-                return Err(Violation::new(
-                    Checker::Tree,
-                    format!("n{} has digest {digest:x} after {zxid}, the reference {expected:x?}", node.0),
-                ));
-            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use zabra_core::types::{OpCode, Zxid};
+    use zabra_core::types::OpCode;
 
     use super::super::testing::{NODE, Story, create};
     use super::*;
@@ -42,5 +66,26 @@ mod tests {
         story.log(2, 1, OpCode::CREATE, None);
         story.tell(Observed::Applied { node: NODE, zxid: Zxid(2), digest: 42 });
         story.expect_violation(Checker::Tree, "digest 2a after 0x2");
+    }
+
+    #[test]
+    fn t1_another_tree_than_was_written_down() {
+        let mut story = Story::begin();
+        story.tell(Observed::DigestMismatch { node: NODE, zxid: Zxid(2), expected: 1, found: 42 });
+        story.expect_violation(Checker::Tree, "found digest 2a after 0x2, predicted 1");
+    }
+
+    #[test]
+    fn d4_another_tree_after_a_restart() {
+        let mut story = Story::begin();
+        let replayed = Notice::Replayed { txns: 1, skipped: 0, last_zxid: Zxid(2) };
+        story.tell(Observed::Recovered {
+            node: NODE,
+            notices: [Notice::FreshDatabase, replayed.clone()].into(),
+        });
+        story.expect_fine();
+        let differs = Notice::DigestMismatch { zxid: Zxid(2), expected: 1, found: 42 };
+        story.tell(Observed::Recovered { node: NODE, notices: [replayed, differs].into() });
+        story.expect_violation(Checker::Tree, "n0 recovered: DigestMismatch");
     }
 }

@@ -85,6 +85,7 @@ impl Marks {
             }
             Observed::Applied { node, .. } => self.known(*node).applied += 1,
             Observed::Crashed { node, .. } => self.crashed(*node),
+            Observed::Recovered { notices, .. } => self.noticed(notices),
             Observed::RoleTaken { node, standing, .. } => {
                 self.role_taken(*node, standing.role, standing.epoch);
             }
@@ -154,8 +155,7 @@ impl Marks {
         }
     }
 
-    /// Looks at what recovery noticed.
-    pub fn noticed(&mut self, notices: &[Notice]) {
+    fn noticed(&mut self, notices: &[Notice]) {
         let (mut has_snapshot, mut passed_over) = (false, false);
         for notice in notices {
             match notice {

@@ -70,8 +70,13 @@ impl Picture {
                 self.pending.insert((*client, *xid), (self.now, op.clone()));
             }
             Observed::Logged { node, .. } => self.mark(Party::Node(*node), MarkKind::Log, what),
-            Observed::Remark { node, .. } => self.mark(Party::Node(*node), MarkKind::Remark, what),
-            Observed::Replaced { node, .. } | Observed::Rewound { node, .. } => {
+            Observed::DigestMismatch { node, .. }
+            | Observed::Garbled { node, .. }
+            | Observed::Remark { node, .. } => self.mark(Party::Node(*node), MarkKind::Remark, what),
+            Observed::Recovered { node, .. }
+            | Observed::Removed { node, .. }
+            | Observed::Replaced { node, .. }
+            | Observed::Rewound { node, .. } => {
                 self.mark(Party::Node(*node), MarkKind::Disk, what);
             }
             Observed::RoleLost { node, .. } => {

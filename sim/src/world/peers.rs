@@ -17,13 +17,12 @@ use zabra_core::server::{HangupReason, Input, LinkOrigin, PeerPort};
 use zabra_core::types::{
     Address, DialId, LinkId as PeerLink, Member, MemberRole, Membership, Message, ServerId, SessionId,
 };
-use zabra_core::wire::quorum::QuorumDecodeError;
 
 use super::net::{Holder, LinkState, Use};
 use super::{Event, World};
-use crate::check::{Checker, Violation};
+use crate::check::Violation;
 use crate::clock::SimTime;
-use crate::history::Observed;
+use crate::history::{Nonsense, Observed};
 use crate::link::{End, Link, LinkId, NodeId, Party};
 use crate::node::{Life, Peer, Taps};
 use crate::wiretap::VoteTap;
@@ -232,9 +231,10 @@ impl World {
         let Some(peer) = node.peers.get_mut(&number) else { return Ok(()) };
         let (link, other) = (peer.link, peer.node);
         let told = peer.votes.as_mut().map_or_else(Vec::new, |votes| votes.0.pass(bytes.clone()));
-        let messages = match &mut peer.taps {
-            Some(taps) => taps.said.pass(bytes.clone()).map_err(|error| nonsense(id, &error))?,
-            None => Vec::new(),
+        let messages = peer.taps.as_mut().map_or(Ok(Vec::new()), |taps| taps.said.pass(bytes.clone()));
+        let messages = match messages {
+            Ok(messages) => messages,
+            Err(error) => return self.garbled(id, Some(other), Nonsense::Message(error)),
         };
         let held_from = self.holds.begin(id, other, &messages, &bytes);
         for message in messages {
@@ -260,6 +260,16 @@ impl World {
         Ok(())
     }
 
+    /// What a server sends, to another or to a client, cannot be read.
+    pub(super) fn garbled(
+        &mut self,
+        node: NodeId,
+        to: Option<NodeId>,
+        why: Nonsense,
+    ) -> Result<(), Violation> {
+        self.observe(Observed::Garbled { node, to, why })
+    }
+
     /// A server is about to look at what another sent. Answers the sessions that the other has heard of.
     pub(super) fn overhear(
         &mut self,
@@ -277,7 +287,10 @@ impl World {
             return Ok(Vec::new());
         }
         let Some(taps) = peer.taps.as_mut().filter(|taps| taps.leads) else { return Ok(Vec::new()) };
-        let messages = taps.heard.pass(bytes.clone()).map_err(|error| nonsense(from, &error))?;
+        let messages = match taps.heard.pass(bytes.clone()) {
+            Ok(messages) => messages,
+            Err(error) => return self.garbled(from, Some(id), Nonsense::Message(error)).map(|()| Vec::new()),
+        };
         let mut touched = Vec::new();
         for message in messages {
             match &message {
@@ -397,10 +410,6 @@ impl World {
         }
         Ok(())
     }
-}
-
-fn nonsense(node: NodeId, error: &QuorumDecodeError) -> Violation {
-    Violation::new(Checker::Wire, format!("n{} sends nonsense to another server: {error}", node.0))
 }
 
 impl Dialing {

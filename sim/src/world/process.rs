@@ -2,22 +2,23 @@
 
 use std::time::Duration;
 
-use zabra_core::recovery::{Notice, Recovery};
+use zabra_core::recovery::Recovery;
 use zabra_core::server::{Action, Event as Told, HaltReason, Input, Server};
 use zabra_core::store::{DiskDone, DiskOp, Stream};
 use zabra_core::types::{ConnId, SessionId, Zxid};
 use zabra_core::wire::Reader;
 
 use super::{Event, World};
+use crate::check::storage::still_needed;
 use crate::check::{Checker, Violation, liveness};
 use crate::client::codec::ReplyHead;
 use crate::clock::SimTime;
 use crate::disk::SyncMode;
-use crate::history::Observed;
+use crate::history::{Nonsense, Observed};
 use crate::link::NodeId;
 use crate::node::{DiskQueue, Life, Node, Standing};
 use crate::rt;
-use crate::txnlog::{LogTap, needed_by_snapshot};
+use crate::txnlog::LogTap;
 
 /// What a disk operation takes at most once all faults have stopped.
 const HEALTHY_LATENCY_MAX: Duration = Duration::from_millis(2);
@@ -60,11 +61,8 @@ impl World {
             None => Ok(()),
             Some(Ok(recovered)) => {
                 let last = recovered.last_zxid;
-                self.marks.noticed(&recovered.report);
-                let differs = |notice: &&Notice| matches!(notice, Notice::DigestMismatch { .. });
-                if let Some(notice) = recovered.report.iter().find(differs) {
-                    return Err(Violation::new(Checker::Tree, format!("n{} recovered: {notice:?}", id.0)));
-                }
+                let notices = recovered.report.as_slice().into();
+                self.observe(Observed::Recovered { node: id, notices })?;
                 let config = self.config_of(id);
                 let node = &mut self.nodes[id.0];
                 let now = node.clock.now(self.now);
@@ -318,16 +316,18 @@ impl World {
         conn.sent.push(bytes.clone());
         let mut latest: Option<ReplyHead> = None;
         loop {
-            let frame =
-                conn.sent.next_frame().map_err(|error| Violation::new(Checker::Wire, error.to_string()))?;
-            let Some(frame) = frame else { break };
+            let frame = match conn.sent.next_frame() {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                Err(error) => return self.garbled(id, None, Nonsense::Frame(error)),
+            };
             if !std::mem::replace(&mut conn.greeted, true) {
                 continue;
             }
-            let head = ReplyHead::decode(&mut Reader::new(&frame))
-                .map_err(|garbled| Violation::new(Checker::Wire, garbled.to_string()))?;
-            if latest.is_none_or(|latest| head.zxid > latest.zxid) {
-                latest = Some(head);
+            match ReplyHead::decode(&mut Reader::new(&frame)) {
+                Ok(head) if latest.is_none_or(|latest| head.zxid > latest.zxid) => latest = Some(head),
+                Ok(_) => {}
+                Err(garbled) => return self.garbled(id, None, Nonsense::Reply(garbled)),
             }
         }
         match latest {
@@ -343,10 +343,9 @@ impl World {
         self.marks.told(&told);
         match told {
             Told::Applied { zxid, digest } => self.observe(Observed::Applied { node: id, zxid, digest }),
-            Told::DigestMismatch { zxid, expected, found } => Err(Violation::new(
-                "tree",
-                format!("n{} itself found digest {found:x} after {zxid}, predicted {expected:x}", id.0),
-            )),
+            Told::DigestMismatch { zxid, expected, found } => {
+                self.observe(Observed::DigestMismatch { node: id, zxid, expected, found })
+            }
             Told::SessionAttached { session, conn } | Told::SessionOpened { session, conn, .. } => {
                 let Some(conn) = self.nodes[id.0].conns.get_mut(&conn) else { return Ok(()) };
                 conn.session = Some(session);
@@ -447,12 +446,11 @@ impl World {
             return Ok(());
         }
         let op = node.queue(stream).current.take().expect("it was begun");
-        if let (DiskOp::Remove { files, .. }, Life::Up(_)) = (&op, &node.life)
-            && let Some((snapshot, first)) = needed_by_snapshot(&node.disk, files)
-        {
-            let words = format!("n{} removes {first}, the first behind its snapshot {snapshot}", id.0);
-            return Err(Violation::new(Checker::Storage, words));
+        if let (DiskOp::Remove { files, .. }, Life::Up(_)) = (&op, &node.life) {
+            let still_needed = still_needed(&node.disk, files);
+            self.observe(Observed::Removed { node: id, still_needed })?;
         }
+        let node = &mut self.nodes[id.0];
         let result = node.disk.run(&op);
         let rewound = match &op {
             DiskOp::LogAppend { .. } => {
