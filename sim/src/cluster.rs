@@ -36,6 +36,7 @@ use zabra_core::server::Role;
 use crate::check::Violation;
 use crate::client::SimClient;
 use crate::clock::SimTime;
+use crate::ending::Crash;
 use crate::link::{ClientId, NodeId};
 use crate::marks::Mark;
 use crate::op::Op;
@@ -154,13 +155,13 @@ impl Cluster {
 
     /// The server kills itself or is killed; what its disk was given stays.
     pub fn kill(&mut self, server: usize) {
-        let verdict = self.world.crash(node(server), false);
+        let verdict = self.world.crash(node(server), Crash::Killed);
         self.fine(verdict);
     }
 
     /// The power of a server fails; what was not synced is lost.
     pub fn power_failure(&mut self, server: usize) {
-        let verdict = self.world.crash(node(server), true);
+        let verdict = self.world.crash(node(server), Crash::Unpowered);
         self.fine(verdict);
     }
 

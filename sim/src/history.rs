@@ -11,6 +11,7 @@ use zabra_core::wire::quorum::QuorumDecodeError;
 
 use crate::client::codec::Garbled;
 use crate::clock::SimTime;
+use crate::ending::{Crash, Ending, Excuse, RoleEnd};
 use crate::link::{ClientId, LinkId, NodeId};
 use crate::node::Standing;
 use crate::omissions::Fault;
@@ -30,6 +31,15 @@ pub struct Kept {
     pub durable: Zxid,
     /// The end of the history, which a power failure would not leave.
     pub last: Zxid,
+}
+
+/// How a history came to end somewhere else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rewind {
+    /// The log was cut, as the leader asked for.
+    Cut,
+    /// A snapshot from the leader took its place.
+    Snapshot,
 }
 
 /// Something that is removed although it is needed.
@@ -120,8 +130,8 @@ pub enum Observed {
     Crashed {
         /// Which.
         node: NodeId,
-        /// Whether unsynced data were at risk.
-        power: bool,
+        /// How.
+        how: Crash,
     },
     /// A server's tree is not as whoever proposed a transaction had computed.
     DigestMismatch {
@@ -185,6 +195,15 @@ pub enum Observed {
         /// The last one that a power failure at this moment would leave.
         durable: Zxid,
     },
+    /// A server sent something that cannot be read.
+    Garbled {
+        /// Which.
+        node: NodeId,
+        /// To which server; none, if it was to a client.
+        to: Option<NodeId>,
+        /// What is wrong with it.
+        why: Nonsense,
+    },
     /// A leader looks at what a learner said.
     Heard {
         /// Which leader.
@@ -209,15 +228,6 @@ pub enum Observed {
         /// What.
         op: Rc<Op>,
     },
-    /// A server sent something that cannot be read.
-    Garbled {
-        /// Which.
-        node: NodeId,
-        /// To which server; none, if it was to a client.
-        to: Option<NodeId>,
-        /// What is wrong with it.
-        why: Nonsense,
-    },
     /// A server handed a transaction to its disk.
     Logged {
         /// Which.
@@ -232,19 +242,19 @@ pub enum Observed {
         /// What it noticed.
         notices: Rc<[Notice]>,
     },
-    /// A server that serves is about to lose files that it wants removed.
-    Removed {
-        /// Which.
-        node: NodeId,
-        /// What goes with them although it is still needed.
-        still_needed: Option<StillNeeded>,
-    },
     /// A server told something that no checker asks for.
     Remark {
         /// Which.
         node: NodeId,
         /// What.
         words: String,
+    },
+    /// A server that serves is about to lose files that it wants removed.
+    Removed {
+        /// Which.
+        node: NodeId,
+        /// What goes with them although it is still needed.
+        still_needed: Option<StillNeeded>,
     },
     /// A file was replaced, durably: an epoch file. The server does not know yet.
     Replaced {
@@ -259,13 +269,15 @@ pub enum Observed {
         node: NodeId,
         /// Its last transaction.
         last: Zxid,
+        /// Which of the two.
+        how: Rewind,
     },
     /// A server leads or follows no longer; it looks for a leader once its disk is at rest.
     RoleLost {
         /// Which.
         node: NodeId,
         /// Why.
-        words: String,
+        why: RoleEnd,
     },
     /// A server took a role in its ensemble.
     RoleTaken {
@@ -348,14 +360,14 @@ pub enum Observed {
         /// What its monotonic clock shows, in nanoseconds.
         mono: u64,
     },
-    /// A server stopped by itself, or did not start; in words.
+    /// A server stopped by itself, or did not start.
     Stopped {
         /// Which.
         node: NodeId,
         /// Why.
-        why: String,
-        /// Whether it was asked to, or has a failing disk for an excuse.
-        excused: bool,
+        why: Ending,
+        /// What excuses it, if anything does.
+        excuse: Option<Excuse>,
     },
     /// A server tells another how it votes, or whom it follows.
     Voted {
@@ -367,6 +379,11 @@ pub enum Observed {
         notification: Rc<Notification>,
         /// What a power failure would leave at this moment; nothing, if the server may have lost what it had.
         kept: Option<Kept>,
+    },
+    /// A server that may have lost what it had has been brought up to date.
+    VotesAgain {
+        /// Which.
+        node: NodeId,
     },
     /// A server is about to look at what another told it so.
     VoteHeard {
@@ -422,9 +439,7 @@ impl fmt::Display for Observed {
                 let how = if *resumed { "resumed" } else { "opened" };
                 write!(f, "c{} {how} {session}, timeout {timeout_ms} ms", client.0)
             }
-            Observed::Crashed { node, power } => {
-                write!(f, "n{} {}", node.0, if *power { "lost its power" } else { "was killed" })
-            }
+            Observed::Crashed { node, how } => write!(f, "n{} {how}", node.0),
             Observed::DigestMismatch { node, zxid, expected, found } => {
                 write!(f, "n{} itself found digest {found:x} after {zxid}, predicted {expected:x}", node.0)
             }
@@ -453,16 +468,15 @@ impl fmt::Display for Observed {
                 write!(f, "c{} > {session} #{xid} {op}", client.0)
             }
             Observed::Logged { node, record } => write!(f, "n{} logs {record}", node.0),
-            Observed::Remark { node, words } | Observed::RoleLost { node, words } => {
-                write!(f, "n{}: {words}", node.0)
-            }
+            Observed::Remark { node, words } => write!(f, "n{}: {words}", node.0),
             Observed::Recovered { node, notices } => write!(f, "n{} recovered: {notices:?}", node.0),
             Observed::Removed { node, still_needed: None } => write!(f, "n{} removes old files", node.0),
             Observed::Removed { node, still_needed: Some(StillNeeded { snapshot, first }) } => {
                 write!(f, "n{} removes {first}, the first behind its snapshot {snapshot}", node.0)
             }
             Observed::Replaced { node, name } => write!(f, "n{} has a new {name}", node.0),
-            Observed::Rewound { node, last } => write!(f, "n{} goes on behind {last}", node.0),
+            Observed::Rewound { node, last, .. } => write!(f, "n{} goes on behind {last}", node.0),
+            Observed::RoleLost { node, why } => write!(f, "n{}: {why}", node.0),
             Observed::RoleTaken { node, standing: Standing { role, epoch, leader }, .. } => {
                 write!(f, "n{} is {role:?} in epoch {epoch}", node.0)?;
                 leader.map_or(Ok(()), |leader| write!(f, " with leader n{}", node_of(leader).0))
@@ -487,6 +501,7 @@ impl fmt::Display for Observed {
             Observed::Voted { node, to, notification, .. } => {
                 write!(f, "n{} to n{}: {}", node.0, to.0, Opinion(notification))
             }
+            Observed::VotesAgain { node } => write!(f, "n{} votes again", node.0),
             Observed::VoteHeard { node, from, notification } => {
                 write!(f, "n{} of n{}: {}", node.0, from.0, Opinion(notification))
             }

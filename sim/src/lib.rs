@@ -6,7 +6,7 @@
 //! | [`seed`], [`options`], [`omissions`] | the number, the streams drawn from it, the profile of a run, and what is left out |
 //! | [`clock`], [`disk`], [`link`] | what errs, fails and delays |
 //! | [`op`], [`client`], [`workload`] | who asks, and for what |
-//! | [`txnlog`], [`wiretap`], [`history`] | what is seen of the servers |
+//! | [`txnlog`], [`wiretap`], [`history`], [`ending`] | what is seen of the servers |
 //! | [`model`], [`check`] | the reference, and what must hold |
 //! | [`marks`] | where runs have been |
 //! | [`node`], [`world`], [`trace`] | processes that start, serve and end; everything on one heap of events |
@@ -27,6 +27,7 @@ pub mod client;
 pub mod clock;
 pub mod cluster;
 pub mod disk;
+pub mod ending;
 pub mod history;
 pub mod link;
 pub mod marks;

@@ -1,7 +1,7 @@
 //! Where runs have been: each step of election, synchronisation and recovery that a run must have taken at least once
 //! among many, or the runs do not test what they are there for.
 //!
-//! Marks are derived from what is seen of the servers anyway, their messages, events and records; the core knows
+//! Marks are derived from what is seen of the servers anyway, from the records that checkers look at; the core knows
 //! nothing of them. A mark that no run reaches is a hole in the options or in the faults, not in the servers. The fixed
 //! seeds reach all of them, but those in [`IN_SCENARIOS`], which a scenario leads to, and says so.
 //!

@@ -15,6 +15,7 @@ use zabra_core::wire::Deframer;
 
 use crate::clock::{Clock, SimTime};
 use crate::disk::Disk;
+use crate::ending::Excuse;
 use crate::history::Kept;
 use crate::link::{LinkId, NodeId};
 use crate::seed::Rng;
@@ -144,6 +145,8 @@ pub struct Node {
     pub paused_until: SimTime,
     /// Its disk fails, which excuses that it stops.
     pub disk_fails: bool,
+    /// Its files were damaged, which excuses that it does not start.
+    pub is_damaged: bool,
     /// A synchronisation failed: what the cache shows is not what the disk has, so only a power cycle helps.
     pub cache_lies: bool,
     /// It was asked to stop.
@@ -184,6 +187,7 @@ impl Node {
             stalled_until: SimTime::ZERO,
             paused_until: SimTime::ZERO,
             disk_fails: false,
+            is_damaged: false,
             cache_lies: false,
             stopping: false,
             rng,
@@ -198,6 +202,16 @@ impl Node {
     /// Whether it has no process that works.
     pub const fn is_down(&self) -> bool {
         matches!(self.life, Life::Down | Life::Stopped)
+    }
+
+    /// What its process has for an excuse, should it stop by itself.
+    pub const fn excuse(&self) -> Option<Excuse> {
+        match self {
+            Self { stopping: true, .. } => Some(Excuse::Asked),
+            Self { disk_fails: true, .. } => Some(Excuse::DiskFails),
+            Self { is_damaged: true, .. } => Some(Excuse::Damaged),
+            _ => None,
+        }
     }
 
     /// What a power failure at this moment would leave.

@@ -22,6 +22,7 @@ use zabra_core::types::{AclList, Zxid};
 
 use crate::check::Violation;
 use crate::client::SimClient;
+use crate::ending::Crash;
 use crate::link::{ClientId, NodeId};
 use crate::marks::Mark;
 use crate::op::{Mode, Op};
@@ -123,13 +124,13 @@ impl Scenario {
 
     /// The power fails; what was not synced is lost.
     pub fn power_failure(&mut self) {
-        let verdict = self.world.crash(NODE, true);
+        let verdict = self.world.crash(NODE, Crash::Unpowered);
         self.fine(verdict);
     }
 
     /// The process is killed; the operating system keeps what it was given.
     pub fn kill(&mut self) {
-        let verdict = self.world.crash(NODE, false);
+        let verdict = self.world.crash(NODE, Crash::Killed);
         self.fine(verdict);
     }
 
@@ -142,7 +143,7 @@ impl Scenario {
 
     /// Starts the server again, which must refuse.
     pub fn start_refused(&mut self) {
-        self.world.node_mut(NODE).disk_fails = true;
+        self.world.node_mut(NODE).is_damaged = true;
         self.world.stays_down = true;
         let verdict = self.world.boot(NODE);
         self.fine(verdict);

@@ -118,7 +118,7 @@ impl Check for Joining {
         match &record.what {
             Observed::Said { node, to, message, .. } => self.on_said(*node, *to, message, facts),
             Observed::RoleTaken { node, standing, .. } => self.on_role(*node, *standing),
-            Observed::Rewound { node, last } => {
+            Observed::Rewound { node, last, .. } => {
                 let end = facts.chain().end(*node);
                 if end == *last {
                     return Ok(());
@@ -137,6 +137,7 @@ mod tests {
 
     use super::*;
     use crate::check::testing::Story;
+    use crate::history::Rewind;
 
     const L: NodeId = NodeId(0);
     const F: NodeId = NodeId(1);
@@ -181,9 +182,9 @@ mod tests {
     #[test]
     fn p14_a_cut_that_leaves_too_much() {
         let mut story = begin();
-        story.tell(Observed::Rewound { node: F, last: Zxid::new(1, 2) });
+        story.tell(Observed::Rewound { node: F, last: Zxid::new(1, 2), how: Rewind::Cut });
         story.expect_fine();
-        story.tell(Observed::Rewound { node: F, last: Zxid::new(1, 1) });
+        story.tell(Observed::Rewound { node: F, last: Zxid::new(1, 1), how: Rewind::Cut });
         story.expect_violation(Checker::Joining, "its disk ends with 0x100000002");
     }
 

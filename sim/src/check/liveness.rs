@@ -16,7 +16,7 @@ pub struct Stops;
 impl Check for Stops {
     fn observe(&mut self, record: &Record, _facts: &Facts) -> Result<(), Violation> {
         match &record.what {
-            Observed::Stopped { node, why, excused: false } => {
+            Observed::Stopped { node, why, excuse: None } => {
                 Err(Violation::new(Checker::Liveness, format!("n{} stopped by itself: {why}", node.0)))
             }
             _ => Ok(()),
@@ -85,8 +85,12 @@ pub fn calm(roles_lost: u64, time: Duration) -> Result<(), Violation> {
 
 #[cfg(test)]
 mod tests {
+    use zabra_core::recovery::RecoveryError;
+    use zabra_core::server::HaltReason;
+
     use super::super::testing::{NODE, Story};
     use super::*;
+    use crate::ending::{Ending, Excuse};
 
     #[test]
     fn asking_for_the_time_all_the_time() {
@@ -96,12 +100,16 @@ mod tests {
     }
 
     #[test]
-    fn a_stop_without_an_excuse() {
+    fn l8_a_stop_without_an_excuse() {
         let mut story = Story::begin();
-        story.tell(Observed::Stopped { node: NODE, why: "it was asked to".into(), excused: true });
-        story.expect_fine();
-        story.tell(Observed::Stopped { node: NODE, why: "no reason".into(), excused: false });
-        story.expect_violation(Checker::Liveness, "no reason");
+        for excuse in [Excuse::Asked, Excuse::Damaged, Excuse::DiskFails] {
+            let why = Ending::Halted(HaltReason::Shutdown);
+            story.tell(Observed::Stopped { node: NODE, why, excuse: Some(excuse) });
+            story.expect_fine();
+        }
+        let why = Ending::Refused(Box::new(RecoveryError::Empty));
+        story.tell(Observed::Stopped { node: NODE, why, excuse: None });
+        story.expect_violation(Checker::Liveness, "n0 stopped by itself: recovery refused: Empty");
     }
 
     #[test]

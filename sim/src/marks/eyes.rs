@@ -1,9 +1,9 @@
-//! One run is watched: its records, what its servers tell, and what they notice when they start.
+//! One run is watched: its records, and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use zabra_core::recovery::Notice;
-use zabra_core::server::{Event as Told, Role};
+use zabra_core::server::Role;
 use zabra_core::types::{ErrorCode, Zxid};
 use zabra_core::zab::leader::StepDownReason;
 use zabra_core::zab::learner::LostReason;
@@ -11,7 +11,8 @@ use zabra_core::zab::learner::LostReason;
 use super::ballots::Ballot;
 use super::joins::{Join, Stage};
 use super::{Mark, Reached};
-use crate::history::Observed;
+use crate::ending::{Ending, RoleEnd};
+use crate::history::{Observed, Rewind};
 use crate::link::{ClientId, NodeId};
 
 /// What is known of a server.
@@ -97,14 +98,21 @@ impl Marks {
             Observed::EpochCurrent { node, .. } if !self.joins.contains_key(node) => {
                 self.reach(Mark::EpochBegun);
             }
-            Observed::Stopped { node, why, .. } if why.starts_with("recovery refused") => {
-                self.reach(Mark::Refused);
-                self.interrupted(*node);
+            Observed::Stopped { node, why, .. } => {
+                if let Ending::Refused(_) = why {
+                    self.reach(Mark::Refused);
+                }
+                self.no_role(*node);
             }
-            Observed::RoleLost { node, .. } | Observed::Stopped { node, .. } => {
-                self.known(*node).leads = false;
-                self.interrupted(*node);
+            Observed::RoleLost { node, why } => {
+                self.role_lost(*why);
+                self.no_role(*node);
             }
+            Observed::Rewound { how, .. } => self.reach(match how {
+                Rewind::Cut => Mark::Rewound,
+                Rewind::Snapshot => Mark::SnapshotInstalled,
+            }),
+            Observed::VotesAgain { .. } => self.reach(Mark::VotesAgain),
             Observed::Said { node, to, link, message, .. } => self.said(*node, *to, *link, message),
             Observed::Voted { node, to, notification, .. } => self.notified(*node, *to, notification),
             Observed::SessionExpired { node, .. } => {
@@ -127,10 +135,9 @@ impl Marks {
         }
     }
 
-    /// Looks at what a server told.
-    pub fn told(&mut self, told: &Told) {
-        match told {
-            Told::SteppedDown { why } => match why {
+    fn role_lost(&mut self, why: RoleEnd) {
+        match why {
+            RoleEnd::SteppedDown(why) => match why {
                 StepDownReason::Doubted => self.reach(Mark::LeaderDoubted),
                 StepDownReason::EpochOvertaken => self.reach(Mark::LeaderOvertaken),
                 StepDownReason::NoQuorumInTime => self.reach(Mark::LeaderWithoutQuorum),
@@ -139,7 +146,7 @@ impl Marks {
                 // No run is that long, and members do not change.
                 StepDownReason::EpochUsedUp | StepDownReason::HandedOver => {}
             },
-            Told::LeaderLost { why } => match why {
+            RoleEnd::LeaderLost(why) => match why {
                 LostReason::Doubted => self.reach(Mark::LearnerDoubted),
                 LostReason::EpochTooOld => self.reach(Mark::LearnerFoundOldEpoch),
                 LostReason::LinkDown => self.reach(Mark::LearnerLostLink),
@@ -148,10 +155,6 @@ impl Marks {
                 // A leader that is right says nothing of the kind.
                 LostReason::BadMessage | LostReason::NotContiguous | LostReason::Reconfigured => {}
             },
-            Told::Rewound { .. } => self.reach(Mark::Rewound),
-            Told::Synced => self.reach(Mark::VotesAgain),
-            Told::SnapshotInstalled { .. } => self.reach(Mark::SnapshotInstalled),
-            _ => {}
         }
     }
 
@@ -200,6 +203,10 @@ impl Marks {
             Some(Stage::Acknowledged) => self.reach(Mark::CrashBeforeUpToDate),
             Some(Stage::UpToDate | Stage::Following) | None => {}
         }
+        self.no_role(node);
+    }
+
+    fn no_role(&mut self, node: NodeId) {
         self.known(node).leads = false;
         self.interrupted(node);
     }

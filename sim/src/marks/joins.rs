@@ -173,6 +173,7 @@ mod tests {
     use zabra_core::types::Zxid;
 
     use super::*;
+    use crate::ending::Crash;
     use crate::history::Observed;
 
     const LEADER: NodeId = NodeId(0);
@@ -187,7 +188,7 @@ mod tests {
     fn a_snapshot_that_is_interrupted_and_then_a_difference() {
         let mut marks = Marks::new(5);
         say(&mut marks, Message::Snap { zxid: Zxid::new(1, 7) });
-        marks.observe(&Observed::Crashed { node: LEARNER, power: true });
+        marks.observe(&Observed::Crashed { node: LEARNER, how: Crash::Unpowered });
         say(&mut marks, Message::Diff { zxid: Zxid::new(1, 7) });
         say(&mut marks, Message::NewLeader { zxid: Zxid::new(1, 0), config: None });
         say(&mut marks, Message::UpToDate);

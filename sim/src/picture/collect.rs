@@ -79,6 +79,7 @@ impl Picture {
             | Observed::Rewound { node, .. } => {
                 self.mark(Party::Node(*node), MarkKind::Disk, what);
             }
+            Observed::VotesAgain { node } => self.mark(Party::Node(*node), MarkKind::Role, what),
             Observed::RoleLost { node, .. } => {
                 self.mark(Party::Node(*node), MarkKind::Role, what);
                 self.turn_into(*node, SpanKind::Looking, what);

@@ -12,6 +12,7 @@ use super::net::LinkState;
 use super::{Event, World};
 use crate::check::Violation;
 use crate::disk::SyncMode;
+use crate::ending::Crash;
 use crate::history::Observed;
 use crate::link::{End, NodeId, Party};
 use crate::node::Life;
@@ -178,7 +179,8 @@ impl World {
             FaultKind::HalfOpen | FaultKind::Hold | FaultKind::Reset | FaultKind::SlowReader => {
                 self.strike_link(kind, share, choice)?
             }
-            FaultKind::Kill | FaultKind::Power => self.strike_down(vec![node], kind == FaultKind::Power),
+            FaultKind::Kill => self.strike_down(vec![node], Crash::Killed),
+            FaultKind::Power => self.strike_down(vec![node], Crash::Unpowered),
             FaultKind::Stop => {
                 self.stop(node);
                 Harm::to_node(kind, node, Duration::ZERO, format!("n{} is asked to stop", node.0))
@@ -196,10 +198,10 @@ impl World {
         self.struck.push(Struck { fault, at, drawn, harm: harm.clone() });
         let Some(Harm { words, to, down, .. }) = harm else { return Ok(()) };
         self.observe(Observed::Fault { fault: Some(fault), words })?;
-        let Some(power) = down else { return Ok(()) };
+        let Some(crash) = down else { return Ok(()) };
         for party in to {
             if let Party::Node(node) = party {
-                self.crash(node, power)?;
+                self.crash(node, crash)?;
                 self.schedule_restart(node);
             }
         }
@@ -207,14 +209,16 @@ impl World {
     }
 
     /// Processes end, if there are any.
-    pub(super) fn strike_down(&self, nodes: Vec<NodeId>, power: bool) -> Option<Harm> {
+    pub(super) fn strike_down(&self, nodes: Vec<NodeId>, crash: Crash) -> Option<Harm> {
         let there = |id: &NodeId| !matches!(self.nodes[id.0].life, Life::Down);
         let nodes: Vec<NodeId> = nodes.into_iter().filter(there).collect();
-        let kind = if power { FaultKind::Power } else { FaultKind::Kill };
-        let what = if power { "no power" } else { "no process" };
+        let (kind, what) = match crash {
+            Crash::Killed => (FaultKind::Kill, "no process"),
+            Crash::Unpowered => (FaultKind::Power, "no power"),
+        };
         let words = format!("there is {what} any more on {}", Names(&nodes));
         let to = nodes.iter().map(|&node| Party::Node(node)).collect();
-        (!nodes.is_empty()).then_some(Harm { kind, words, to, lasts: Duration::ZERO, down: Some(power) })
+        (!nodes.is_empty()).then_some(Harm { kind, words, to, lasts: Duration::ZERO, down: Some(crash) })
     }
 
     pub(super) fn strike_process(
@@ -251,11 +255,11 @@ impl World {
     /// All nodes, or some of them, go down at the same instant; each comes back in its own time.
     fn black_out(&mut self, share: u32, choice: u64) -> Option<Harm> {
         self.counts.blackouts += 1;
-        let power = choice & 3 != 0;
+        let crash = if choice & 3 == 0 { Crash::Killed } else { Crash::Unpowered };
         let all = share < 300_000;
         let chosen = |node: &NodeId| all || choice >> (8 + node.0) & 3 != 0;
         let works = |node: &NodeId| !self.nodes[node.0].is_down();
-        self.strike_down((0..self.nodes.len()).map(NodeId).filter(chosen).filter(works).collect(), power)
+        self.strike_down((0..self.nodes.len()).map(NodeId).filter(chosen).filter(works).collect(), crash)
     }
 
     /// Two nodes, or all of them in two groups, do not hear of each other for a while.

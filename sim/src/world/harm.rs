@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::FaultKind;
 use crate::clock::SimTime;
+use crate::ending::Crash;
 use crate::link::{LinkId, NodeId, Party};
 use crate::omissions::Fault;
 
@@ -35,8 +36,8 @@ pub struct Harm {
     pub to: Vec<Party>,
     /// For how long, where it ends by itself.
     pub lasts: Duration,
-    /// Whether the processes of all these nodes end with it, and with their power or without.
-    pub down: Option<bool>,
+    /// How the processes of all these nodes end with it, if they do.
+    pub down: Option<Crash>,
 }
 
 impl Harm {

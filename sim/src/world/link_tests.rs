@@ -10,6 +10,7 @@ use zabra_core::types::{Address, DialId, LinkId as PeerLink};
 use super::World;
 use super::peers::ELECTION_PORT;
 use crate::clock::SimTime;
+use crate::ending::Crash;
 use crate::link::NodeId;
 use crate::options::Options;
 use crate::rt;
@@ -122,7 +123,7 @@ fn a_server_that_does_not_read_stops_the_other() {
 #[test]
 fn a_dial_is_refused_times_out_or_finds_the_second_address() {
     frozen(|world| {
-        world.crash(B, false).unwrap();
+        world.crash(B, Crash::Killed).unwrap();
         dial(world, &["node2"], 5 * SECOND);
         pass(world, SECOND);
         assert!(is_failed(&told(world, A)), "no process refuses at once");
@@ -155,7 +156,7 @@ fn a_cut_holds_one_way_back_and_is_mended() {
         assert_eq!(received(&told(world, B)), b"");
         assert_eq!(received(&told(world, A)), b"the other way");
         // The end of the link is held back with the rest.
-        world.crash(A, false).unwrap();
+        world.crash(A, Crash::Killed).unwrap();
         pass(world, 10 * SECOND);
         assert!(!is_down(&told(world, B)));
         world.mend(A, B);
@@ -181,7 +182,7 @@ fn a_partition_cuts_between_groups_and_passes() {
 fn a_link_of_a_node_without_power_ends_once_something_is_sent_and_power_is_back() {
     frozen(|world| {
         let (_, b) = connected(world);
-        world.crash(A, true).unwrap();
+        world.crash(A, Crash::Unpowered).unwrap();
         pass(world, 60 * SECOND);
         assert!(told(world, B).is_empty(), "silence tells nobody");
         world.send_peer(B, b, Bytes::from_static(b"are you there?")).unwrap();

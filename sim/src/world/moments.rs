@@ -22,6 +22,7 @@ use super::faults::{FaultKind, FaultStream, part};
 use super::harm::Harm;
 use super::{Event, World};
 use crate::check::Violation;
+use crate::ending::Crash;
 use crate::history::Observed;
 use crate::link::{NodeId, Party};
 use crate::omissions::Fault;
@@ -140,8 +141,8 @@ impl World {
             other => (node, other),
         };
         let harm = match (choice >> 2 & 15, other) {
-            (0..=4, _) => self.strike_down(vec![struck], true),
-            (5 | 6, _) => self.strike_down(vec![struck], false),
+            (0..=4, _) => self.strike_down(vec![struck], Crash::Unpowered),
+            (5 | 6, _) => self.strike_down(vec![struck], Crash::Killed),
             (7..=9, Some(other)) => self.strike_way(struck, other, share, choice >> 6 & 3),
             (10 | 11, _) => self.strike_disk(FaultKind::Stall, struck, share),
             _ => self.strike_process(FaultKind::Pause, struck, share, choice),

@@ -14,7 +14,8 @@ use crate::check::{Checker, Violation, liveness};
 use crate::client::codec::ReplyHead;
 use crate::clock::SimTime;
 use crate::disk::SyncMode;
-use crate::history::{Nonsense, Observed};
+use crate::ending::{Crash, Ending, RoleEnd};
+use crate::history::{Nonsense, Observed, Rewind};
 use crate::link::NodeId;
 use crate::node::{DiskQueue, Life, Node, Standing};
 use crate::rt;
@@ -74,7 +75,7 @@ impl World {
                 self.observe(Observed::Started { node: id, recovered: last, mono })?;
                 self.process(id)
             }
-            Some(Err(error)) => self.stopped(id, format!("recovery refused: {error:?}")),
+            Some(Err(error)) => self.stopped(id, Ending::Refused(Box::new(error))),
         }
     }
 
@@ -303,7 +304,7 @@ impl World {
                 if matches!(why, HaltReason::Disk { .. }) {
                     self.counts.disk_halts += 1;
                 }
-                self.stopped(id, format!("{why:?}"))
+                self.stopped(id, Ending::Halted(why))
             }
         }
     }
@@ -340,7 +341,6 @@ impl World {
 
     fn on_told(&mut self, id: NodeId, told: Told) -> Result<(), Violation> {
         let mono = self.nodes[id.0].clock.now(self.now).mono.as_nanos();
-        self.marks.told(&told);
         match told {
             Told::Applied { zxid, digest } => self.observe(Observed::Applied { node: id, zxid, digest }),
             Told::DigestMismatch { zxid, expected, found } => {
@@ -376,14 +376,16 @@ impl World {
                 self.nodes[id.0].standing = Some(standing);
                 self.observe(Observed::RoleTaken { node: id, standing, mono })
             }
-            Told::LeaderLost { .. } | Told::SteppedDown { .. } => {
-                self.nodes[id.0].standing = None;
-                self.observe(Observed::RoleLost { node: id, words: format!("{told:?}") })
+            Told::LeaderLost { why } => self.role_lost(id, RoleEnd::LeaderLost(why)),
+            Told::SteppedDown { why } => self.role_lost(id, RoleEnd::SteppedDown(why)),
+            Told::Rewound { last_zxid: last, .. } => {
+                self.observe(Observed::Rewound { node: id, last, how: Rewind::Cut })
             }
-            Told::Rewound { last_zxid: last, .. } | Told::SnapshotInstalled { zxid: last } => {
-                self.observe(Observed::Rewound { node: id, last })
+            Told::SnapshotInstalled { zxid: last } => {
+                self.observe(Observed::Rewound { node: id, last, how: Rewind::Snapshot })
             }
-            Told::ReadOnlyBegun { .. } | Told::Reconfigured { .. } | Told::Synced => {
+            Told::Synced => self.observe(Observed::VotesAgain { node: id }),
+            Told::ReadOnlyBegun { .. } | Told::Reconfigured { .. } => {
                 self.observe(Observed::Remark { node: id, words: format!("{told:?}") })
             }
             Told::QuotaExceeded { .. }
@@ -392,6 +394,11 @@ impl World {
             | Told::SnapshotStarted { .. }
             | Told::SnapshotFailed { .. } => Ok(()),
         }
+    }
+
+    fn role_lost(&mut self, id: NodeId, why: RoleEnd) -> Result<(), Violation> {
+        self.nodes[id.0].standing = None;
+        self.observe(Observed::RoleLost { node: id, why })
     }
 
     /// Queues a request to the disk, and begins it if nothing stands before it.
@@ -503,14 +510,13 @@ impl World {
     }
 
     /// A process ended by its own decision.
-    fn stopped(&mut self, id: NodeId, why: String) -> Result<(), Violation> {
+    fn stopped(&mut self, id: NodeId, why: Ending) -> Result<(), Violation> {
         self.abandon_conns(id, true);
         self.abandon_peers(id, true);
-        let node = &mut self.nodes[id.0];
-        let excused = node.stopping || node.disk_fails;
+        let excuse = self.nodes[id.0].excuse();
         self.end_process(id);
         self.nodes[id.0].life = Life::Stopped;
-        self.observe(Observed::Stopped { node: id, why, excused })?;
+        self.observe(Observed::Stopped { node: id, why, excuse })?;
         if !self.stays_down {
             self.schedule_restart(id);
         }
@@ -529,27 +535,30 @@ impl World {
         node.forget_process();
     }
 
-    /// Ends the process of a node, with or without its power.
+    /// Ends the process of a node.
     ///
     /// # Errors
     /// What a checker has against it.
-    pub fn crash(&mut self, id: NodeId, power: bool) -> Result<(), Violation> {
+    pub fn crash(&mut self, id: NodeId, how: Crash) -> Result<(), Violation> {
         if matches!(self.nodes[id.0].life, Life::Down) {
             return Ok(());
         }
-        self.abandon_conns(id, !power);
-        self.abandon_peers(id, !power);
+        // Without its operating system nobody tells the others.
+        let is_powered = how == Crash::Killed;
+        self.abandon_conns(id, is_powered);
+        self.abandon_peers(id, is_powered);
         self.end_process(id);
         let node = &mut self.nodes[id.0];
         node.life = Life::Down;
-        node.powered = !power;
-        if power {
-            self.counts.power_failures += 1;
-            Self::cycle_power(node, &mut self.disk_rng, &self.options.disk.tear);
-        } else {
-            self.counts.kills += 1;
+        node.powered = is_powered;
+        match how {
+            Crash::Killed => self.counts.kills += 1,
+            Crash::Unpowered => {
+                self.counts.power_failures += 1;
+                Self::cycle_power(node, &mut self.disk_rng, &self.options.disk.tear);
+            }
         }
-        self.observe(Observed::Crashed { node: id, power })
+        self.observe(Observed::Crashed { node: id, how })
     }
 
     fn cycle_power(node: &mut Node, rng: &mut crate::seed::Rng, tear: &crate::disk::TearProfile) {
@@ -572,6 +581,7 @@ impl World {
         }
         let node = &mut self.nodes[id.0];
         node.disk_fails = node.disk.is_limited();
+        node.is_damaged = false;
         let (raised, by) = (node.rng.chance(self.options.faults.promise), node.rng.within(1, 2) as i64);
         // Only who votes is ever elected.
         if raised && id.0 < self.options.servers && !self.healed && node.promise_more(by) {
