@@ -42,6 +42,18 @@ pub struct Executed {
     pub answer: Answer,
 }
 
+/// What becomes of a request that has its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// It closes a session that its server has let expire meanwhile: nothing is left to be done.
+    ClosedBefore,
+    /// It does what the reference does.
+    Executed,
+    /// It was not looked at. Its session had moved; or a follower that serves observers has put a request that fails so in its
+    /// place, for that reason.
+    Refused(ErrorCode),
+}
+
 /// What is known.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
@@ -304,9 +316,7 @@ impl Facts {
             ));
         }
         let place = Place { zxid: logged.zxid, time: logged.time, session: logged.session };
-        let key = (logged.session, logged.cxid);
-        let mut who = Rc::default();
-        let op = match logged.op {
+        match logged.op {
             OpCode::CREATE_SESSION => return self.open_session(&logged, place),
             OpCode::DELETE_CONTAINER => return self.clear_away(&logged, place),
             OpCode::ERROR if logged.session == SessionId::NONE && logged.cxid == 0 => {
@@ -314,48 +324,29 @@ impl Facts {
                 self.model.skip(place.zxid);
                 return Ok(());
             }
-            OpCode::CLOSE_SESSION if logged.cxid == 0 => {
-                if !self.ended.contains(&logged.session) {
-                    return Err(Violation::new(Checker::Facts, format!("{logged}: it has not expired")));
-                }
-                Rc::new(Op::CloseSession)
-            }
-            _ => match self.asked.get(&key) {
-                Some(asked) => {
-                    who = asked.who.clone();
-                    asked.op.clone()
-                }
-                None => return Err(Violation::new(Checker::Facts, format!("nobody asked for {logged}"))),
-            },
-        };
+            _ => {}
+        }
+        let (op, who) = self.author(&logged)?;
         if logged.error.is_none() && logged.op != op.code() {
             return Err(Violation::new(Checker::Facts, format!("{logged} was asked for as {op}")));
         }
-        let again = self.model.sessions().get(&logged.session).is_some_and(|s| s.closed.is_some());
-        // A follower that serves observers puts a request that fails so in the place of one whose session has moved.
-        let in_vain = match logged.error {
-            Some(ErrorCode::SESSIONMOVED) => true,
-            Some(ErrorCode::BADARGUMENTS) => {
-                self.model.clone().write(&op, place, &who) != Err(ErrorCode::BADARGUMENTS)
+        let answer = match self.fate(&logged, &op, place, &who) {
+            Fate::Refused(error) => {
+                self.model.skip(place.zxid);
+                Err(error)
             }
-            _ => false,
-        };
-        let answer = if let (true, Some(error)) = (in_vain, logged.error) {
-            self.model.skip(place.zxid);
-            Err(error)
-        } else if *op == Op::CloseSession && again && logged.error.is_none() {
-            // The client closed it while the server let it expire. The second time nothing is left to be done.
-            self.model.skip(place.zxid);
-            Ok(Outcome::Done)
-        } else {
-            self.model.write(&op, place, &who)
+            Fate::ClosedBefore => {
+                self.model.skip(place.zxid);
+                Ok(Outcome::Done)
+            }
+            Fate::Executed => self.model.write(&op, place, &who),
         };
         if answer.as_ref().err() != logged.error.as_ref() {
             return Err(Violation::new(Checker::Facts, format!("{logged}: {op} should bring {answer:?}")));
         }
         if logged.cxid != 0 {
             let executed = Executed { zxid: logged.zxid, answer };
-            if let Some(first) = self.executed.insert(key, executed) {
+            if let Some(first) = self.executed.insert((logged.session, logged.cxid), executed) {
                 return Err(Violation::new(
                     Checker::Facts,
                     format!("{logged}: it was executed at {} before", first.zxid),
@@ -363,6 +354,36 @@ impl Facts {
             }
         }
         Ok(())
+    }
+
+    /// What was asked for where a transaction stands, and as whom.
+    fn author(&self, logged: &Logged) -> Result<(Rc<Op>, Rc<[Id]>), Violation> {
+        if logged.op == OpCode::CLOSE_SESSION && logged.cxid == 0 {
+            return match self.ended.contains(&logged.session) {
+                true => Ok((Rc::new(Op::CloseSession), Rc::default())),
+                false => Err(Violation::new(Checker::Facts, format!("{logged}: it has not expired"))),
+            };
+        }
+        match self.asked.get(&(logged.session, logged.cxid)) {
+            Some(asked) => Ok((asked.op.clone(), asked.who.clone())),
+            None => Err(Violation::new(Checker::Facts, format!("nobody asked for {logged}"))),
+        }
+    }
+
+    /// What became of a request where it stands.
+    fn fate(&self, logged: &Logged, op: &Op, place: Place, who: &[Id]) -> Fate {
+        let is_closed =
+            || self.model.sessions().get(&logged.session).is_some_and(|known| known.closed.is_some());
+        match logged.error {
+            Some(error @ ErrorCode::SESSIONMOVED) => Fate::Refused(error),
+            Some(error @ ErrorCode::BADARGUMENTS)
+                if self.model.clone().write(op, place, who) != Err(error) =>
+            {
+                Fate::Refused(error)
+            }
+            None if *op == Op::CloseSession && is_closed() => Fate::ClosedBefore,
+            Some(_) | None => Fate::Executed,
+        }
     }
 
     /// A server removes a container or a TTL node.
