@@ -76,7 +76,7 @@ pub enum Message {
     AckEpoch {
         /// The last transaction in its log.
         last_zxid: Zxid,
-        /// The epoch of its history, or -1 where it had promised this epoch already: then it does not count.
+        /// The epoch of its history, or [`Message::UNCOUNTED`].
         current_epoch: i32,
     },
     /// Leader: a quorum has the transaction.
@@ -196,6 +196,12 @@ pub enum Message {
     },
     /// Leader: a quorum has all that my epoch begins with; serve your clients.
     UpToDate,
+}
+
+impl Message {
+    /// What stands for the epoch of its history where a learner's promise does not count: it had promised this epoch before, to
+    /// whoever led it, and cannot promise it twice; or it may have lost what others rely on.
+    pub const UNCOUNTED: i32 = -1;
 }
 
 /// Why a link to another server was closed.

@@ -375,7 +375,7 @@ impl Learner {
             return;
         }
         // Promised before, maybe to another leader: this answer must not count as a promise.
-        self.promise(-1);
+        self.promise(Message::UNCOUNTED);
     }
 
     /// `acceptedEpoch` is durable.
@@ -385,7 +385,7 @@ impl Learner {
             // Who may have lost what a quorum relies on cannot speak for what that quorum has.
             let counts = self.own.has_data;
             let current_epoch = i32::try_from(self.own.current_epoch).unwrap_or(i32::MAX);
-            self.promise(if counts { current_epoch } else { -1 });
+            self.promise(if counts { current_epoch } else { Message::UNCOUNTED });
         }
     }
 

@@ -112,7 +112,7 @@ impl ObserverMaster {
     fn begin_syncs(&mut self) {
         for link in self.learners.in_stage(Stage::Promised) {
             let last_zxid = self.learners.get(link).map_or(Zxid::ZERO, |learner| learner.last_zxid);
-            let is_of_this_epoch = i64::from(last_zxid.epoch()) == self.epoch && last_zxid.counter() > 0;
+            let is_of_this_epoch = i64::from(last_zxid.epoch()) == self.epoch && !last_zxid.begins_epoch();
             if last_zxid <= self.committed || !is_of_this_epoch {
                 self.learners.begin_sync(link, &mut self.outputs);
             }

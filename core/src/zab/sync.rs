@@ -45,7 +45,7 @@ pub fn choose(peer: Zxid, tail: &Tail, log_begins: Option<Zxid>, force_snapshot:
     if force_snapshot {
         return Sync::Snap;
     }
-    let begins_epoch = peer.counter() == 0;
+    let begins_epoch = peer.begins_epoch();
     match tail.position(peer) {
         Position::Inside => Sync::Diff { after: peer },
         Position::Beyond if begins_epoch => Sync::Snap,

@@ -26,6 +26,12 @@ struct Entry {
     parent: Option<Zxid>,
 }
 
+/// Whether a zxid is no transaction, and does not tell which one comes before it: the beginning of an epoch, but for that of
+/// the first, which nothing comes before.
+pub fn hides_past(zxid: Zxid) -> bool {
+    zxid.begins_epoch() && zxid > Zxid::ZERO
+}
+
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub struct Chain {
@@ -50,7 +56,7 @@ impl Chain {
             ));
         }
         // The beginning of an epoch is no transaction, and the first of all has nothing before it.
-        let parent = (end == Zxid::ZERO || end.counter() > 0).then_some(end);
+        let parent = (!hides_past(end)).then_some(end);
         let Some(entry) = self.entries.get_mut(&zxid) else {
             self.entries.insert(zxid, Entry { record, parent });
             return Ok(());
@@ -98,12 +104,12 @@ impl Chain {
                 None => return true,
             }
         }
-        at == zxid || (at.counter() == 0 && at > Zxid::ZERO)
+        at == zxid || hides_past(at)
     }
 
     /// The transaction that a server means when it says that everything up to `claim` is committed.
     pub fn meant_by(&self, node: NodeId, claim: Zxid) -> Zxid {
-        if claim.counter() > 0 {
+        if !claim.begins_epoch() {
             return claim;
         }
         let mut at = self.end(node);

@@ -281,7 +281,7 @@ impl Facts {
 
     /// A server says, or shows, that its history is committed up to `claim`.
     fn commit(&mut self, node: NodeId, claim: Zxid) -> Result<(), Violation> {
-        if claim.counter() == 0 && claim <= self.begun {
+        if claim.begins_epoch() && claim <= self.begun {
             return Ok(());
         }
         let last = self.model.last();
@@ -301,7 +301,7 @@ impl Facts {
                 format!("n{} calls {target} committed, which was left out", node.0),
             ));
         }
-        if claim.counter() == 0 {
+        if claim.begins_epoch() {
             self.begun = self.begun.max(claim);
         }
         Ok(())

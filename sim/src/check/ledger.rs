@@ -25,6 +25,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use zabra_core::server::Role;
 use zabra_core::types::{Message, Zxid};
 
+use super::chain::hides_past;
 use super::{Check, Checker, Facts, Violation};
 use crate::history::{Kept, Observed, Record};
 use crate::link::{LinkId, NodeId};
@@ -77,8 +78,7 @@ fn wrong<T>(node: NodeId, what: impl std::fmt::Display) -> Result<T, Violation> 
 
 /// Whether two ends of a history may be the same; the beginning of an epoch is no transaction, and tells nothing.
 fn may_equal(one: Zxid, other: Zxid) -> bool {
-    let named = |zxid: Zxid| zxid.counter() == 0 && zxid.0 != 0;
-    one.0 == other.0 || named(one) || named(other)
+    one == other || hides_past(one) || hides_past(other)
 }
 
 /// A follower announces the epoch that it serves in.
@@ -110,13 +110,13 @@ impl Ledger {
         let Some(epoch) = talk.epoch else { return wrong(node, "more than who it is before LEADERINFO") };
         match message {
             Message::AckEpoch { last_zxid, current_epoch } => {
-                talk.end = (last_zxid.counter() > 0 || *last_zxid == Zxid::ZERO).then_some(*last_zxid);
+                talk.end = (!hides_past(*last_zxid)).then_some(*last_zxid);
                 if kept.accepted > epoch {
                     return wrong(node, format_args!("ACKEPOCH {epoch}, it promised {}", kept.accepted));
                 }
                 // This answer promises nothing. The epoch was promised before, by a process that may have died before
                 // the file's new name was durable.
-                if *current_epoch == -1 {
+                if *current_epoch == Message::UNCOUNTED {
                     return Ok(());
                 }
                 if kept.accepted < epoch {
@@ -136,7 +136,7 @@ impl Ledger {
                 }
                 Ok(())
             }
-            Message::Ack { zxid } if zxid.counter() == 0 => {
+            Message::Ack { zxid } if zxid.begins_epoch() => {
                 let Some(inherited) = talk.inherited else { return wrong(node, "ACK before NEWLEADER") };
                 if i64::from(zxid.epoch()) != epoch {
                     return wrong(node, format_args!("ACK {zxid} in epoch {epoch}"));
@@ -202,7 +202,7 @@ impl Ledger {
             Message::UpToDate => self.up_to_date(node, link, facts),
             Message::Snap { zxid } | Message::Trunc { zxid } => {
                 let talk = self.talks.entry(link).or_default();
-                talk.end = (zxid.counter() > 0 || *zxid == Zxid::ZERO).then_some(*zxid);
+                talk.end = (!hides_past(*zxid)).then_some(*zxid);
                 talk.pending.clear();
                 Ok(())
             }
@@ -337,13 +337,13 @@ impl Ledger {
         let Some(epoch) = self.talks.get(&link).and_then(|talk| talk.epoch) else { return };
         let support = self.support.entry((node, epoch)).or_default();
         match message {
-            Message::AckEpoch { current_epoch, last_zxid } if *current_epoch != -1 => {
+            Message::AckEpoch { current_epoch, last_zxid } if *current_epoch != Message::UNCOUNTED => {
                 let theirs = (i64::from(*current_epoch), *last_zxid);
                 if support.own.is_none_or(|own| theirs <= own) {
                     support.promised.insert(from);
                 }
             }
-            Message::Ack { zxid } if zxid.counter() == 0 => {
+            Message::Ack { zxid } if zxid.begins_epoch() => {
                 support.begun.insert(from);
             }
             Message::Ack { zxid } => {
@@ -545,7 +545,7 @@ mod tests {
     #[test]
     fn p3_a_promise_of_an_epoch_after_a_later_one() {
         let mut story = begin();
-        let promise = Message::AckEpoch { last_zxid: old(), current_epoch: -1 };
+        let promise = Message::AckEpoch { last_zxid: old(), current_epoch: Message::UNCOUNTED };
         learner_says(&mut story, F, promise, kept(3, 1, old()));
         story.expect_violation(Checker::Ledger, "ACKEPOCH 2, it promised 3");
     }

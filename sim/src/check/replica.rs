@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use zabra_core::server::Role;
 use zabra_core::types::Zxid;
 
+use super::chain::hides_past;
 use super::{Check, Checker, Facts, Violation};
 use crate::history::{Observed, Record};
 use crate::link::NodeId;
@@ -45,7 +46,7 @@ impl Check for Replicas {
                 let Some(before) = before.filter(|_| cursor.serves) else { return Ok(()) };
                 let follows = match facts.chain().parent(*zxid) {
                     // A snapshot may be named after the beginning of an epoch, which is no transaction.
-                    Some(parent) if before.counter() == 0 && before > Zxid::ZERO => parent < before,
+                    Some(parent) if hides_past(before) => parent < before,
                     Some(parent) => parent == before,
                     None => before < *zxid,
                 };

@@ -54,9 +54,10 @@ impl Marks {
         match message {
             Message::AckEpoch { last_zxid, current_epoch } => {
                 self.known(node).said_last = *last_zxid;
-                self.reach(if *current_epoch == -1 { Mark::PromisedBefore } else { Mark::EpochPromised });
+                let counts = *current_epoch != Message::UNCOUNTED;
+                self.reach(if counts { Mark::EpochPromised } else { Mark::PromisedBefore });
             }
-            Message::Ack { zxid } if zxid.counter() == 0 => {
+            Message::Ack { zxid } if zxid.begins_epoch() => {
                 let Some(join) = self.joins.get_mut(&node) else { return };
                 let (next, mark) = match join.stage {
                     Stage::Begun | Stage::NewLeader | Stage::Acknowledged => {

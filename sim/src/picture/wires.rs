@@ -223,7 +223,7 @@ fn hear_election(
 const fn kind_of(message: &Message) -> Kind {
     match message {
         // The first of an epoch says that its history was taken over.
-        Message::Ack { zxid } if zxid.counter() == 0 => Kind::Sync,
+        Message::Ack { zxid } if zxid.begins_epoch() => Kind::Sync,
         Message::Ack { .. }
         | Message::Commit { .. }
         | Message::CommitAndActivate { .. }

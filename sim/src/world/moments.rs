@@ -202,7 +202,7 @@ fn step_of(message: &Message) -> Option<Step> {
             Some(Step::Synchronize)
         }
         Message::UpToDate => Some(Step::Begin),
-        Message::Ack { zxid } if zxid.counter() == 0 => Some(Step::Begin),
+        Message::Ack { zxid } if zxid.begins_epoch() => Some(Step::Begin),
         Message::Ack { .. }
         | Message::Commit { .. }
         | Message::CommitAndActivate { .. }

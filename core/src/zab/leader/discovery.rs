@@ -5,7 +5,7 @@ use core::ops::Range;
 
 use super::{Leader, LeaderOutput, Phase, StepDownReason, beginning};
 use crate::time::Instant;
-use crate::types::{HangupReason, LearnerInfo, LinkId, Zxid};
+use crate::types::{HangupReason, LearnerInfo, LinkId, Message, Zxid};
 use crate::zab::LearnerMaster;
 use crate::zab::progress::Stage;
 
@@ -85,9 +85,8 @@ impl Leader {
             }
             return;
         }
-        // -1: it had promised this epoch before, to whoever led it, and cannot promise it twice; or it cannot tell how much
-        // it had logged.
-        if current_epoch == -1 || last_zxid == Zxid::UNKNOWN {
+        // ZooKeeper's members say that they cannot tell what they had logged by a zxid of -1.
+        if current_epoch == Message::UNCOUNTED || last_zxid == Zxid::UNKNOWN {
             return;
         }
         let theirs = (i64::from(current_epoch), last_zxid);

@@ -296,7 +296,7 @@ impl Leader {
             let acked = followers.filter_map(|learner| Some((learner.acked, learner.server?)));
             let acked = self.quorums.committed(acked.chain([(self.durable, self.me)]).collect());
             let Some(reached) = acked else { return };
-            if reached <= self.committed || i64::from(reached.epoch()) != self.epoch || reached.counter() == 0
+            if reached <= self.committed || i64::from(reached.epoch()) != self.epoch || reached.begins_epoch()
             {
                 return;
             }
