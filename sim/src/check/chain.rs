@@ -90,6 +90,11 @@ impl Chain {
         self.ends.get(&node).copied().unwrap_or_default()
     }
 
+    /// The head of a transaction that is in a log.
+    pub fn logged(&self, zxid: Zxid) -> Option<&Logged> {
+        Some(&self.entries.get(&zxid)?.record)
+    }
+
     /// What comes before a transaction, where that is known.
     pub fn parent(&self, zxid: Zxid) -> Option<Zxid> {
         self.entries.get(&zxid)?.parent

@@ -176,6 +176,11 @@ impl Facts {
         self.executed.get(&(session, xid))
     }
 
+    /// The head of a transaction that is in any server's log.
+    pub fn logged(&self, zxid: Zxid) -> Option<&Logged> {
+        self.chain.logged(zxid)
+    }
+
     /// The reference's digest after a transaction.
     pub fn digest_after(&self, zxid: Zxid) -> Option<u64> {
         self.digests.get(&zxid).copied()

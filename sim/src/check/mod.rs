@@ -16,6 +16,7 @@ pub mod ledger;
 pub mod liveness;
 pub mod moved;
 pub mod order;
+pub mod relay;
 pub mod replica;
 pub mod session;
 pub mod storage;
@@ -71,6 +72,7 @@ checkers! {
     /// | `Moved` | `check/moved.rs` | a session has one place | S7 |
     /// | `Order` | `check/order.rs` | answers, against the reference | C1, C3, C4, C5, C6, C7, C8, C10, S10, T2, T3, T5 |
     /// | `Panic` | `world/process.rs` | what servers assert themselves | the core's own |
+    /// | `Relay` | `check/relay.rs` | what learners pass on is done in its order | P21 |
     /// | `Replica` | `check/replica.rs` | every server applies the one history in its order | P6, P20 |
     /// | `Scenario` | `picture/scene.rs` | what a scenario expects, for its picture | none |
     /// | `Session` | `check/session.rs` | sessions live as long as promised | S3, S4, S6, S9, S10 |
@@ -108,6 +110,8 @@ checkers! {
         Order,
         /// A server panicked.
         Panic,
+        /// See [`relay`].
+        Relay,
         /// See [`replica`].
         Replica,
         /// A scenario's own expectations.
@@ -145,6 +149,7 @@ impl Checker {
             | Self::Ledger
             | Self::Moved
             | Self::Order
+            | Self::Relay
             | Self::Replica
             | Self::Scenario
             | Self::Session
@@ -223,6 +228,7 @@ impl Judge {
                 Box::new(liveness::Stops),
                 Box::new(storage::Storage),
                 Box::new(wire::Wires),
+                Box::new(relay::Relays::default()),
             ],
         }
     }
