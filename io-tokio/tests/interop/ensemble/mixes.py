@@ -59,6 +59,8 @@ def check(ensemble):
     if ensemble.members[ensemble.leader()].kind == "zabra":
         for number in ensemble.members:
             work.acl_counts_at_once(ensemble, number, rounds=20)
+    for number in ensemble.members:
+        work.syncs_among_writes(ensemble, number, rounds=20)
     for number, client in clients.items():
         _session_moves(ensemble, number, client)
     _expires(ensemble)

@@ -103,6 +103,23 @@ def acl_counts_at_once(ensemble, number, rounds):
         client.close_session()
 
 
+def syncs_among_writes(ensemble, number, rounds):
+    """Through this member: writes of one session and syncs of another, in flight together, are all answered. A server of
+    ZooKeeper's waits for ever where its leader tells it of them in another order than it passed them on."""
+    with wire.Client(ensemble.port(number)).connect() as writer, wire.Client(ensemble.port(number)).connect() as reader:
+        folder = f"/synced-through{number}"
+        writer.create(folder, b"")
+        for round_number in range(rounds):
+            for item in range(20):
+                writer.send(*wire.create_request(f"{folder}/{round_number}-{item}", b""))
+                reader.send(wire.SYNC, wire.string("/"))
+            for client in (writer, reader):
+                errors = [client.receive().error for _ in range(20)]
+                assert errors == [0] * 20, f"{ensemble.name(number)}: {errors}"
+        writer.close_session()
+        reader.close_session()
+
+
 def many(port, folder, count, size=0):
     """So many creations, all in flight at once."""
     with wire.Client(port, timeout=60).connect() as client:
