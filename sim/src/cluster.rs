@@ -37,16 +37,15 @@ use crate::check::Violation;
 use crate::client::SimClient;
 use crate::clock::SimTime;
 use crate::ending::Crash;
-use crate::link::{ClientId, NodeId};
 use crate::marks::Mark;
 use crate::op::Op;
 use crate::options::Options;
 use crate::picture::scene::Scene;
+use crate::places::{ClientId, NodeId, node_of, server_of};
 use crate::rt;
 use crate::scenario::create;
 use crate::seed::{Rng, Seed};
 use crate::world::World;
-use crate::world::peers::{node_of, server_of};
 
 /// How long a scenario waits for something that must come.
 const PATIENCE: Duration = Duration::from_secs(60);

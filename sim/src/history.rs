@@ -12,13 +12,13 @@ use zabra_core::wire::quorum::QuorumDecodeError;
 use crate::client::codec::Garbled;
 use crate::clock::SimTime;
 use crate::ending::{Crash, Ending, Excuse, RoleEnd};
-use crate::link::{ClientId, LinkId, NodeId};
+use crate::fault::Fault;
+use crate::link::LinkId;
 use crate::node::Standing;
-use crate::omissions::Fault;
 use crate::op::{Answer, EventKind, Op};
+use crate::places::{ClientId, NodeId, node_of};
 use crate::txnlog::Logged;
 use crate::wiretap::{Brief, Opinion};
-use crate::world::peers::node_of;
 
 /// What a power failure at some moment would leave of a server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

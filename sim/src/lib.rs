@@ -4,6 +4,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`seed`], [`options`], [`omissions`] | the number, the streams drawn from it, the profile of a run, and what is left out |
+//! | [`places`], [`fault`] | who is where, and what can go wrong there |
 //! | [`clock`], [`disk`], [`link`] | what errs, fails and delays |
 //! | [`op`], [`client`], [`workload`] | who asks, and for what |
 //! | [`txnlog`], [`wiretap`], [`history`], [`ending`] | what is seen of the servers |
@@ -28,6 +29,7 @@ pub mod clock;
 pub mod cluster;
 pub mod disk;
 pub mod ending;
+pub mod fault;
 pub mod history;
 pub mod link;
 pub mod marks;
@@ -38,6 +40,7 @@ pub mod onlooker;
 pub mod op;
 pub mod options;
 pub mod picture;
+pub mod places;
 pub mod report;
 pub mod rt;
 pub mod scenario;

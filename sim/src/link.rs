@@ -7,50 +7,17 @@
 //! hears [`Link::pump`] tell how much the operating system took: that is where back-pressure comes from.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::clock::SimTime;
+use crate::places::Party;
 use crate::seed::Rng;
 
 /// A connection, numbered upward, never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LinkId(pub u64);
-
-/// A server process by its place in the node table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct NodeId(pub usize);
-
-/// A client by its place in the client table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ClientId(pub usize);
-
-impl ClientId {
-    /// The address that it connects from.
-    pub const fn address(self) -> [u8; 4] {
-        [10, 0, (self.0 >> 8) as u8, self.0 as u8]
-    }
-}
-
-/// Who is at one end of a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Party {
-    /// A client.
-    Client(ClientId),
-    /// A server.
-    Node(NodeId),
-}
-
-impl fmt::Display for Party {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Client(client) => write!(f, "c{}", client.0),
-            Self::Node(node) => write!(f, "n{}", node.0),
-        }
-    }
-}
 
 /// Which end of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -317,6 +284,7 @@ impl Link {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::places::{ClientId, NodeId};
     use crate::seed::Seed;
 
     fn profile(window: usize) -> NetProfile {

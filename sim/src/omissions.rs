@@ -13,18 +13,9 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::link::ClientId;
+use crate::fault::{Fault, FaultKind, NoSuchName};
+use crate::places::ClientId;
 use crate::seed::{Rng, Seed};
-use crate::world::FaultKind;
-
-/// One fault: the `number`-th of its kind in a run, counted from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Fault {
-    /// What kind.
-    pub kind: FaultKind,
-    /// Which of the kind.
-    pub number: u32,
-}
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -91,42 +82,6 @@ fn list(f: &mut fmt::Formatter<'_>, option: &str, words: impl Iterator<Item = St
     if words.is_empty() { Ok(()) } else { write!(f, " --{option} {}", words.join(",")) }
 }
 
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}#{}", self.kind.name(), self.number)
-    }
-}
-
-/// A text names no fault, no kind of fault, or no client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoSuchName;
-
-impl fmt::Display for NoSuchName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("faults are called kill#3, clients c0, and kinds of faults:")?;
-        FaultKind::ALL.iter().try_for_each(|kind| write!(f, " {}", kind.name()))
-    }
-}
-
-impl std::error::Error for NoSuchName {}
-
-impl FromStr for FaultKind {
-    type Err = NoSuchName;
-
-    fn from_str(text: &str) -> Result<Self, NoSuchName> {
-        Self::ALL.iter().copied().find(|kind| kind.name() == text).ok_or(NoSuchName)
-    }
-}
-
-impl FromStr for Fault {
-    type Err = NoSuchName;
-
-    fn from_str(text: &str) -> Result<Self, NoSuchName> {
-        let (kind, number) = text.split_once('#').ok_or(NoSuchName)?;
-        Ok(Self { kind: kind.parse()?, number: number.parse().map_err(|_| NoSuchName)? })
-    }
-}
-
 impl FromStr for ClientId {
     type Err = NoSuchName;
 
@@ -139,18 +94,6 @@ impl FromStr for ClientId {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn kinds_and_faults_are_read_as_they_are_written() {
-        for &kind in FaultKind::ALL {
-            assert_eq!(kind.name().parse(), Ok(kind));
-            let fault = Fault { kind, number: 17 };
-            assert_eq!(fault.to_string().parse(), Ok(fault));
-        }
-        for wrong in ["", "kill", "kill#", "kill#x", "kil#1", "#1"] {
-            assert_eq!(wrong.parse::<Fault>(), Err(NoSuchName), "{wrong}");
-        }
-    }
 
     #[test]
     fn what_is_not_named_comes() {

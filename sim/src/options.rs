@@ -9,12 +9,12 @@ use std::time::Duration;
 use zabra_core::config::{Config, EnsembleConfig};
 
 use crate::disk::TearProfile;
+use crate::fault::{FaultKind, Step};
 use crate::link::NetProfile;
 use crate::omissions::Omissions;
+use crate::places::membership;
 use crate::seed::{Rng, Seed};
 use crate::workload::Weights;
-use crate::world::Step;
-use crate::world::peers::membership;
 
 /// The profile of a run.
 #[derive(Clone, Debug, PartialEq)]
@@ -120,6 +120,30 @@ pub struct FaultProfile {
     pub moment_pause: Duration,
     /// Odds, per million and restart, that a server has promised an epoch meanwhile of which nobody else knows.
     pub promise: u32,
+}
+
+impl FaultProfile {
+    /// The average time between two of a kind; none, if it never comes, or not by itself.
+    pub(crate) const fn mean(&self, kind: FaultKind) -> Option<Duration> {
+        match kind {
+            FaultKind::Blackout => self.blackout,
+            FaultKind::ClockStep => self.clock_step,
+            FaultKind::Cut => self.cut,
+            FaultKind::FailedSync => self.failed_sync,
+            FaultKind::Full => self.full,
+            FaultKind::HalfOpen => self.half_open,
+            FaultKind::Hold => self.hold,
+            FaultKind::Kill => self.kill,
+            FaultKind::Moment => None,
+            FaultKind::Partition => self.partition,
+            FaultKind::Pause => self.pause,
+            FaultKind::Power => self.power,
+            FaultKind::Reset => self.reset,
+            FaultKind::SlowReader => self.slow_reader,
+            FaultKind::Stall => self.stall,
+            FaultKind::Stop => self.stop,
+        }
+    }
 }
 
 /// What clients do.

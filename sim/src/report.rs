@@ -5,15 +5,16 @@ use std::process::Command;
 
 use crate::check::Violation;
 use crate::clock::SimTime;
+use crate::fault::{Fault, Struck};
 use crate::marks::Reached;
-use crate::omissions::{Fault, Omissions};
+use crate::omissions::Omissions;
 use crate::onlooker::Onlooker;
 use crate::options::Options;
 use crate::picture::{About, Picture};
 use crate::rt;
 use crate::seed::Seed;
 use crate::shrink::{Effort, Found, shrink};
-use crate::world::{Counts, Struck, World};
+use crate::world::{Counts, World};
 
 /// A run, and how it ended.
 #[derive(Clone, Debug)]
@@ -254,7 +255,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::world::FaultKind;
+    use crate::fault::FaultKind;
 
     /// An ensemble with several kinds of faults, of which only one can bring about what the tests wait for.
     fn options() -> Options {

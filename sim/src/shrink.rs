@@ -11,9 +11,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use crate::clock::SimTime;
-use crate::link::ClientId;
-use crate::omissions::{Fault, Omissions};
-use crate::world::FaultKind;
+use crate::fault::{Fault, FaultKind};
+use crate::omissions::Omissions;
+use crate::places::ClientId;
 
 /// How much to search.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -134,8 +134,8 @@ use std::ops::Range;
 use std::time::Duration;
 
 use crate::app::Application;
-use crate::link::ClientId;
 use crate::options::Options;
+use crate::places::ClientId;
 use crate::report::Report;
 use crate::rt;
 use crate::seed::Seed;

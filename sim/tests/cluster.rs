@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use sim::cluster::Cluster;
 use sim::cluster::story::is_snapshot;
-use sim::link::NodeId;
 use sim::options::Options;
+use sim::places::NodeId;
 use sim::scenario::{create, set};
 
 const SECOND: Duration = Duration::from_secs(1);

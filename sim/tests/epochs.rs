@@ -2,7 +2,7 @@
 //! random worlds come to only once in many. That nobody promises twice is checked all along.
 
 use sim::cluster::Cluster;
-use sim::link::NodeId;
+use sim::places::NodeId;
 use sim::world::World;
 use zabra_core::server::Role;
 use zabra_core::types::Message;

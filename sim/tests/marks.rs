@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use sim::cluster::Cluster;
 use sim::cluster::story::{is_ack_epoch, is_follower_info};
-use sim::link::NodeId;
 use sim::marks::Mark;
 use sim::options::Options;
+use sim::places::NodeId;
 use sim::scenario::{Scenario, create};
 use zabra_core::store::{FileName, epochs};
 

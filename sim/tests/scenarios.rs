@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use sim::disk::{SyncMode, TearProfile};
-use sim::link::{ClientId, NodeId};
 use sim::op::Mode;
 use sim::options::Options;
+use sim::places::{ClientId, NodeId};
 use sim::scenario::{Scenario, create, create_as, set, watch};
 
 const NODE: NodeId = NodeId(0);

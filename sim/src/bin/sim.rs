@@ -7,15 +7,16 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use sim::link::ClientId;
+use sim::fault::{Fault, FaultKind};
 use sim::marks::Reached;
-use sim::omissions::{Fault, Omissions};
+use sim::omissions::Omissions;
 use sim::options::Options;
+use sim::places::ClientId;
 use sim::report::{Look, Report, commit};
 use sim::rt::{self, Plan};
 use sim::seed::{Seed, fnv};
 use sim::shrink::Effort;
-use sim::world::{Counts, FaultKind};
+use sim::world::Counts;
 
 /// Seeded fault injection for Zabra.
 #[derive(Debug, Parser)]

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use zabra_core::types::Zxid;
 
 use super::{Checker, Violation};
-use crate::link::NodeId;
+use crate::places::NodeId;
 use crate::txnlog::Logged;
 
 /// A transaction in the logs.

@@ -18,8 +18,7 @@ use zabra_core::types::{Message, Notification, PeerState, ServerId, Vote, Zxid};
 use super::{Check, Checker, Facts, Violation};
 use crate::clock::SimTime;
 use crate::history::{Kept, Observed, Record};
-use crate::link::NodeId;
-use crate::world::peers::server_of;
+use crate::places::{NodeId, server_of};
 
 /// The history that speaks for a candidate, and the candidate: the greater is elected.
 type Rank = (i64, Zxid, ServerId);

@@ -9,8 +9,8 @@ use zabra_core::types::Zxid;
 
 use super::{Check, Checker, Facts, Violation};
 use crate::history::{Kept, Observed, Record};
-use crate::link::NodeId;
 use crate::node::Standing;
+use crate::places::NodeId;
 
 /// See the module.
 #[derive(Debug, Default)]

@@ -15,12 +15,11 @@ use zabra_core::types::{ErrorCode, Id, MemberRole, Membership, OpCode, SessionId
 use super::chain::Chain;
 use super::{Checker, Violation};
 use crate::history::{Observed, Record};
-use crate::link::{ClientId, NodeId};
 use crate::model::{Model, Place, acl};
 use crate::node::Standing;
 use crate::op::{Answer, Op, Outcome};
+use crate::places::{ClientId, NodeId, server_of};
 use crate::txnlog::{Logged, path_mark};
-use crate::world::peers::server_of;
 
 /// A request that was made.
 #[derive(Clone, Debug, PartialEq, Eq)]

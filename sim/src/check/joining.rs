@@ -14,9 +14,8 @@ use zabra_core::types::{Message, Zxid};
 
 use super::{Check, Checker, Facts, Violation};
 use crate::history::{Observed, Record};
-use crate::link::NodeId;
 use crate::node::Standing;
-use crate::world::peers::node_of;
+use crate::places::{NodeId, node_of};
 
 /// What a leader has said to a learner since it announced its epoch.
 #[derive(Clone, Copy, Debug)]

@@ -13,7 +13,7 @@ use zabra_core::types::Message;
 use super::{Check, Checker, Facts, Violation};
 use crate::clock::SimTime;
 use crate::history::{Observed, Record};
-use crate::link::NodeId;
+use crate::places::NodeId;
 
 /// See the module.
 #[derive(Debug)]

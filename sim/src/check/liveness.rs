@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Check, Checker, Facts, Violation};
 use crate::history::{Observed, Record};
-use crate::link::NodeId;
+use crate::places::NodeId;
 
 /// No server stops without an excuse.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ use zabra_core::types::{ErrorCode, Message, OpCode, SessionId};
 
 use super::{Check, Checker, Facts, Violation};
 use crate::history::{Observed, Record};
-use crate::link::NodeId;
+use crate::places::NodeId;
 
 /// What a leader knows.
 #[derive(Clone, Debug, Default)]

@@ -14,9 +14,9 @@ use zabra_core::types::{ErrorCode, SessionId, Zxid};
 
 use super::{Check, Checker, Facts, Violation};
 use crate::history::{Observed, Record};
-use crate::link::ClientId;
 use crate::model::Asker;
 use crate::op::{Answer, Op};
+use crate::places::ClientId;
 
 /// See the module.
 #[derive(Debug, Default)]

@@ -10,7 +10,7 @@ use zabra_core::types::Zxid;
 use super::chain::hides_past;
 use super::{Check, Checker, Facts, Violation};
 use crate::history::{Observed, Record};
-use crate::link::NodeId;
+use crate::places::NodeId;
 
 /// How far a server has come.
 #[derive(Clone, Copy, Debug, Default)]

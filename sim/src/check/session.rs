@@ -24,7 +24,7 @@ use zabra_core::types::{Message, SessionId};
 use super::{Check, Checker, Facts, Violation};
 use crate::clock::SimTime;
 use crate::history::{Observed, Record};
-use crate::link::NodeId;
+use crate::places::NodeId;
 
 /// What a server may take beyond its timers: batches wait for the processor.
 const SLACK: Duration = Duration::from_millis(50);

@@ -8,8 +8,8 @@ use zabra_core::types::{OpCode, SessionId, Zxid};
 use super::*;
 use crate::clock::SimTime;
 use crate::history::Observed;
-use crate::link::{ClientId, NodeId};
 use crate::op::{Answer, EventKind, Op};
+use crate::places::{ClientId, NodeId};
 use crate::txnlog::Logged;
 
 pub const S: SessionId = SessionId(0x0100_0000_0000_0001);
@@ -46,7 +46,7 @@ impl Story {
 
     /// Servers of an ensemble, about whom nothing is known yet; the client's session may be opened.
     pub fn ensemble(count: usize) -> Self {
-        let ensemble = crate::world::peers::membership(count, 0);
+        let ensemble = crate::places::membership(count, 0);
         let tick = Duration::from_millis(100);
         let judge = Judge::new(tick, tick * 3, Some(ensemble));
         Self { judge, at: SimTime::ZERO, result: Ok(()) }

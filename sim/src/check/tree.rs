@@ -10,7 +10,7 @@ use zabra_core::types::Zxid;
 
 use super::{Check, Checker, Facts, Violation};
 use crate::history::{Observed, Record};
-use crate::link::NodeId;
+use crate::places::NodeId;
 
 /// See the module.
 #[derive(Debug)]

@@ -23,9 +23,9 @@ use zabra_core::types::{ErrorCode, Id, Perms, WatcherType, Zxid};
 
 use super::{Check, Checker, Facts, Violation};
 use crate::history::{Observed, Record};
-use crate::link::ClientId;
 use crate::model::{Change, Model, acl};
 use crate::op::{Answer, EventKind, Op, WatchTable};
+use crate::places::ClientId;
 
 /// What is registered, by table and path. A server has one table for znodes that are there and that are not: here that is
 /// [`WatchTable::Data`].

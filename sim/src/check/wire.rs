@@ -26,7 +26,7 @@ mod tests {
     use super::super::testing::{NODE, Story};
     use super::*;
     use crate::history::Nonsense;
-    use crate::link::NodeId;
+    use crate::places::NodeId;
 
     #[test]
     fn p16_nonsense_is_noticed_whoever_it_is_for() {

@@ -33,9 +33,10 @@ use crate::app::{Application, Ask, News};
 use crate::check::{Checker, Violation};
 use crate::clock::{Clock, SimTime};
 use crate::history::Observed;
-use crate::link::{ClientId, LinkId};
+use crate::link::LinkId;
 use crate::op::{Answer, Op};
 use crate::options::WorkloadProfile;
+use crate::places::ClientId;
 use crate::seed::Rng;
 use crate::workload::Workload;
 

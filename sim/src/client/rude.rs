@@ -18,8 +18,8 @@ use super::tap::{Manner, Tap};
 use super::{SimClient, Want, codec};
 use crate::check::Violation;
 use crate::clock::SimTime;
-use crate::link::ClientId;
 use crate::op::{Mode, Op};
+use crate::places::ClientId;
 
 /// What clients know of each other's sessions.
 pub type Board = Rc<RefCell<BTreeMap<ClientId, Credentials>>>;

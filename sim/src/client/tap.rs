@@ -17,8 +17,8 @@ use super::account::Account;
 use super::codec::{self, Garbled, ReplyHead};
 use crate::check::{Checker, Violation};
 use crate::history::Observed;
-use crate::link::ClientId;
 use crate::op::{Op, WatchTable};
+use crate::places::ClientId;
 
 /// The longest frame.
 const FRAME_MAX: usize = 16 << 20;

@@ -9,8 +9,8 @@ use zabra_core::types::{Message, Zxid};
 
 use super::{Cluster, node};
 use crate::history::{Kept, Observed};
-use crate::link::ClientId;
 use crate::op::{Answer, Op};
+use crate::places::ClientId;
 use crate::scenario::{create, set};
 use crate::world::World;
 

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use zabra_core::types::{Notification, PeerState, Vote, Zxid};
 
 use super::{Mark, Marks};
-use crate::link::NodeId;
-use crate::world::peers::server_of;
+use crate::places::{NodeId, server_of};
 
 /// What a server that looks has said, and to whom.
 #[derive(Clone, Debug, Default)]

@@ -13,7 +13,7 @@ use super::joins::{Join, Stage};
 use super::{Mark, Reached};
 use crate::ending::{Ending, RoleEnd};
 use crate::history::{Observed, Rewind};
-use crate::link::{ClientId, NodeId};
+use crate::places::{ClientId, NodeId};
 
 /// What is known of a server.
 #[derive(Clone, Copy, Debug, Default)]

@@ -3,7 +3,8 @@
 use zabra_core::types::Message;
 
 use super::{Mark, Marks};
-use crate::link::{LinkId, NodeId};
+use crate::link::LinkId;
+use crate::places::NodeId;
 
 /// How a learner is brought up to date.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,10 +6,9 @@ use zabra_core::server::Role;
 
 use super::{Mark, MarkKind, Picture, SpanKind};
 use crate::clock::SimTime;
+use crate::fault::{Fault, FaultKind, Harm};
 use crate::history::{Observed, Record};
-use crate::link::{ClientId, NodeId, Party};
-use crate::omissions::Fault;
-use crate::world::{FaultKind, Harm};
+use crate::places::{ClientId, NodeId, Party};
 
 /// The longest words that are kept, in bytes: a request may carry thousands.
 const WORDS_MAX: usize = 300;

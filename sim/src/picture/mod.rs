@@ -21,9 +21,10 @@ use self::collect::Open;
 pub use self::page::About;
 use self::wires::{Kind, Pipe, Wires};
 use crate::clock::SimTime;
-use crate::link::{ClientId, End, LinkId, Party};
+use crate::link::{End, LinkId};
 use crate::op::Op;
 use crate::options::Options;
+use crate::places::{ClientId, Party};
 
 /// Messages that a picture keeps.
 pub const MESSAGES_MAX: usize = 200_000;

@@ -6,7 +6,7 @@ use super::wires::Kind;
 use super::{MarkKind, Picture, SpanKind, Texts};
 use crate::check::Violation;
 use crate::clock::SimTime;
-use crate::link::Party;
+use crate::places::Party;
 
 const TEMPLATE: &str = include_str!("../../picture/page.html");
 const STYLE: &str = include_str!("../../picture/page.css");
@@ -116,8 +116,8 @@ impl Picture {
     }
 
     fn parties(&self) -> impl Iterator<Item = Party> {
-        let nodes = (0..self.voters + self.observers).map(|index| Party::Node(crate::link::NodeId(index)));
-        nodes.chain((0..self.clients).map(|index| Party::Client(crate::link::ClientId(index))))
+        let nodes = (0..self.voters + self.observers).map(|index| Party::Node(crate::places::NodeId(index)));
+        nodes.chain((0..self.clients).map(|index| Party::Client(crate::places::ClientId(index))))
     }
 
     fn lanes(&self, json: &mut Json) {

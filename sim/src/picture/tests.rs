@@ -71,7 +71,7 @@ fn every_node_is_something_at_any_time() {
         let mut picture = world.take_picture().expect("it was asked for");
         picture.end(now);
         for node in 0..4 {
-            let lane = Party::Node(crate::link::NodeId(node));
+            let lane = Party::Node(crate::places::NodeId(node));
             let is_state = |what: SpanKind| what <= SpanKind::Observing;
             let mut at = SimTime::ZERO;
             for span in picture.spans.kept.iter().filter(|span| span.at == lane && is_state(span.what)) {

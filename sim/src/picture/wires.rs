@@ -14,7 +14,8 @@ use zabra_core::wire::request::{XID_PING, XID_WATCH_EVENT};
 use zabra_core::wire::{Deframer, Reader, RequestHeader};
 
 use crate::client::codec::{ReplyHead, decode_event};
-use crate::link::{End, LinkId, Party};
+use crate::link::{End, LinkId};
+use crate::places::Party;
 use crate::wiretap::{Brief, Wiretap};
 
 /// What a message is about.
@@ -255,8 +256,8 @@ mod tests {
 
     use super::*;
     use crate::client::codec;
-    use crate::link::{ClientId, NodeId};
     use crate::op::Op;
+    use crate::places::{ClientId, NodeId};
 
     fn pipe(to: End, port: Option<PeerPort>) -> Pipe {
         let (sender, receiver) = (Party::Client(ClientId(0)), Party::Node(NodeId(0)));

@@ -5,7 +5,8 @@
 
 use super::{Event, World};
 use crate::clock::SimTime;
-use crate::link::{End, LinkId, NodeId, Party};
+use crate::link::{End, LinkId};
+use crate::places::{NodeId, Party};
 
 /// Until when the way from one node to another is cut.
 #[derive(Clone, Debug)]

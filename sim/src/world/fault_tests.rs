@@ -1,9 +1,9 @@
 //! Faults are independent of each other: what is left out leaves all others where they were.
 
 use super::*;
-use crate::link::Party;
-use crate::omissions::Fault;
+use crate::fault::Fault;
 use crate::options::FaultProfile;
+use crate::places::Party;
 
 const SECOND: Duration = Duration::from_secs(1);
 

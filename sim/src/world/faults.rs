@@ -7,17 +7,16 @@ use std::time::Duration;
 
 use zabra_core::server::Role;
 
-use super::harm::{Drawn, Harm, Names, Struck, Way};
 use super::net::LinkState;
 use super::{Event, World};
 use crate::check::Violation;
 use crate::disk::SyncMode;
 use crate::ending::Crash;
+use crate::fault::{Drawn, Fault, FaultKind, Harm, Names, Struck, Way};
 use crate::history::Observed;
-use crate::link::{End, NodeId, Party};
+use crate::link::End;
 use crate::node::Life;
-use crate::omissions::Fault;
-use crate::options::FaultProfile;
+use crate::places::{NodeId, Party};
 use crate::seed::{Rng, fnv};
 
 /// How long an operating system goes on sending into silence, at least, and at most beyond that.
@@ -26,109 +25,6 @@ const SILENCE_MORE: Duration = Duration::from_secs(12);
 
 /// Odds per million that a fault of one node strikes the leader, where there is one.
 const AT_LEADER: u32 = 400_000;
-
-/// What can go wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum FaultKind {
-    /// A wall clock is stepped.
-    ClockStep,
-    /// A disk fails to synchronise, from now until its power is cycled.
-    FailedSync,
-    /// A disk is full for a while.
-    Full,
-    /// A link falls silent for ever.
-    HalfOpen,
-    /// A link holds everything back for a while.
-    Hold,
-    /// A process is killed.
-    Kill,
-    /// A process is frozen for a while.
-    Pause,
-    /// A node loses its power.
-    Power,
-    /// A link is reset.
-    Reset,
-    /// A client does not read for a while.
-    SlowReader,
-    /// A disk does nothing for a while.
-    Stall,
-    /// A server is asked to stop.
-    Stop,
-    /// The way between two nodes is cut for a while, in one direction or both.
-    Cut,
-    /// The nodes are split into groups that do not hear of each other for a while.
-    Partition,
-    /// Several nodes, or all, lose their power or their process at once.
-    Blackout,
-    /// Something goes wrong at a moment that a protocol hangs on: no event of its own, see `world/moments.rs`.
-    Moment,
-}
-
-impl FaultKind {
-    /// All there are. A kind's place here names its stream of randomness.
-    pub const ALL: &[Self] = &[
-        Self::ClockStep,
-        Self::FailedSync,
-        Self::Full,
-        Self::HalfOpen,
-        Self::Hold,
-        Self::Kill,
-        Self::Pause,
-        Self::Power,
-        Self::Reset,
-        Self::SlowReader,
-        Self::Stall,
-        Self::Stop,
-        Self::Cut,
-        Self::Partition,
-        Self::Blackout,
-        Self::Moment,
-    ];
-
-    /// What it is called on the command line.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Blackout => "blackout",
-            Self::ClockStep => "clock-step",
-            Self::Cut => "cut",
-            Self::FailedSync => "failed-sync",
-            Self::Full => "full",
-            Self::HalfOpen => "half-open",
-            Self::Hold => "hold",
-            Self::Kill => "kill",
-            Self::Moment => "moment",
-            Self::Partition => "partition",
-            Self::Pause => "pause",
-            Self::Power => "power",
-            Self::Reset => "reset",
-            Self::SlowReader => "slow-reader",
-            Self::Stall => "stall",
-            Self::Stop => "stop",
-        }
-    }
-
-    /// The average time between two of the kind; none, if it never comes.
-    const fn mean(self, profile: &FaultProfile) -> Option<Duration> {
-        match self {
-            Self::Blackout => profile.blackout,
-            Self::ClockStep => profile.clock_step,
-            Self::Cut => profile.cut,
-            Self::FailedSync => profile.failed_sync,
-            Self::Full => profile.full,
-            Self::HalfOpen => profile.half_open,
-            Self::Hold => profile.hold,
-            Self::Kill => profile.kill,
-            Self::Moment => None,
-            Self::Partition => profile.partition,
-            Self::Pause => profile.pause,
-            Self::Power => profile.power,
-            Self::Reset => profile.reset,
-            Self::SlowReader => profile.slow_reader,
-            Self::Stall => profile.stall,
-            Self::Stop => profile.stop,
-        }
-    }
-}
 
 /// Where the faults of one kind come from.
 #[derive(Clone, Debug)]
@@ -147,7 +43,7 @@ impl FaultStream {
 impl World {
     /// Schedules the next fault of a kind, if it ever comes.
     pub(super) fn schedule_fault(&mut self, kind: FaultKind) {
-        if let Some(mean) = kind.mean(&self.options.faults) {
+        if let Some(mean) = self.options.faults.mean(kind) {
             let pause = self.faults(kind).rng.exponential(mean);
             self.schedule(self.now + pause, Event::Fault { kind });
         }

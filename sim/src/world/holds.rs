@@ -10,7 +10,8 @@ use zabra_core::wire::quorum::encode;
 
 use super::World;
 use crate::clock::SimTime;
-use crate::link::{End, LinkId, NodeId};
+use crate::link::{End, LinkId};
+use crate::places::NodeId;
 
 /// Which messages.
 pub type OfMessages = fn(&Message) -> bool;

@@ -8,11 +8,10 @@ use zabra_core::server::{HangupReason, Input, LinkOrigin, PeerPort};
 use zabra_core::types::{Address, DialId, LinkId as PeerLink};
 
 use super::World;
-use super::peers::ELECTION_PORT;
 use crate::clock::SimTime;
 use crate::ending::Crash;
-use crate::link::NodeId;
 use crate::options::Options;
+use crate::places::{ELECTION_PORT, NodeId};
 use crate::rt;
 use crate::seed::Seed;
 

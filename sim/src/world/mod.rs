@@ -8,13 +8,12 @@ mod cuts;
 #[cfg(test)]
 mod fault_tests;
 mod faults;
-mod harm;
 mod holds;
 #[cfg(test)]
 mod link_tests;
 mod moments;
 mod net;
-pub mod peers;
+mod peers;
 mod process;
 mod rest;
 
@@ -30,25 +29,24 @@ use zabra_core::types::Address;
 
 pub use self::counts::Counts;
 use self::cuts::Cuts;
-pub use self::faults::FaultKind;
 use self::faults::FaultStream;
-pub use self::harm::{Harm, Struck};
 use self::holds::Holds;
-pub use self::moments::Step;
 use self::moments::{Again, Moment};
 use self::net::LinkState;
 use self::peers::Dialing;
 use crate::check::{Judge, Violation};
 use crate::client::{Board, SimClient};
 use crate::clock::{Clock, SimTime};
+use crate::fault::{FaultKind, Struck};
 use crate::history::{History, Observed, Record};
-use crate::link::{ClientId, End, LinkId, NodeId};
+use crate::link::{End, LinkId};
 use crate::marks::{Marks, Reached};
 use crate::model::Model;
 use crate::node::Node;
 use crate::onlooker::Onlooker;
 use crate::options::Options;
 use crate::picture::Picture;
+use crate::places::{ClientId, NodeId, server_of};
 use crate::rt;
 use crate::seed::{Rng, Seed};
 use crate::trace::Trace;
@@ -368,7 +366,7 @@ impl World {
 
     /// How the server on a node is configured.
     fn config_of(&self, node: NodeId) -> Config {
-        let mut config = Config { server_id: peers::server_of(node).0, ..self.options.config.clone() };
+        let mut config = Config { server_id: server_of(node).0, ..self.options.config.clone() };
         if let Some(ensemble) = &mut config.ensemble {
             let kept = &self.nodes[node.0];
             ensemble.membership = kept.members.clone().unwrap_or_else(|| ensemble.membership.clone());

@@ -18,32 +18,13 @@ use std::time::Duration;
 use zabra_core::server::Role;
 use zabra_core::types::Message;
 
-use super::faults::{FaultKind, FaultStream, part};
-use super::harm::Harm;
+use super::faults::{FaultStream, part};
 use super::{Event, World};
 use crate::check::Violation;
 use crate::ending::Crash;
+use crate::fault::{Fault, FaultKind, Harm, Step};
 use crate::history::Observed;
-use crate::link::{NodeId, Party};
-use crate::omissions::Fault;
-
-/// What a protocol hangs on, by what it is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// An epoch begins: NEWLEADER is acknowledged, a server serves.
-    Begin,
-    /// Whatever happens all the time: proposals, acknowledgements, syncs.
-    Common,
-    /// An epoch is proposed and promised.
-    Promise,
-    /// A learner is brought up to date.
-    Synchronize,
-}
-
-impl Step {
-    /// All there are.
-    pub const ALL: &[Self] = &[Self::Begin, Self::Common, Self::Promise, Self::Synchronize];
-}
+use crate::places::{NodeId, Party};
 
 /// For one strike at what happens all the time there are this many at what is rare.
 const COMMON: u32 = 80;

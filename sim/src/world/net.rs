@@ -12,9 +12,10 @@ use super::{Event, World};
 use crate::check::Violation;
 use crate::client::Want;
 use crate::history::Observed;
-use crate::link::{ClientId, End, Link, LinkId, NetProfile, NodeId, Party};
+use crate::link::{End, Link, LinkId, NetProfile};
 use crate::node::Conn;
 use crate::picture::wires::Pipe;
+use crate::places::{ClientId, NodeId, Party};
 
 /// What bytes take on average, and how many are on their way at once, once all faults have stopped.
 const HEALTHY_LATENCY_MAX: Duration = Duration::from_millis(2);

@@ -1,8 +1,8 @@
 //! Links between servers: who dials whom, who is accepted, refused or left waiting, and how such links end.
 //!
-//! Every node has a name, `node` and its server's id, and two ports. A process that serves listens on both. Where
-//! there is no process a dialer is refused at once; where there is no power, or the way is cut, it hears nothing,
-//! and its operating system knocks again every second until the dialer's patience is over.
+//! A process that serves listens on both of its node's ports for servers. Where there is no process a dialer is refused
+//! at once; where there is no power, or the way is cut, it hears nothing, and its operating system knocks again every
+//! second until the dialer's patience is over.
 //!
 //! What is sent to an end that is gone is answered with a reset, as TCP does; to a machine without power it is sent
 //! again until there is one. A link that fell silent for ever is given up by the operating systems of both ends
@@ -14,53 +14,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use zabra_core::server::{HangupReason, Input, LinkOrigin, PeerPort};
-use zabra_core::types::{
-    Address, DialId, LinkId as PeerLink, Member, MemberRole, Membership, Message, ServerId, SessionId,
-};
+use zabra_core::types::{Address, DialId, LinkId as PeerLink, Message, SessionId};
 
 use super::net::{Holder, LinkState, Use};
 use super::{Event, World};
 use crate::check::Violation;
 use crate::clock::SimTime;
 use crate::history::{Nonsense, Observed};
-use crate::link::{End, Link, LinkId, NodeId, Party};
+use crate::link::{End, Link, LinkId};
 use crate::node::{Life, Peer, Taps};
+use crate::places::{NodeId, Party};
 use crate::wiretap::VoteTap;
-
-/// Where every node listens for its leader's learners.
-pub const QUORUM_PORT: u16 = 2888;
-/// Where every node listens for votes.
-pub const ELECTION_PORT: u16 = 3888;
-/// Where every node listens for clients.
-pub const CLIENT_PORT: u16 = 2181;
 
 /// How long an operating system waits before it knocks, or sends, once more.
 const RETRANSMISSION: Duration = Duration::from_secs(1);
-
-/// The server that runs on a node.
-pub const fn server_of(node: NodeId) -> ServerId {
-    ServerId(node.0 as i64 + 1)
-}
-
-/// The node that a server runs on.
-pub const fn node_of(server: ServerId) -> NodeId {
-    NodeId(server.0 as usize - 1)
-}
-
-/// An ensemble of this many voters and observers, which have the highest ids.
-pub fn membership(voters: usize, observers: usize) -> Membership {
-    let member = |index: usize| {
-        let address = |port| vec![Address { host: format!("node{}", index + 1), port }];
-        Member {
-            quorum: address(QUORUM_PORT),
-            election: address(ELECTION_PORT),
-            client: Some(address(CLIENT_PORT).remove(0)),
-            role: if index < voters { MemberRole::Participant } else { MemberRole::Observer },
-        }
-    };
-    let members = (0..voters + observers).map(|index| (server_of(NodeId(index)), member(index)));
-    Membership::majority(0, members.collect())
-}
 
 /// An attempt to connect.
 #[derive(Clone, Debug)]
@@ -423,21 +390,5 @@ impl Dialing {
     fn share_time(&mut self, now: SimTime) {
         let count = self.addresses.len().max(1) as u32;
         self.first_until = now + self.until.since(now) / count;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_ensemble_knows_who_votes() {
-        let ensemble = membership(3, 2);
-        let voters: Vec<i64> = ensemble.voters().map(|server| server.0).collect();
-        assert_eq!(voters, [1, 2, 3]);
-        assert_eq!(ensemble.members().len(), 5);
-        let member = ensemble.member(ServerId(5)).unwrap();
-        assert_eq!((member.role, member.election[0].host.as_str()), (MemberRole::Observer, "node5"));
-        assert_eq!(node_of(server_of(NodeId(4))), NodeId(4));
     }
 }

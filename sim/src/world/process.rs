@@ -16,8 +16,8 @@ use crate::clock::SimTime;
 use crate::disk::SyncMode;
 use crate::ending::{Crash, Ending, RoleEnd};
 use crate::history::{Nonsense, Observed, Rewind};
-use crate::link::NodeId;
 use crate::node::{DiskQueue, Life, Node, Standing};
+use crate::places::NodeId;
 use crate::rt;
 use crate::txnlog::LogTap;
 

@@ -10,14 +10,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::World;
-use super::peers::server_of;
 use crate::check::Violation;
 use crate::check::liveness::{self, Standing};
 use crate::client::SimClient;
 use crate::clock::SimTime;
 use crate::history::Observed;
-use crate::link::{ClientId, LinkId, NodeId};
+use crate::link::LinkId;
 use crate::op::Op;
+use crate::places::{ClientId, NodeId, server_of};
 
 /// How long roles must last once everybody is at rest.
 const CALM: Duration = Duration::from_secs(5);

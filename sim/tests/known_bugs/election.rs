@@ -3,8 +3,8 @@
 use sim::cluster::Cluster;
 use sim::cluster::story::{is_ack, is_current_epoch, is_epoch, is_leader_info, is_new_leader, is_snapshot};
 use sim::disk::SyncMode;
-use sim::link::NodeId;
 use sim::options::Options;
+use sim::places::NodeId;
 use sim::scenario::set;
 use zabra_core::server::Role;
 use zabra_core::store::epochs;

@@ -3,9 +3,9 @@
 use sim::client::SimClient;
 use sim::cluster::Cluster;
 use sim::cluster::story::{is_commit, is_proposal};
-use sim::link::ClientId;
 use sim::op::{Mode, Op};
 use sim::options::Options;
+use sim::places::ClientId;
 use sim::scenario::{Scenario, create, create_as};
 
 use super::{MS, SECOND, three, two_clients};

@@ -3,9 +3,9 @@
 use sim::cluster::Cluster;
 use sim::cluster::story::is_epoch;
 use sim::disk::TearProfile;
-use sim::link::NodeId;
 use sim::op::Op;
 use sim::options::Options;
+use sim::places::NodeId;
 use sim::scenario::{Scenario, create, set};
 use zabra_core::store::{Dir, FileName, epochs};
 use zabra_core::wire::snapshot::{COMPLETE_CHECK_LEN, is_complete};

@@ -3,8 +3,8 @@
 use sim::clock::Clock;
 use sim::cluster::Cluster;
 use sim::history::Observed;
-use sim::link::{ClientId, NodeId};
 use sim::op::Op;
+use sim::places::{ClientId, NodeId};
 use sim::scenario::{create, set, watch};
 use sim::world::World;
 use zabra_core::server::Role;

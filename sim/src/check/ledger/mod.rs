@@ -40,8 +40,8 @@ use zabra_core::types::{Message, Zxid};
 use super::chain::hides_past;
 use super::{Check, Checker, Facts, Violation};
 use crate::history::{Kept, Observed, Record};
-use crate::link::{LinkId, NodeId};
-use crate::world::peers::node_of;
+use crate::link::LinkId;
+use crate::places::{NodeId, node_of};
 
 /// What was said on a link between leader and learner.
 #[derive(Clone, Debug, Default)]

@@ -8,7 +8,7 @@ use zabra_core::types::LearnerInfo;
 use super::*;
 use crate::check::testing::Story;
 use crate::node::Standing;
-use crate::world::peers::server_of;
+use crate::places::server_of;
 
 const L: NodeId = NodeId(0);
 const F: NodeId = NodeId(1);
