@@ -13,7 +13,7 @@
 //! | [`node`], [`world`], [`trace`] | processes that start, serve and end; everything on one heap of events |
 //! | [`rt`], [`report`] | a seed becomes a run, and a run a report |
 //! | [`shrink`], [`onlooker`], [`picture`] | what helps to understand a failure: the least that fails, and how it looks |
-//! | [`scenario`], [`cluster`] | named situations in a few lines |
+//! | [`arena`], [`scenario`], [`cluster`] | named situations in a few lines |
 //! | [`app`], [`trial`] | programs of yours in a simulated world |
 
 #[cfg(not(madsim))]
@@ -23,6 +23,7 @@ compile_error!(
 );
 
 pub mod app;
+pub mod arena;
 pub mod check;
 pub mod client;
 pub mod clock;

@@ -14,42 +14,39 @@
 //!
 //! A scenario draws its picture if it is asked to: see [`crate::picture::scene`].
 
-use std::fmt;
-use std::time::Duration;
+use std::ops::{Deref, DerefMut};
 
 use zabra_core::store::FileName;
 use zabra_core::types::{AclList, Zxid};
 
-use crate::check::Violation;
+use crate::arena::Arena;
 use crate::client::SimClient;
 use crate::ending::Crash;
-use crate::marks::Mark;
 use crate::op::{Mode, Op};
 use crate::options::Options;
-use crate::picture::scene::Scene;
-use crate::places::{ClientId, NodeId};
-use crate::rt;
+use crate::places::NodeId;
 use crate::seed::Seed;
-use crate::world::World;
-
-/// How long a scenario waits for something that must come.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 const NODE: NodeId = NodeId(0);
 
-/// A world with one server, and clients that do as they are told.
+/// A world with one server, and clients that do as they are told. What it has in common with others, it has from its
+/// [`Arena`].
 #[derive(Debug)]
 pub struct Scenario {
-    world: World,
-    /// The picture that is drawn, if one is.
-    scene: Option<Scene>,
+    arena: Arena,
 }
 
-impl Drop for Scenario {
-    fn drop(&mut self) {
-        if let Some(scene) = self.scene.take() {
-            scene.finish(&mut self.world);
-        }
+impl Deref for Scenario {
+    type Target = Arena;
+
+    fn deref(&self) -> &Arena {
+        &self.arena
+    }
+}
+
+impl DerefMut for Scenario {
+    fn deref_mut(&mut self) -> &mut Arena {
+        &mut self.arena
     }
 }
 
@@ -67,31 +64,13 @@ impl Scenario {
     /// # Panics
     /// If anything goes wrong that the scenario does not expect.
     pub fn with(options: Options, play: impl FnOnce(&mut Self) + Send) {
-        let scene = Scene::asked_for();
-        rt::enter(Seed(1), || {
-            let mut it = Self { world: World::with_options(Seed(1), options), scene };
-            if let Some(scene) = &it.scene {
-                scene.begin(&mut it.world);
-            }
-            for index in 0..it.world.options().clients {
-                it.world.client_mut(ClientId(index)).follow_script();
-            }
+        Arena::enter(Seed(1), options, |arena| {
+            let mut it = Self { arena };
             it.wait("the server to serve", |world| world.node(NODE).is_up());
             it.wait("the clients to connect", |world| world.clients().all(SimClient::is_up));
             play(&mut it);
-            let end = it.world.heal().and_then(|()| it.world.rest());
-            it.fine(end);
+            it.rest();
         });
-    }
-
-    /// Whatever has no word here.
-    pub fn world(&mut self) -> &mut World {
-        &mut self.world
-    }
-
-    /// A client is to make a request, after those it was told of before.
-    pub fn ask(&mut self, client: usize, op: Op) {
-        self.world.client_mut(ClientId(client)).ask(op);
     }
 
     /// Waits until every request is answered.
@@ -106,38 +85,19 @@ impl Scenario {
         });
     }
 
-    /// Waits until something is so.
-    ///
-    /// # Panics
-    /// If it is not so after half a minute.
-    pub fn wait(&mut self, what: &str, mut is_so: impl FnMut(&World) -> bool) {
-        let came = self.world.run_while(PATIENCE, |world| !is_so(world));
-        let came = self.fine(came);
-        assert!(came, "{PATIENCE:?} passed, waiting for {what}; {}", self.tail());
-    }
-
-    /// Lets time pass.
-    pub fn pass(&mut self, time: Duration) {
-        let verdict = self.world.run_for(time);
-        self.fine(verdict);
-    }
-
     /// The power fails; what was not synced is lost.
     pub fn power_failure(&mut self) {
-        let verdict = self.world.crash(NODE, Crash::Unpowered);
-        self.fine(verdict);
+        self.crash_node(NODE, Crash::Unpowered);
     }
 
     /// The process is killed; the operating system keeps what it was given.
     pub fn kill(&mut self) {
-        let verdict = self.world.crash(NODE, Crash::Killed);
-        self.fine(verdict);
+        self.crash_node(NODE, Crash::Killed);
     }
 
     /// Starts the server again and waits until it serves.
     pub fn start(&mut self) {
-        let verdict = self.world.start(NODE);
-        self.fine(verdict);
+        self.start_node(NODE);
         self.wait("the server to serve", |world| world.node(NODE).is_up());
     }
 
@@ -149,12 +109,6 @@ impl Scenario {
         self.fine(verdict);
         self.wait("the server to refuse", |world| world.node(NODE).is_down());
         self.world.stays_down = false;
-    }
-
-    /// Cuts a client's connection; it comes back by itself.
-    pub fn disconnect(&mut self, client: usize) {
-        let verdict = self.world.disconnect(ClientId(client));
-        self.fine(verdict);
     }
 
     /// The newest log file, by the zxid in its name.
@@ -178,54 +132,9 @@ impl Scenario {
         found.expect("the file is there").1.to_vec()
     }
 
-    /// A znode is there. (That the server agrees is checked all the time.)
-    ///
-    /// # Panics
-    /// If it is not.
-    pub fn expect_node(&self, path: &str) {
-        assert!(self.world.model().node(path).is_some(), "{path} is not there; {}", self.tail());
-    }
-
-    /// A znode is not there.
-    ///
-    /// # Panics
-    /// If it is.
-    pub fn expect_no_node(&self, path: &str) {
-        assert!(self.world.model().node(path).is_none(), "{path} is there; {}", self.tail());
-    }
-
-    /// The scenario has come to something that random runs need not come to.
-    ///
-    /// # Panics
-    /// If it has not.
-    pub fn expect_reached(&self, mark: Mark) {
-        assert!(self.world.reached().count(mark) > 0, "{mark:?} is not reached; {}", self.tail());
-    }
-
     /// The last transaction that is there for good.
     pub fn last_zxid(&self) -> Zxid {
         self.world.model().last()
-    }
-
-    fn fine<T>(&self, verdict: Result<T, Violation>) -> T {
-        match verdict {
-            Ok(value) => value,
-            Err(violation) => panic!("{violation}; {}", self.tail()),
-        }
-    }
-
-    fn tail(&self) -> Tail<'_> {
-        Tail(&self.world)
-    }
-}
-
-/// The last records of a world, for a panic's message.
-struct Tail<'a>(&'a World);
-
-impl fmt::Display for Tail<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "the last records:")?;
-        self.0.history().last().try_for_each(|record| writeln!(f, "  {record}"))
     }
 }
 

@@ -28,45 +28,44 @@
 mod steps;
 pub mod story;
 
-use std::fmt;
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
 use zabra_core::server::Role;
 
-use crate::check::Violation;
+use crate::arena::Arena;
 use crate::client::SimClient;
 use crate::clock::SimTime;
 use crate::ending::Crash;
-use crate::marks::Mark;
-use crate::op::Op;
 use crate::options::Options;
-use crate::picture::scene::Scene;
 use crate::places::{ClientId, NodeId, node_of, server_of};
-use crate::rt;
 use crate::scenario::create;
 use crate::seed::{Rng, Seed};
 use crate::world::World;
 
-/// How long a scenario waits for something that must come.
-const PATIENCE: Duration = Duration::from_secs(60);
 /// How often a scenario is played by [`Cluster::often`].
 const OFTEN: u64 = 5;
 
-/// An ensemble, and clients that do as they are told.
+/// An ensemble, and clients that do as they are told. What it has in common with a single server, it has from its
+/// [`Arena`].
 #[derive(Debug)]
 pub struct Cluster {
-    world: World,
+    arena: Arena,
     /// How long the scenario lingers between its steps.
     rng: Rng,
-    /// The picture that is drawn, if one is.
-    scene: Option<Scene>,
 }
 
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        if let Some(scene) = self.scene.take() {
-            scene.finish(&mut self.world);
-        }
+impl Deref for Cluster {
+    type Target = Arena;
+
+    fn deref(&self) -> &Arena {
+        &self.arena
+    }
+}
+
+impl DerefMut for Cluster {
+    fn deref_mut(&mut self) -> &mut Arena {
+        &mut self.arena
     }
 }
 
@@ -102,27 +101,13 @@ impl Cluster {
     }
 
     fn with_seed(seed: Seed, options: Options, play: impl FnOnce(&mut Self) + Send) {
-        let scene = Scene::asked_for();
-        rt::enter(seed, || {
-            let world = World::with_options(seed, options);
-            let mut it = Self { world, rng: seed.stream("scenario", 0), scene };
-            if let Some(scene) = &it.scene {
-                scene.begin(&mut it.world);
-            }
-            for index in 0..it.world.options().clients {
-                it.world.client_mut(ClientId(index)).follow_script();
-            }
+        Arena::enter(seed, options, |arena| {
+            let mut it = Self { arena, rng: seed.stream("scenario", 0) };
             it.leader();
             play(&mut it);
             it.world.release_all();
-            let end = it.world.heal().and_then(|()| it.world.rest());
-            it.fine(end);
+            it.rest();
         });
-    }
-
-    /// Whatever has no word here.
-    pub fn world(&mut self) -> &mut World {
-        &mut self.world
     }
 
     /// Waits until some server that runs leads, and is followed by a quorum that runs. Answers its number.
@@ -154,14 +139,12 @@ impl Cluster {
 
     /// The server kills itself or is killed; what its disk was given stays.
     pub fn kill(&mut self, server: usize) {
-        let verdict = self.world.crash(node(server), Crash::Killed);
-        self.fine(verdict);
+        self.crash_node(node(server), Crash::Killed);
     }
 
     /// The power of a server fails; what was not synced is lost.
     pub fn power_failure(&mut self, server: usize) {
-        let verdict = self.world.crash(node(server), Crash::Unpowered);
-        self.fine(verdict);
+        self.crash_node(node(server), Crash::Unpowered);
     }
 
     /// The server is asked to stop in order.
@@ -171,8 +154,7 @@ impl Cluster {
 
     /// Starts a server again.
     pub fn start(&mut self, server: usize) {
-        let verdict = self.world.start(node(server));
-        self.fine(verdict);
+        self.start_node(node(server));
     }
 
     /// Freezes a server for a while.
@@ -213,14 +195,8 @@ impl Cluster {
     /// Lets a client connect to one server only, and moves it there.
     pub fn connect(&mut self, client: usize, server: usize) {
         self.world.set_homes(ClientId(client), vec![node(server)]);
-        let verdict = self.world.disconnect(ClientId(client));
-        self.fine(verdict);
+        self.disconnect(client);
         self.wait("the client to connect", |world| world.client(ClientId(client)).is_up());
-    }
-
-    /// A client is to make a request, after those it was told of before.
-    pub fn ask(&mut self, client: usize, op: Op) {
-        self.world.client_mut(ClientId(client)).ask(op);
     }
 
     /// Waits until every request is answered, but for those of clients that are gone.
@@ -243,22 +219,6 @@ impl Cluster {
         self.expect_node(path);
     }
 
-    /// Lets time pass.
-    pub fn pass(&mut self, time: Duration) {
-        let verdict = self.world.run_for(time);
-        self.fine(verdict);
-    }
-
-    /// Waits until something is so.
-    ///
-    /// # Panics
-    /// If it is not so after a minute.
-    pub fn wait(&mut self, what: &str, mut is_so: impl FnMut(&World) -> bool) {
-        let came = self.world.run_while(PATIENCE, |world| !is_so(world));
-        let came = self.fine(came);
-        assert!(came, "{PATIENCE:?} passed, waiting for {what}; {}", Tail(&self.world));
-    }
-
     /// Waits until every server that runs has on its disk all that is committed.
     pub fn caught_up(&mut self) {
         self.wait("servers to catch up", |world| {
@@ -267,37 +227,6 @@ impl Cluster {
                 .map(|index| world.node(NodeId(index)))
                 .all(|node| !node.is_up() || node.tap.durable() >= last)
         });
-    }
-
-    /// A znode is there. (That servers agree is checked all the time.)
-    ///
-    /// # Panics
-    /// If it is not.
-    pub fn expect_node(&self, path: &str) {
-        assert!(self.world.model().node(path).is_some(), "{path} is not there; {}", Tail(&self.world));
-    }
-
-    /// A znode is not there.
-    ///
-    /// # Panics
-    /// If it is.
-    pub fn expect_no_node(&self, path: &str) {
-        assert!(self.world.model().node(path).is_none(), "{path} is there; {}", Tail(&self.world));
-    }
-
-    /// The scenario has come to something that random runs need not come to.
-    ///
-    /// # Panics
-    /// If it has not.
-    pub fn expect_reached(&self, mark: Mark) {
-        assert!(self.world.reached().count(mark) > 0, "{mark:?} is not reached; {}", Tail(&self.world));
-    }
-
-    fn fine<T>(&self, verdict: Result<T, Violation>) -> T {
-        match verdict {
-            Ok(value) => value,
-            Err(violation) => panic!("{violation}; {}", Tail(&self.world)),
-        }
     }
 }
 
@@ -313,14 +242,4 @@ fn leader_of(world: &World) -> Option<NodeId> {
     all().filter(leads).find(|&leader| {
         ensemble.has_quorum(&all().filter(|&id| supports(id, leader)).map(server_of).collect())
     })
-}
-
-/// The last records of a world, for a panic's message.
-struct Tail<'a>(&'a World);
-
-impl fmt::Display for Tail<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "seed {}, the last records:", self.0.seed())?;
-        self.0.history().last().try_for_each(|record| writeln!(f, "  {record}"))
-    }
 }

@@ -8,6 +8,7 @@ use zabra_core::store::{DiskOp, FileName, epochs};
 use zabra_core::types::{Message, Zxid};
 
 use super::{Cluster, node};
+use crate::arena::Tail;
 use crate::history::{Kept, Observed};
 use crate::op::{Answer, Op};
 use crate::places::ClientId;
@@ -95,7 +96,7 @@ impl Cluster {
             seen = world.history().count();
             said.is_some() || world.now() >= end
         });
-        assert_eq!(said, None, "it must not be said; {}", super::Tail(&self.world));
+        assert_eq!(said, None, "it must not be said; {}", self.tail());
     }
 
     /// Holds messages of a kind back on their way, and all behind them, until [`Cluster::let_go`].
@@ -207,7 +208,7 @@ impl Cluster {
         self.wait("time to pass", |world| {
             let leads = |&index: &usize| role_of(world, index) == Some(Role::Leading);
             let leader = (1..=world.options().nodes()).find(leads);
-            assert_eq!(leader, None, "it leads; {}", super::Tail(world));
+            assert_eq!(leader, None, "it leads; {}", Tail(world));
             world.now() >= end
         });
     }
@@ -277,7 +278,7 @@ impl Cluster {
                 return answer.is_ok();
             }
         }
-        panic!("no answer about {path}; {}", super::Tail(&self.world));
+        panic!("no answer about {path}; {}", self.tail());
     }
 
     /// The server leads, follows or observes, sooner or later.

@@ -176,13 +176,7 @@ impl Cluster {
             }
             self.expect_serving(server);
             self.connect(0, server);
-            assert_eq!(
-                self.sees(0, path),
-                is_there,
-                "{path} on n{}; {}",
-                node(server).0,
-                super::Tail(&self.world)
-            );
+            assert_eq!(self.sees(0, path), is_there, "{path} on n{}; {}", node(server).0, self.tail());
         }
         self.roam(0);
     }
@@ -211,7 +205,7 @@ impl Cluster {
     pub fn expect_at(&mut self, server: usize, path: &str) {
         self.expect_serving(server);
         self.connect(0, server);
-        assert!(self.sees(0, path), "{path} on n{}; {}", node(server).0, super::Tail(&self.world));
+        assert!(self.sees(0, path), "{path} on n{}; {}", node(server).0, self.tail());
     }
 
     /// A moment longer than anything on a disk or a link takes that nothing holds back.
