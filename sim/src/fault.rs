@@ -202,7 +202,7 @@ impl fmt::Display for Names<'_> {
         self.0
             .iter()
             .enumerate()
-            .try_for_each(|(index, node)| write!(f, "{}n{}", if index == 0 { "" } else { ", " }, node.0))
+            .try_for_each(|(index, node)| write!(f, "{}{node}", if index == 0 { "" } else { ", " }))
     }
 }
 

@@ -428,82 +428,82 @@ impl fmt::Display for Observed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Observed::Answered { client, session, xid, op, zxid, answer } => {
-                write!(f, "c{} < {session} #{xid} {op} = {answer:?} at {zxid}", client.0)
+                write!(f, "{client} < {session} #{xid} {op} = {answer:?} at {zxid}")
             }
             Observed::Applied { node, zxid, digest } => {
-                write!(f, "n{} applied {zxid}, digest {digest:x}", node.0)
+                write!(f, "{node} applied {zxid}, digest {digest:x}")
             }
-            Observed::Attached { node, session } => write!(f, "n{} has {session}", node.0),
-            Observed::Committed { node, zxid } => write!(f, "n{} has {zxid} for good", node.0),
+            Observed::Attached { node, session } => write!(f, "{node} has {session}"),
+            Observed::Committed { node, zxid } => write!(f, "{node} has {zxid} for good"),
             Observed::Connected { client, session, timeout_ms, resumed, .. } => {
                 let how = if *resumed { "resumed" } else { "opened" };
-                write!(f, "c{} {how} {session}, timeout {timeout_ms} ms", client.0)
+                write!(f, "{client} {how} {session}, timeout {timeout_ms} ms")
             }
-            Observed::Crashed { node, how } => write!(f, "n{} {how}", node.0),
+            Observed::Crashed { node, how } => write!(f, "{node} {how}"),
             Observed::DigestMismatch { node, zxid, expected, found } => {
-                write!(f, "n{} itself found digest {found:x} after {zxid}, predicted {expected:x}", node.0)
+                write!(f, "{node} itself found digest {found:x} after {zxid}, predicted {expected:x}")
             }
-            Observed::Disconnected { client } => write!(f, "c{} lost its connection", client.0),
-            Observed::EpochAccepted { node, epoch, .. } => write!(f, "n{} promises epoch {epoch}", node.0),
-            Observed::EpochCurrent { node, epoch, .. } => write!(f, "n{} begins epoch {epoch}", node.0),
+            Observed::Disconnected { client } => write!(f, "{client} lost its connection"),
+            Observed::EpochAccepted { node, epoch, .. } => write!(f, "{node} promises epoch {epoch}"),
+            Observed::EpochCurrent { node, epoch, .. } => write!(f, "{node} begins epoch {epoch}"),
             Observed::Event { client, zxid, kind, path } => {
-                write!(f, "c{} < event {kind:?} {path} at {zxid}", client.0)
+                write!(f, "{client} < event {kind:?} {path} at {zxid}")
             }
             Observed::Fault { fault: Some(fault), words } => write!(f, "-- {fault}: {words}"),
             Observed::Fault { fault: None, words } => write!(f, "-- {words}"),
             Observed::Found { node, last, durable } => {
-                write!(f, "n{}'s disk ends with {last}, durable {durable}", node.0)
+                write!(f, "{node}'s disk ends with {last}, durable {durable}")
             }
             Observed::Heard { node, from, message, .. } => {
-                write!(f, "n{} < n{} {}", node.0, from.0, Brief(message))
+                write!(f, "{node} < {from} {}", Brief(message))
             }
             Observed::Garbled { node, to: Some(to), why } => {
-                write!(f, "n{} sends nonsense to n{}: {why}", node.0, to.0)
+                write!(f, "{node} sends nonsense to {to}: {why}")
             }
             Observed::Garbled { node, to: None, why } => {
-                write!(f, "n{} sends nonsense to a client: {why}", node.0)
+                write!(f, "{node} sends nonsense to a client: {why}")
             }
             Observed::Healed => f.write_str("-- all faults stop"),
             Observed::Invoked { client, session, xid, op } => {
-                write!(f, "c{} > {session} #{xid} {op}", client.0)
+                write!(f, "{client} > {session} #{xid} {op}")
             }
-            Observed::Logged { node, record } => write!(f, "n{} logs {record}", node.0),
-            Observed::Remark { node, words } => write!(f, "n{}: {words}", node.0),
-            Observed::Recovered { node, notices } => write!(f, "n{} recovered: {notices:?}", node.0),
-            Observed::Removed { node, still_needed: None } => write!(f, "n{} removes old files", node.0),
+            Observed::Logged { node, record } => write!(f, "{node} logs {record}"),
+            Observed::Remark { node, words } => write!(f, "{node}: {words}"),
+            Observed::Recovered { node, notices } => write!(f, "{node} recovered: {notices:?}"),
+            Observed::Removed { node, still_needed: None } => write!(f, "{node} removes old files"),
             Observed::Removed { node, still_needed: Some(StillNeeded { snapshot, first }) } => {
-                write!(f, "n{} removes {first}, the first behind its snapshot {snapshot}", node.0)
+                write!(f, "{node} removes {first}, the first behind its snapshot {snapshot}")
             }
-            Observed::Replaced { node, name } => write!(f, "n{} has a new {name}", node.0),
-            Observed::Rewound { node, last, .. } => write!(f, "n{} goes on behind {last}", node.0),
-            Observed::RoleLost { node, why } => write!(f, "n{}: {why}", node.0),
+            Observed::Replaced { node, name } => write!(f, "{node} has a new {name}"),
+            Observed::Rewound { node, last, .. } => write!(f, "{node} goes on behind {last}"),
+            Observed::RoleLost { node, why } => write!(f, "{node}: {why}"),
             Observed::RoleTaken { node, standing: Standing { role, epoch, leader }, .. } => {
-                write!(f, "n{} is {role:?} in epoch {epoch}", node.0)?;
-                leader.map_or(Ok(()), |leader| write!(f, " with leader n{}", node_of(leader).0))
+                write!(f, "{node} is {role:?} in epoch {epoch}")?;
+                leader.map_or(Ok(()), |leader| write!(f, " with leader {}", node_of(leader)))
             }
             Observed::Said { node, to, message, .. } => {
-                write!(f, "n{} > n{} {}", node.0, to.0, Brief(message))
+                write!(f, "{node} > {to} {}", Brief(message))
             }
             Observed::Sent { node, xid, zxid, durable } => {
-                write!(f, "n{} sends #{xid} at {zxid}, durable {durable}", node.0)
+                write!(f, "{node} sends #{xid} at {zxid}, durable {durable}")
             }
-            Observed::SessionExpired { node, session, .. } => write!(f, "n{} expires {session}", node.0),
+            Observed::SessionExpired { node, session, .. } => write!(f, "{node} expires {session}"),
             Observed::SessionGone { client, session } => {
-                write!(f, "c{} is told that {session} is gone", client.0)
+                write!(f, "{client} is told that {session} is gone")
             }
-            Observed::Synced { node, durable } => write!(f, "n{} has {durable} on its disk", node.0),
-            Observed::Touched { node, session, .. } => write!(f, "n{} hears of {session}", node.0),
+            Observed::Synced { node, durable } => write!(f, "{node} has {durable} on its disk"),
+            Observed::Touched { node, session, .. } => write!(f, "{node} hears of {session}"),
             Observed::Started { node, recovered, .. } => {
-                write!(f, "n{} serves, recovered up to {recovered}", node.0)
+                write!(f, "{node} serves, recovered up to {recovered}")
             }
-            Observed::Ticked { node, mono } => write!(f, "n{} shows {mono} ns", node.0),
-            Observed::Stopped { node, why, .. } => write!(f, "n{} stopped: {why}", node.0),
+            Observed::Ticked { node, mono } => write!(f, "{node} shows {mono} ns"),
+            Observed::Stopped { node, why, .. } => write!(f, "{node} stopped: {why}"),
             Observed::Voted { node, to, notification, .. } => {
-                write!(f, "n{} to n{}: {}", node.0, to.0, Opinion(notification))
+                write!(f, "{node} to {to}: {}", Opinion(notification))
             }
-            Observed::VotesAgain { node } => write!(f, "n{} votes again", node.0),
+            Observed::VotesAgain { node } => write!(f, "{node} votes again"),
             Observed::VoteHeard { node, from, notification } => {
-                write!(f, "n{} of n{}: {}", node.0, from.0, Opinion(notification))
+                write!(f, "{node} of {from}: {}", Opinion(notification))
             }
         }
     }

@@ -66,7 +66,7 @@ impl fmt::Display for Omissions {
         });
         list(f, "without", left_out.map(|(kind, _)| kind.name().into()))?;
         list(f, "only", kept)?;
-        list(f, "absent", self.absent.iter().map(|client| format!("c{}", client.0)))?;
+        list(f, "absent", self.absent.iter().map(ToString::to_string))?;
         if let Some(duration) = self.duration {
             write!(f, " --duration-ms {}", duration.as_millis())?;
         }

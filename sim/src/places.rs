@@ -28,6 +28,18 @@ impl ClientId {
     }
 }
 
+impl fmt::Display for NodeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "n{}", self.0)
+    }
+}
+
+impl fmt::Display for ClientId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "c{}", self.0)
+    }
+}
+
 /// Who is at one end of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Party {
@@ -40,8 +52,8 @@ pub enum Party {
 impl fmt::Display for Party {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Client(client) => write!(f, "c{}", client.0),
-            Self::Node(node) => write!(f, "n{}", node.0),
+            Self::Client(client) => client.fmt(f),
+            Self::Node(node) => node.fmt(f),
         }
     }
 }
@@ -54,6 +66,16 @@ pub const fn server_of(node: NodeId) -> ServerId {
 /// The node that a server runs on.
 pub const fn node_of(server: ServerId) -> NodeId {
     NodeId(server.0 as usize - 1)
+}
+
+/// A server that somebody names, called as its node is; but there need not be such a server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Named(pub ServerId);
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "n{}", self.0.0.saturating_sub(1))
+    }
 }
 
 /// An ensemble of this many voters and observers, which have the highest ids.
@@ -84,5 +106,14 @@ mod tests {
         let member = ensemble.member(ServerId(5)).unwrap();
         assert_eq!((member.role, member.election[0].host.as_str()), (MemberRole::Observer, "node5"));
         assert_eq!(node_of(server_of(NodeId(4))), NodeId(4));
+    }
+
+    #[test]
+    fn whoever_is_named_has_a_name() {
+        assert_eq!(Named(server_of(NodeId(4))).to_string(), NodeId(4).to_string());
+        assert_eq!(Party::Client(ClientId(2)).to_string(), "c2");
+        for nobody in [i64::MIN, -1, 0, 8, i64::MAX] {
+            assert!(Named(ServerId(nobody)).to_string().starts_with('n'), "{nobody}");
+        }
     }
 }

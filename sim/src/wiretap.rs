@@ -11,6 +11,8 @@ use zabra_core::types::{Message, Notification, Zxid};
 use zabra_core::wire::election::{Frames, Hello, decode_notification};
 use zabra_core::wire::quorum::{Deframer, QuorumDecodeError};
 
+use crate::places::Named;
+
 /// What a snapshot between packets ends with, as jute writes a string.
 const SIGNATURE: &[u8] = b"\0\0\0\x0aBenWasHere";
 
@@ -107,8 +109,8 @@ pub struct Opinion<'a>(pub &'a Notification);
 impl fmt::Display for Opinion<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Notification { state, vote, election_epoch: round, .. } = self.0;
-        let (leader, epoch, zxid) = (vote.leader.0.saturating_sub(1), vote.peer_epoch, vote.zxid);
-        write!(f, "{state:?} n{leader}, history of {epoch} up to {zxid}, round {round}")
+        let (leader, epoch, zxid) = (Named(vote.leader), vote.peer_epoch, vote.zxid);
+        write!(f, "{state:?} {leader}, history of {epoch} up to {zxid}, round {round}")
     }
 }
 

@@ -3,10 +3,9 @@
 
 use std::time::Duration;
 
-use sim::cluster::Cluster;
 use sim::cluster::story::is_snapshot;
+use sim::cluster::{Cluster, id_of};
 use sim::options::Options;
-use sim::places::NodeId;
 use sim::scenario::{create, set};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -57,7 +56,7 @@ fn what_a_lonely_leader_logged_is_forgotten() {
         it.partition(&[&[old], &others]);
         it.ask(0, create("/lost"));
         it.wait("the old leader to step down", move |world| {
-            world.node(NodeId(old - 1)).standing.is_some_and(|standing| standing.leader.is_none())
+            world.node(id_of(old)).standing.is_some_and(|standing| standing.leader.is_none())
         });
         it.leader();
         it.connect(0, others[0]);
@@ -128,7 +127,7 @@ fn a_server_stops_in_the_middle_of_a_snapshot() {
         it.pass(Duration::from_millis(50));
         it.keep_down(true);
         it.stop(f);
-        it.wait("it to stop", |world| world.node(NodeId(f - 1)).is_down());
+        it.wait("it to stop", |world| world.node(id_of(f)).is_down());
         it.keep_down(false);
         it.finale(&["/missed99"], &[]);
     });
@@ -141,9 +140,9 @@ fn a_frozen_leader_finds_another_in_its_place() {
         let old = it.leader();
         it.pause(old, 20 * SECOND);
         it.wait("another leader", move |world| {
-            (0..5).any(|index| {
-                let standing = world.node(NodeId(index)).standing;
-                index != old - 1 && standing.is_some_and(|s| s.role == zabra_core::server::Role::Leading)
+            (1..=5).any(|server| {
+                let standing = world.node(id_of(server)).standing;
+                server != old && standing.is_some_and(|s| s.role == zabra_core::server::Role::Leading)
             })
         });
         it.pass(20 * SECOND);

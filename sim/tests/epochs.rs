@@ -1,20 +1,19 @@
 //! Named situations between a promise and the epoch that it is for, each in a world where nothing else goes wrong: what
 //! random worlds come to only once in many. That nobody promises twice is checked all along.
 
-use sim::cluster::Cluster;
-use sim::places::NodeId;
+use sim::cluster::{Cluster, id_of};
 use sim::world::World;
 use zabra_core::server::Role;
 use zabra_core::types::Message;
 
 /// What a server has promised, as its disk has it.
 fn accepted(world: &World, server: usize) -> i64 {
-    world.node(NodeId(server - 1)).kept().accepted
+    world.node(id_of(server)).kept().accepted
 }
 
 /// The epoch that a server leads, if it does.
 fn leads(world: &World, server: usize) -> Option<i64> {
-    let standing = world.node(NodeId(server - 1)).standing?;
+    let standing = world.node(id_of(server)).standing?;
     (standing.role == Role::Leading).then_some(standing.epoch)
 }
 
@@ -85,7 +84,7 @@ fn nobody_follows_in_an_earlier_epoch_than_it_has_promised() {
         it.wait("an epoch no earlier than anybody has promised", move |world| {
             [other, late, lonely].iter().any(|&it| leads(world, it) >= Some(epoch + 2))
         });
-        it.wait("all to serve", |world| (0..3).all(|node| world.node(NodeId(node)).standing.is_some()));
+        it.wait("all to serve", |world| (1..=3).all(|it| world.node(id_of(it)).standing.is_some()));
         it.caught_up();
         it.write("/b");
         it.caught_up();

@@ -28,7 +28,7 @@ fn a_member_whose_log_is_damaged_votes_again_when_it_is_brought_up_to_date() {
         it.caught_up();
         it.kill(f);
         let log = newest(&it.files(f, "log."), "log.");
-        it.world().node_mut(NodeId(f - 1)).disk.rot(&log, 200, 0x10);
+        it.node_mut(f).disk.rot(&log, 200, 0x10);
         it.rejoin(f);
         it.settle();
         for mark in [Mark::DamageFound, Mark::MayHaveLostData, Mark::LookedWithoutData, Mark::VotesAgain] {
@@ -54,7 +54,7 @@ fn a_member_whose_snapshot_is_damaged_falls_back_behind_it() {
         it.kill(f);
         it.take_files(f, "log.");
         let snapshot = newest(&it.files(f, "snapshot."), "snapshot.");
-        let disk = &mut it.world().node_mut(NodeId(f - 1)).disk;
+        let disk = &mut it.node_mut(f).disk;
         let content = disk.files().find(|(file, _)| **file == snapshot).expect("just seen").1.to_vec();
         disk.put(snapshot, &content[..content.len() / 2]);
         it.rejoin(f);

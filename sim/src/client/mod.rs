@@ -448,7 +448,7 @@ impl SimClient {
             // Setting watches again is refused to a session that ends at this moment.
             ClientHangup::WatchesRefused => {}
             ClientHangup::BadReply => {
-                let what = format!("c{} hangs up: it does not understand the server", self.id.0);
+                let what = format!("{} hangs up: it does not understand the server", self.id);
                 return Err(Violation::new(Checker::Client, what));
             }
         }

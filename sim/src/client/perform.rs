@@ -70,7 +70,7 @@ impl SimClient {
                 self.feed(now, ClientInput::Close)
             }
             Ask::Violated(words) => {
-                Err(Violation::new(Checker::Application, format!("c{}: {words}", self.id.0)))
+                Err(Violation::new(Checker::Application, format!("{}: {words}", self.id)))
             }
             Ask::Wake(at) => {
                 self.alarm = Some(at);

@@ -70,7 +70,7 @@ pub struct Tap {
 }
 
 fn garbled(client: ClientId, garbled: &Garbled) -> Violation {
-    Violation::new(Checker::Wire, format!("c{}: {garbled}", client.0))
+    Violation::new(Checker::Wire, format!("{client}: {garbled}"))
 }
 
 fn wrong<T>(what: String) -> Result<T, Violation> {
@@ -135,7 +135,7 @@ impl Tap {
                 Stage::New => self.on_hello(&frame)?,
                 Stage::Up { session } => self.on_request(session, &frame, account, wants)?,
                 Stage::Greeting { .. } | Stage::Refused => {
-                    return wrong(format!("c{} sends {} bytes too early", self.client.0, frame.len()));
+                    return wrong(format!("{} sends {} bytes too early", self.client, frame.len()));
                 }
             }
         }
@@ -146,7 +146,7 @@ impl Tap {
         let hello = ConnectRequest::decode(frame).expect("our own handshake can be read");
         if self.manner == Manner::Honest && hello.last_zxid_seen != self.last_zxid {
             let (claimed, seen) = (hello.last_zxid_seen, self.last_zxid);
-            return wrong(format!("c{} says it has seen {claimed}, and has seen {seen}", self.client.0));
+            return wrong(format!("{} says it has seen {claimed}, and has seen {seen}", self.client));
         }
         self.stage = Stage::Greeting { presented: hello.session, claimed: hello.last_zxid_seen };
         Ok(())
@@ -169,7 +169,7 @@ impl Tap {
                 let Request::SetWatches { relative_zxid, data, exist, child, persistent, recursive } =
                     request
                 else {
-                    return wrong(format!("c{} sends {:?} as setWatches", client.0, header.op));
+                    return wrong(format!("{client} sends {:?} as setWatches", header.op));
                 };
                 let mut list = |table, paths: Vec<&str>| -> Result<Vec<String>, Violation> {
                     let renewed = |&path: &&str| account.renew(table, path).map(|()| path.to_owned());
@@ -192,12 +192,12 @@ impl Tap {
                     account.next_to_send()
                 };
                 let Some(op) = next else {
-                    return wrong(format!("c{} sends {:?}, which nobody asked for", client.0, header.op));
+                    return wrong(format!("{client} sends {:?}, which nobody asked for", header.op));
                 };
                 self.scratch.clear();
                 codec::encode(xid, &op, &mut self.scratch);
                 if self.scratch[4..] != frame[..] {
-                    return wrong(format!("c{} sends {frame:?} for {op}", client.0));
+                    return wrong(format!("{client} sends {frame:?} for {op}"));
                 }
                 op
             }

@@ -37,6 +37,7 @@ use crate::arena::Arena;
 use crate::client::SimClient;
 use crate::clock::SimTime;
 use crate::ending::Crash;
+use crate::node::Node;
 use crate::options::Options;
 use crate::places::{ClientId, NodeId, node_of, server_of};
 use crate::scenario::create;
@@ -69,7 +70,8 @@ impl DerefMut for Cluster {
     }
 }
 
-fn node(server: usize) -> NodeId {
+/// The node that a server runs on, by its number.
+pub const fn id_of(server: usize) -> NodeId {
     NodeId(server - 1)
 }
 
@@ -120,58 +122,68 @@ impl Cluster {
     pub fn followers(&mut self) -> Vec<usize> {
         let leader = self.leader();
         (1..=self.world.options().nodes())
-            .filter(|&server| server != leader && self.world.node(node(server)).is_up())
+            .filter(|&server| server != leader && self.node(server).is_up())
             .collect()
+    }
+
+    /// The node that a server runs on.
+    pub fn node(&self, server: usize) -> &Node {
+        self.world.node(id_of(server))
+    }
+
+    /// The node that a server runs on, to do something to its disk or clock.
+    pub fn node_mut(&mut self, server: usize) -> &mut Node {
+        self.world.node_mut(id_of(server))
     }
 
     /// The server leads, sooner or later.
     pub fn expect_leader(&mut self, server: usize) {
-        self.wait(&format!("n{} to lead", node(server).0), |world| leader_of(world) == Some(node(server)));
+        self.wait(&format!("{} to lead", id_of(server)), |world| leader_of(world) == Some(id_of(server)));
     }
 
     /// The server follows or observes, sooner or later.
     pub fn expect_learner(&mut self, server: usize) {
-        self.wait(&format!("n{} to learn", node(server).0), |world| {
-            let role = world.node(node(server)).standing.map(|standing| standing.role);
+        self.wait(&format!("{} to learn", id_of(server)), |world| {
+            let role = world.node(id_of(server)).standing.map(|standing| standing.role);
             matches!(role, Some(Role::Following | Role::Observing))
         });
     }
 
     /// The server kills itself or is killed; what its disk was given stays.
     pub fn kill(&mut self, server: usize) {
-        self.crash_node(node(server), Crash::Killed);
+        self.crash_node(id_of(server), Crash::Killed);
     }
 
     /// The power of a server fails; what was not synced is lost.
     pub fn power_failure(&mut self, server: usize) {
-        self.crash_node(node(server), Crash::Unpowered);
+        self.crash_node(id_of(server), Crash::Unpowered);
     }
 
     /// The server is asked to stop in order.
     pub fn stop(&mut self, server: usize) {
-        self.world.stop(node(server));
+        self.world.stop(id_of(server));
     }
 
     /// Starts a server again.
     pub fn start(&mut self, server: usize) {
-        self.start_node(node(server));
+        self.start_node(id_of(server));
     }
 
     /// Freezes a server for a while.
     pub fn pause(&mut self, server: usize, time: Duration) {
         let until = self.world.now() + time;
-        self.world.node_mut(node(server)).paused_until = until;
+        self.node_mut(server).paused_until = until;
     }
 
     /// The disk of a server does nothing for a while.
     pub fn stall(&mut self, server: usize, time: Duration) {
         let until = self.world.now() + time;
-        self.world.node_mut(node(server)).stalled_until = until;
+        self.node_mut(server).stalled_until = until;
     }
 
     /// Nothing gets from one server to another.
     pub fn cut_way(&mut self, from: usize, to: usize) {
-        self.world.cut(node(from), node(to), SimTime::FOREVER);
+        self.world.cut(id_of(from), id_of(to), SimTime::FOREVER);
     }
 
     /// Nothing gets from one server to another, nor back.
@@ -183,7 +195,7 @@ impl Cluster {
     /// Servers do not hear of those in other groups.
     pub fn partition(&mut self, groups: &[&[usize]]) {
         let groups: Vec<Vec<NodeId>> =
-            groups.iter().map(|group| group.iter().map(|&server| node(server)).collect()).collect();
+            groups.iter().map(|group| group.iter().map(|&server| id_of(server)).collect()).collect();
         self.world.partition(&groups, SimTime::FOREVER);
     }
 
@@ -194,7 +206,7 @@ impl Cluster {
 
     /// Lets a client connect to one server only, and moves it there.
     pub fn connect(&mut self, client: usize, server: usize) {
-        self.world.set_homes(ClientId(client), vec![node(server)]);
+        self.world.set_homes(ClientId(client), vec![id_of(server)]);
         self.disconnect(client);
         self.wait("the client to connect", |world| world.client(ClientId(client)).is_up());
     }

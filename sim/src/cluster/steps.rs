@@ -7,7 +7,7 @@ use zabra_core::server::Role;
 use zabra_core::store::{DiskOp, FileName, epochs};
 use zabra_core::types::{Message, Zxid};
 
-use super::{Cluster, node};
+use super::{Cluster, id_of};
 use crate::arena::Tail;
 use crate::history::{Kept, Observed};
 use crate::op::{Answer, Op};
@@ -31,9 +31,9 @@ impl Cluster {
 
     /// Up to the moment at which a server says something to another. It is on its way then.
     pub fn until_said(&mut self, from: usize, to: usize, of: impl Fn(&Message) -> bool) {
-        self.until(&format!("n{} to say something to n{}", node(from).0, node(to).0), |what| match what {
+        self.until(&format!("{} to say something to {}", id_of(from), id_of(to)), |what| match what {
             Observed::Said { node: by, to: other, message, .. } => {
-                (*by, *other) == (node(from), node(to)) && of(message)
+                (*by, *other) == (id_of(from), id_of(to)) && of(message)
             }
             _ => false,
         });
@@ -41,8 +41,8 @@ impl Cluster {
 
     /// Up to the moment at which the disk of a server has something behind a transaction for good.
     pub fn until_durable_behind(&mut self, server: usize, zxid: Zxid) {
-        self.wait(&format!("n{} to have something behind {zxid}", node(server).0), |world| {
-            world.node(node(server)).tap.durable() > zxid
+        self.wait(&format!("{} to have something behind {zxid}", id_of(server)), |world| {
+            world.node(id_of(server)).tap.durable() > zxid
         });
     }
 
@@ -59,14 +59,14 @@ impl Cluster {
 
     /// Lets a client connect to any server from its next connection on.
     pub fn roam(&mut self, client: usize) {
-        let all = self.servers().map(node).collect();
+        let all = self.servers().map(id_of).collect();
         self.world.set_homes(ClientId(client), all);
     }
 
     /// The epoch that the leader leads in.
     pub fn epoch(&mut self) -> i64 {
         let leader = self.leader();
-        self.world.node(node(leader)).standing.map(|standing| standing.epoch).expect("it leads")
+        self.node(leader).standing.map(|standing| standing.epoch).expect("it leads")
     }
 
     /// Many writes of one client, of which not all need be answered when this returns.
@@ -87,7 +87,7 @@ impl Cluster {
         self.wait("time to pass", |world| {
             for record in world.history().since(seen) {
                 if let Observed::Said { node: by, to: other, message, .. } = &record.what
-                    && (*by, *other) == (node(from), node(to))
+                    && (*by, *other) == (id_of(from), id_of(to))
                     && of(message)
                 {
                     said = Some(record.to_string());
@@ -101,12 +101,12 @@ impl Cluster {
 
     /// Holds messages of a kind back on their way, and all behind them, until [`Cluster::let_go`].
     pub fn hold(&mut self, from: usize, to: usize, of: fn(&Message) -> bool) {
-        self.world.hold_messages(node(from), node(to), of);
+        self.world.hold_messages(id_of(from), id_of(to), of);
     }
 
     /// Holds requests of a kind back from a disk, and all behind them in their stream, until [`Cluster::let_go`].
     pub fn hold_disk(&mut self, server: usize, of: fn(&DiskOp) -> bool) {
-        self.world.hold_disk(node(server), of);
+        self.world.hold_disk(id_of(server), of);
     }
 
     /// Holds nothing back any more, and mends what was cut.
@@ -117,7 +117,7 @@ impl Cluster {
 
     /// Lets a disk go on.
     pub fn let_disk_go(&mut self, server: usize) {
-        self.world.release_disk(node(server));
+        self.world.release_disk(id_of(server));
     }
 
     /// A short while, drawn from the seed.
@@ -184,7 +184,7 @@ impl Cluster {
 
     /// What a power failure at this moment would leave of a server.
     pub fn kept(&self, server: usize) -> Kept {
-        self.world.node(node(server)).kept()
+        self.node(server).kept()
     }
 
     /// What a server does, as it said last.
@@ -194,7 +194,7 @@ impl Cluster {
 
     /// Waits until a server neither leads nor follows.
     pub fn until_looking(&mut self, server: usize) {
-        self.wait(&format!("n{} to look for a leader", node(server).0), |world| {
+        self.wait(&format!("{} to look for a leader", id_of(server)), |world| {
             !matches!(role_of(world, server), Some(Role::Leading | Role::Following | Role::Observing))
         });
     }
@@ -221,19 +221,19 @@ impl Cluster {
     /// Writes a number into an epoch file of a server that does not run.
     pub fn set_epoch(&mut self, server: usize, name: &str, epoch: i64) {
         let bytes = epochs::encode(epoch);
-        self.world.node_mut(node(server)).disk.put(epochs::epoch_file(name), bytes.as_bytes());
+        self.node_mut(server).disk.put(epochs::epoch_file(name), bytes.as_bytes());
     }
 
     /// The files of a server whose names begin so, as the operating system shows them.
     pub fn files(&self, server: usize, prefix: &str) -> Vec<FileName> {
-        let files = self.world.node(node(server)).disk.files();
+        let files = self.node(server).disk.files();
         files.map(|(file, _)| file.clone()).filter(|file| file.name.starts_with(prefix)).collect()
     }
 
     /// Removes files of a server that does not run, those whose names begin so.
     pub fn take_files(&mut self, server: usize, prefix: &str) {
         for file in self.files(server, prefix) {
-            self.world.node_mut(node(server)).disk.take(&file);
+            self.node_mut(server).disk.take(&file);
         }
     }
 
@@ -283,12 +283,12 @@ impl Cluster {
 
     /// The server leads, follows or observes, sooner or later.
     pub fn expect_serving(&mut self, server: usize) {
-        self.wait(&format!("n{} to serve", node(server).0), |world| {
+        self.wait(&format!("{} to serve", id_of(server)), |world| {
             matches!(role_of(world, server), Some(Role::Leading | Role::Following | Role::Observing))
         });
     }
 }
 
 fn role_of(world: &World, server: usize) -> Option<Role> {
-    world.node(node(server)).standing.map(|standing| standing.role)
+    world.node(id_of(server)).standing.map(|standing| standing.role)
 }

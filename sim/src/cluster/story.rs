@@ -6,7 +6,7 @@ use std::time::Duration;
 use zabra_core::store::{DiskOp, epochs};
 use zabra_core::types::Message;
 
-use super::{Cluster, node};
+use super::{Cluster, id_of};
 use crate::scenario::create;
 
 /// It acknowledges something.
@@ -171,12 +171,12 @@ impl Cluster {
 
     fn expect_of_all(&mut self, path: &str, is_there: bool) {
         for server in self.servers() {
-            if !self.world.node(node(server)).is_up() {
+            if !self.node(server).is_up() {
                 continue;
             }
             self.expect_serving(server);
             self.connect(0, server);
-            assert_eq!(self.sees(0, path), is_there, "{path} on n{}; {}", node(server).0, self.tail());
+            assert_eq!(self.sees(0, path), is_there, "{path} on {}; {}", id_of(server), self.tail());
         }
         self.roam(0);
     }
@@ -205,7 +205,7 @@ impl Cluster {
     pub fn expect_at(&mut self, server: usize, path: &str) {
         self.expect_serving(server);
         self.connect(0, server);
-        assert!(self.sees(0, path), "{path} on n{}; {}", node(server).0, self.tail());
+        assert!(self.sees(0, path), "{path} on {}; {}", id_of(server), self.tail());
     }
 
     /// A moment longer than anything on a disk or a link takes that nothing holds back.

@@ -15,7 +15,7 @@ use zabra_core::wire::{Deframer, Reader, RequestHeader};
 
 use crate::client::codec::{ReplyHead, decode_event};
 use crate::link::{End, LinkId};
-use crate::places::Party;
+use crate::places::{Named, Party};
 use crate::wiretap::{Brief, Wiretap};
 
 /// What a message is about.
@@ -201,7 +201,7 @@ fn hear_election(
         Some(begun) => {
             begun.extend_from_slice(bytes);
             let Some((greeting, length)) = Hello::decode(begun).ok()? else { return Some(heard) };
-            heard.push((Kind::Election, format!("HELLO from n{}", greeting.server.0.saturating_sub(1))));
+            heard.push((Kind::Election, format!("HELLO from {}", Named(greeting.server))));
             let rest = Bytes::copy_from_slice(&begun[length..]);
             *hello = None;
             rest
@@ -211,8 +211,8 @@ fn hear_election(
     while let Some(frame) = frames.next_frame().ok()? {
         let Notification { state, vote, election_epoch, .. } = decode_notification(&frame).ok()?;
         let words = format!(
-            "{state:?}, for n{} with {} of epoch {}, round {election_epoch}",
-            vote.leader.0.saturating_sub(1),
+            "{state:?}, for {} with {} of epoch {}, round {election_epoch}",
+            Named(vote.leader),
             vote.zxid,
             vote.peer_epoch
         );

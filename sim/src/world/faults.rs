@@ -79,7 +79,7 @@ impl World {
             FaultKind::Power => self.strike_down(vec![node], Crash::Unpowered),
             FaultKind::Stop => {
                 self.stop(node);
-                Harm::to_node(kind, node, Duration::ZERO, format!("n{} is asked to stop", node.0))
+                Harm::to_node(kind, node, Duration::ZERO, format!("{node} is asked to stop"))
             }
         };
         self.strike(fault, drawn, harm)
@@ -134,11 +134,11 @@ impl World {
             }
             // Who is frozen twice is so until both are over: its timers were put off to the end of the first.
             node.paused_until = node.paused_until.max(now + pause);
-            return Harm::to_node(kind, id, pause, format!("n{} is frozen for {pause:?}", id.0));
+            return Harm::to_node(kind, id, pause, format!("{id} is frozen for {pause:?}"));
         }
         let step = (choice % (step_max * 2 + 1)) as i64 - step_max as i64;
         node.clock.step_wall(step);
-        Harm::to_node(kind, id, Duration::ZERO, format!("n{}'s wall clock is stepped by {step} ms", id.0))
+        Harm::to_node(kind, id, Duration::ZERO, format!("{id}'s wall clock is stepped by {step} ms"))
     }
 
     /// A server that says it leads; of several, the one that has for longest.
@@ -174,7 +174,7 @@ impl World {
                 self.cut(other, id, until);
             }
             let arrow = if one_way { "to" } else { "and" };
-            let words = format!("the way from n{} {arrow} n{} is cut for {lasts:?}", id.0, other.0);
+            let words = format!("the way from {id} {arrow} {other} is cut for {lasts:?}");
             let to = vec![Party::Node(id), Party::Node(other)];
             return Some(Harm { kind, words, to, lasts, down: None });
         }
@@ -206,7 +206,7 @@ impl World {
                 node.disk.set_sync_mode(SyncMode::Failing);
                 node.disk_fails = true;
                 node.cache_lies = true;
-                Harm::to_node(kind, id, Duration::ZERO, format!("n{}'s disk fails to synchronise", id.0))
+                Harm::to_node(kind, id, Duration::ZERO, format!("{id}'s disk fails to synchronise"))
             }
             FaultKind::Full => {
                 let room = u64::from(share) % 4096;
@@ -215,11 +215,11 @@ impl World {
                 node.disk_fails = true;
                 let lasts = Duration::from_millis(200) + part(Duration::from_secs(4), share);
                 self.schedule(now + lasts, Event::Room { node: id });
-                Harm::to_node(kind, id, lasts, format!("n{}'s disk has {room} bytes left", id.0))
+                Harm::to_node(kind, id, lasts, format!("{id}'s disk has {room} bytes left"))
             }
             _ => {
                 node.stalled_until = now + stall;
-                Harm::to_node(kind, id, stall, format!("n{}'s disk stalls for {stall:?}", id.0))
+                Harm::to_node(kind, id, stall, format!("{id}'s disk stalls for {stall:?}"))
             }
         }
     }

@@ -142,7 +142,7 @@ impl World {
             self.cut(other, node, until);
         }
         let arrow = ["from", "to", "and", "and"][which as usize & 3];
-        let words = format!("the way between n{} {arrow} n{} is cut for {lasts:?}", node.0, other.0);
+        let words = format!("the way between {node} {arrow} {other} is cut for {lasts:?}");
         let kind = FaultKind::Cut;
         Some(Harm { kind, words, to: vec![Party::Node(node), Party::Node(other)], lasts, down: None })
     }

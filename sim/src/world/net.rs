@@ -429,7 +429,7 @@ impl World {
     /// # Errors
     /// What a checker has against what follows at once.
     pub fn disconnect(&mut self, client: ClientId) -> Result<(), Violation> {
-        let words = format!("c{} loses its connection", client.0);
+        let words = format!("{client} loses its connection");
         self.observe(Observed::Fault { fault: None, words })?;
         self.clients[client.0].leave(self.now)?;
         self.carry_out(client)

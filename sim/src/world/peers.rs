@@ -149,7 +149,7 @@ impl World {
             Use::Peers { port, dial, acceptor, dialer: Some(link) };
         self.counts.links += 1;
         self.tell_node(node, Input::LinkUp { link, origin: LinkOrigin::Dialed { dial } });
-        self.remark(node, format!("{dial:?} reached n{} on the {port:?} port", target.0))
+        self.remark(node, format!("{dial:?} reached {target} on the {port:?} port"))
     }
 
     pub(super) fn remark(&mut self, node: NodeId, words: String) -> Result<(), Violation> {
@@ -294,7 +294,7 @@ impl World {
         why: HangupReason,
     ) -> Result<(), Violation> {
         let Some((id, end)) = self.peer_end(node, link) else { return Ok(()) };
-        let other = self.nodes[node.0].peers.remove(&link).map(|peer| peer.node.0).unwrap_or_default();
+        let Some(Peer { node: other, .. }) = self.nodes[node.0].peers.remove(&link) else { return Ok(()) };
         let unlucky = self.net_rng.chance(50_000);
         let soon = self.now + self.latency();
         let state = self.links.get_mut(&id).expect("just found");
@@ -307,7 +307,7 @@ impl World {
         state.close_due = Some(to);
         self.forget_if_done(id);
         self.schedule(at, Event::Close { link: id, to });
-        self.remark(node, format!("hangs up on n{other}: {why:?}"))
+        self.remark(node, format!("hangs up on {other}: {why:?}"))
     }
 
     /// The links of a process that ended: the others learn it soon, or only when they send something.

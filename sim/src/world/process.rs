@@ -213,7 +213,7 @@ impl World {
             }
             actions.extend(std::iter::from_fn(|| server.poll_action()));
         })
-        .map_err(|message| Violation::new(Checker::Panic, format!("n{}: {message}", id.0)))?;
+        .map_err(|message| Violation::new(Checker::Panic, format!("{id}: {message}")))?;
         debug_assert!(node.inbox.is_empty(), "nothing comes while a process is at work");
         node.inbox = inputs;
         for action in actions.drain(..) {
@@ -491,7 +491,7 @@ impl World {
             Life::Recovering(recovery) => {
                 self.trace.done(&done);
                 rt::catch(|| recovery.on_done(done))
-                    .map_err(|message| Violation::new(Checker::Panic, format!("n{}: {message}", id.0)))?;
+                    .map_err(|message| Violation::new(Checker::Panic, format!("{id}: {message}")))?;
                 self.drive_recovery(id)
             }
             Life::Up(_) => {

@@ -140,7 +140,7 @@ impl World {
         }
         let last = self.model().last();
         let standings = self.nodes.iter().enumerate().map(|(index, node)| Standing {
-            who: format!("n{index}, which applied {},", node.applied),
+            who: format!("{}, which applied {},", NodeId(index), node.applied),
             waits_for: (last == before || node.applied != last).then(|| format!("what follows {before}")),
         });
         liveness::at_rest(&standings.collect::<Vec<_>>(), max)
@@ -160,11 +160,11 @@ impl World {
 
     fn standings(&self, nodes: &[NodeId]) -> Vec<Standing> {
         let nodes = nodes.iter().map(|&node| Standing {
-            who: format!("n{}", node.0),
+            who: node.to_string(),
             waits_for: self.waits_for(node).map(str::to_owned),
         });
         let clients = self.clients.iter().enumerate().map(|(index, client)| Standing {
-            who: format!("c{index}"),
+            who: ClientId(index).to_string(),
             waits_for: (!client.rested()).then(|| match client.is_up() {
                 true => format!("{} answers", client.outstanding()),
                 false => "a connection".into(),

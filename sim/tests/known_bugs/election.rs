@@ -1,10 +1,9 @@
 //! Who leads: epochs, support, and servers that come and go while it is decided.
 
-use sim::cluster::Cluster;
 use sim::cluster::story::{is_ack, is_current_epoch, is_epoch, is_leader_info, is_new_leader, is_snapshot};
+use sim::cluster::{Cluster, id_of};
 use sim::disk::SyncMode;
 use sim::options::Options;
-use sim::places::NodeId;
 use sim::scenario::set;
 use zabra_core::server::Role;
 use zabra_core::store::epochs;
@@ -202,7 +201,7 @@ fn zookeeper_2247_a_leader_whose_disk_is_full() {
     Cluster::often(&three(), |it| {
         it.write("/before");
         let (leader, _) = it.cast::<2>();
-        let node = it.world().node_mut(NodeId(leader - 1));
+        let node = it.node_mut(leader);
         let used = node.disk.used();
         node.disk.set_capacity(used);
         node.disk_fails = true;
@@ -231,12 +230,12 @@ fn zookeeper_2307_a_promise_that_cannot_be_written() {
         it.start(f);
         it.until_said(leader, f, is_leader_info);
         it.settle();
-        let node = it.world().node_mut(NodeId(f - 1));
+        let node = it.node_mut(f);
         node.disk.set_sync_mode(SyncMode::Failing);
         node.disk_fails = true;
         node.cache_lies = true;
         it.let_disk_go(f);
-        it.wait("the follower to stop", |world| world.node(NodeId(f - 1)).is_down());
+        it.wait("the follower to stop", |world| world.node(id_of(f)).is_down());
         it.keep_down(false);
         assert_eq!(it.kept(f).accepted, 1);
         it.start(f);

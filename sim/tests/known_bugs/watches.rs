@@ -1,10 +1,10 @@
 //! What clients see, and are told of: watches across servers, and reads that must not be stale.
 
 use sim::clock::Clock;
-use sim::cluster::Cluster;
+use sim::cluster::{Cluster, id_of};
 use sim::history::Observed;
 use sim::op::Op;
-use sim::places::{ClientId, NodeId};
+use sim::places::ClientId;
 use sim::scenario::{create, set, watch};
 use sim::world::World;
 use zabra_core::server::Role;
@@ -57,7 +57,7 @@ fn a_sync_on_a_leader_that_was_left_alone() {
     Cluster::often(&two_clients(), |it| {
         let (f, g, old) = (1, 2, 3);
         it.black_out_but(&[]);
-        it.world().node_mut(NodeId(old - 1)).clock = Clock::new(-500_000, 0);
+        it.node_mut(old).clock = Clock::new(-500_000, 0);
         it.start_all();
         it.lead(old);
         it.write("/kept");
@@ -65,7 +65,7 @@ fn a_sync_on_a_leader_that_was_left_alone() {
         it.connect(1, old);
         it.cut_off_for_a_while(old);
         let leads = |world: &World, server: usize| {
-            world.node(NodeId(server - 1)).standing.is_some_and(|standing| standing.role == Role::Leading)
+            world.node(id_of(server)).standing.is_some_and(|standing| standing.role == Role::Leading)
         };
         it.wait("another leader", |world| leads(world, f) || leads(world, g));
         it.ask(0, create("/new"));
