@@ -257,7 +257,7 @@ impl Options {
         let mut rng = seed.stream("ensemble", 0);
         let tick = Duration::from_millis(100);
         options.is_cluster = true;
-        options.servers = [1, 2, 3, 4, 5, 6, 7][rng.weighted(&[5, 6, 40, 6, 30, 3, 10])];
+        options.servers = rng.weighted(&[(1, 5), (2, 6), (3, 40), (4, 6), (5, 30), (6, 3), (7, 10)]);
         options.observers = if options.servers == 1 { 0 } else { *rng.pick(&[0, 0, 0, 1, 1, 2]) };
         options.clients = rng.within(1, 10) as usize;
         options.duration = Duration::from_secs(*rng.pick(&[20, 40, 60]));
@@ -281,7 +281,7 @@ impl Options {
             let node = rng.index(options.nodes());
             options.disk.slow = Some((node, *rng.pick(&[5, 30])));
         }
-        options.clock.rate_ppm_max = [0, 200, 50_000, 300_000][rng.weighted(&[4, 4, 4, 1])];
+        options.clock.rate_ppm_max = rng.weighted(&[(0, 4), (200, 4), (50_000, 4), (300_000, 1)]);
         options.demand(&mut rng);
         options.ensemble(&mut rng);
         options

@@ -105,13 +105,13 @@ impl Rng {
         &choices[self.index(choices.len())]
     }
 
-    /// An index, chosen in proportion to `weights`, of which one at least is not zero.
-    pub fn weighted(&mut self, weights: &[u32]) -> usize {
-        let total: u64 = weights.iter().map(|&weight| u64::from(weight)).sum();
+    /// One of `choices`, each in proportion to its weight, of which one at least is not zero.
+    pub fn weighted<T: Copy>(&mut self, choices: &[(T, u32)]) -> T {
+        let total: u64 = choices.iter().map(|&(_, weight)| u64::from(weight)).sum();
         let mut left = self.below(total);
-        for (index, &weight) in weights.iter().enumerate() {
+        for &(choice, weight) in choices {
             if left < u64::from(weight) {
-                return index;
+                return choice;
             }
             left -= u64::from(weight);
         }
@@ -181,6 +181,15 @@ mod tests {
             measured > Duration::from_micros(9_500) && measured < Duration::from_micros(10_500),
             "{measured:?}"
         );
+    }
+
+    #[test]
+    fn what_weighs_more_is_chosen_more_often() {
+        let mut rng = Seed(1).stream("test", 0);
+        let mut counts = [0; 3];
+        (0..4_000).for_each(|_| counts[rng.weighted(&[(0, 1), (1, 0), (2, 3)])] += 1);
+        assert!((900..1_100).contains(&counts[0]), "{counts:?}");
+        assert_eq!((counts[1], counts[0] + counts[2]), (0, 4_000));
     }
 
     #[test]

@@ -76,22 +76,52 @@ impl Weights {
         }
     }
 
-    const fn as_array(self) -> [u32; 12] {
+    /// The weight of each kind. Their order decides what a draw stands for.
+    const fn of_kinds(self) -> [(Kind, u32); 12] {
         [
-            self.create,
-            self.create_sequential,
-            self.create_ephemeral,
-            self.delete,
-            self.set_data,
-            self.multi,
-            self.read,
-            self.sync,
-            self.acl,
-            self.fleeting,
-            self.watch,
-            self.rare,
+            (Kind::Write(Write::Create), self.create),
+            (Kind::Write(Write::CreateSequential), self.create_sequential),
+            (Kind::Write(Write::CreateEphemeral), self.create_ephemeral),
+            (Kind::Write(Write::Delete), self.delete),
+            (Kind::Write(Write::SetData), self.set_data),
+            (Kind::Multi, self.multi),
+            (Kind::Read, self.read),
+            (Kind::Sync, self.sync),
+            (Kind::Acl, self.acl),
+            (Kind::Fleeting, self.fleeting),
+            (Kind::Watch, self.watch),
+            (Kind::Rare, self.rare),
         ]
     }
+}
+
+/// What kind of request: see [`Weights`].
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Acl,
+    Fleeting,
+    Multi,
+    Rare,
+    Read,
+    Sync,
+    Watch,
+    Write(Write),
+}
+
+/// What kind of write, by itself or as a part of several.
+#[derive(Clone, Copy, Debug)]
+enum Write {
+    Create,
+    CreateEphemeral,
+    CreateSequential,
+    Delete,
+    SetData,
+}
+
+impl Write {
+    /// All there are. Their order decides what a draw stands for.
+    const ALL: [Self; 5] =
+        [Self::Create, Self::CreateSequential, Self::CreateEphemeral, Self::Delete, Self::SetData];
 }
 
 /// Draws requests. One for each client, so that clients do not depend on each other's draws.
@@ -114,29 +144,18 @@ impl Workload {
 
     /// The next request.
     pub fn next_op(&mut self) -> Op {
-        match self.rng.weighted(&self.profile.weights.as_array()) {
-            5 => {
+        match self.rng.weighted(&self.profile.weights.of_kinds()) {
+            Kind::Acl => self.access(),
+            Kind::Fleeting => self.create_fleeting(),
+            Kind::Multi => {
                 let count = self.rng.below(5);
                 Op::Multi((0..count).map(|_| self.multi_part()).collect())
             }
-            6 => self.read(),
-            7 => Op::Sync { path: self.path() },
-            8 => self.access(),
-            9 => {
-                let ttl = self.rng.within(1, 5_000) as i64;
-                let mode = *self.rng.pick(&[
-                    Mode::Container,
-                    Mode::Container,
-                    Mode::Ttl(ttl),
-                    Mode::TtlSequential(ttl),
-                    Mode::Ttl(0),
-                ]);
-                let path = self.path();
-                self.create(path, mode)
-            }
-            10 => self.watch(),
-            11 => self.rarely(),
-            kind => self.write(kind),
+            Kind::Rare => self.rarely(),
+            Kind::Read => self.read(),
+            Kind::Sync => Op::Sync { path: self.path() },
+            Kind::Watch => self.watch(),
+            Kind::Write(kind) => self.write(kind),
         }
     }
 
@@ -145,24 +164,37 @@ impl Workload {
             let path = self.path();
             return Op::Check { path, version: self.version() };
         }
-        let kind = self.rng.index(5);
+        let kind = *self.rng.pick(&Write::ALL);
         self.write(kind)
     }
 
-    fn write(&mut self, kind: usize) -> Op {
+    fn write(&mut self, kind: Write) -> Op {
         let path = self.path();
         self.changed = Some(path.clone());
         match kind {
-            0 => self.create(path, Mode::Persistent),
-            1 => {
+            Write::Create => self.create(path, Mode::Persistent),
+            Write::CreateEphemeral => self.create(path, Mode::Ephemeral),
+            Write::CreateSequential => {
                 let mode = *self.rng.pick(&[Mode::PersistentSequential, Mode::EphemeralSequential]);
                 let path = format!("{path}-");
                 self.create(path, mode)
             }
-            2 => self.create(path, Mode::Ephemeral),
-            3 => Op::Delete { path, version: self.version() },
-            _ => Op::SetData { path, data: self.data(), version: self.version() },
+            Write::Delete => Op::Delete { path, version: self.version() },
+            Write::SetData => Op::SetData { path, data: self.data(), version: self.version() },
         }
+    }
+
+    fn create_fleeting(&mut self) -> Op {
+        let ttl = self.rng.within(1, 5_000) as i64;
+        let mode = *self.rng.pick(&[
+            Mode::Container,
+            Mode::Container,
+            Mode::Ttl(ttl),
+            Mode::TtlSequential(ttl),
+            Mode::Ttl(0),
+        ]);
+        let path = self.path();
+        self.create(path, mode)
     }
 
     fn create(&mut self, path: String, mode: Mode) -> Op {
