@@ -153,8 +153,23 @@ impl Step {
     pub const ALL: &[Self] = &[Self::Begin, Self::Common, Self::Promise, Self::Synchronize];
 }
 
-/// What a fault drew: a node, a share of the longest time, and whatever else there is to choose.
-pub type Drawn = (NodeId, u32, u64);
+/// What a fault drew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Drawn {
+    /// A node.
+    pub node: NodeId,
+    /// A share of the longest time, in millionths.
+    pub share: u32,
+    /// Decides whatever else there is to choose.
+    pub choice: u64,
+}
+
+impl Drawn {
+    /// Its share of a duration.
+    pub(crate) fn part(self, whole: Duration) -> Duration {
+        Duration::from_nanos((whole.as_nanos() * u128::from(self.share) / 1_000_000) as u64)
+    }
+}
 
 /// A fault that was not left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,9 +200,14 @@ pub struct Harm {
 }
 
 impl Harm {
-    /// To one node, without its end.
+    /// To these, of which no process ends.
+    pub(crate) const fn to_all(kind: FaultKind, to: Vec<Party>, lasts: Duration, words: String) -> Self {
+        Self { kind, words, to, lasts, down: None }
+    }
+
+    /// To one node, whose process goes on.
     pub(crate) fn to_node(kind: FaultKind, id: NodeId, lasts: Duration, words: String) -> Option<Self> {
-        Some(Self { kind, words, to: vec![Party::Node(id)], lasts, down: None })
+        Some(Self::to_all(kind, vec![Party::Node(id)], lasts, words))
     }
 }
 

@@ -204,7 +204,7 @@ impl Options {
                 rate_ppm_max: *rng.pick(&[0, 200, 50_000]),
                 wall_ms_max: *rng.pick(&[0, 1_000, 31_536_000_000]),
             },
-            faults: faults(&mut rng, 12),
+            faults: faults(&mut rng, LONE_KINDS),
             workload: WorkloadProfile {
                 weights: Weights::swarm(&mut rng),
                 pipeline_max: *rng.pick(&[1, 4, 32]),
@@ -269,7 +269,7 @@ impl Options {
         options.config.max_session_timeout = tick * 60;
         options.workload.session_timeout = (tick * 4, tick * *rng.pick(&[20, 60]));
         options.net.latency_mean = Duration::from_micros(*rng.pick(&[50, 500, 3_000, 10_000]));
-        options.faults = faults(&mut rng, 15);
+        options.faults = faults(&mut rng, ALL_KINDS);
         (options.faults.moment, options.faults.moment_focus) = match rng.below(6) {
             0 | 1 => (0, None),
             2 | 3 => (*rng.pick(&[3_000, 30_000, 150_000]), None),
@@ -437,37 +437,69 @@ fn tear(rng: &mut Rng) -> TearProfile {
     }
 }
 
-/// Which faults there are: none, one kind, or each kind by the toss of a coin. Only the first `kinds` come.
-fn faults(rng: &mut Rng, kinds: u64) -> FaultProfile {
+/// What befalls a server that stands alone. Their order decides what a draw stands for.
+const LONE_KINDS: &[FaultKind] = &[
+    FaultKind::Kill,
+    FaultKind::Power,
+    FaultKind::Stop,
+    FaultKind::Pause,
+    FaultKind::Reset,
+    FaultKind::HalfOpen,
+    FaultKind::Hold,
+    FaultKind::SlowReader,
+    FaultKind::Stall,
+    FaultKind::Full,
+    FaultKind::FailedSync,
+    FaultKind::ClockStep,
+];
+/// What befalls an ensemble: all that comes by itself. Likewise in order.
+const ALL_KINDS: &[FaultKind] = &[
+    FaultKind::Kill,
+    FaultKind::Power,
+    FaultKind::Stop,
+    FaultKind::Pause,
+    FaultKind::Reset,
+    FaultKind::HalfOpen,
+    FaultKind::Hold,
+    FaultKind::SlowReader,
+    FaultKind::Stall,
+    FaultKind::Full,
+    FaultKind::FailedSync,
+    FaultKind::ClockStep,
+    FaultKind::Cut,
+    FaultKind::Partition,
+    FaultKind::Blackout,
+];
+
+/// Which faults there are: none, one kind, or each kind by the toss of a coin. Only these kinds come.
+fn faults(rng: &mut Rng, kinds: &[FaultKind]) -> FaultProfile {
     let style = rng.below(10);
-    let only = rng.below(kinds);
-    let mut kind = 0;
-    let mut rate = |rng: &mut Rng, seconds: &[u64]| {
+    let only = *rng.pick(kinds);
+    let rate = |rng: &mut Rng, kind: FaultKind, seconds: &[u64]| {
         let (drawn, coin) = (*rng.pick(seconds), rng.chance(400_000));
         let on = match style {
             0 => false,
             1..=4 => kind == only,
             _ => coin,
         };
-        kind += 1;
-        (on && kind <= kinds).then_some(Duration::from_secs(drawn))
+        (on && kinds.contains(&kind)).then_some(Duration::from_secs(drawn))
     };
     FaultProfile {
-        kill: rate(rng, &[2, 5, 15]),
-        power: rate(rng, &[2, 5, 15]),
-        stop: rate(rng, &[5, 15]),
-        pause: rate(rng, &[3, 10]),
-        reset: rate(rng, &[1, 5]),
-        half_open: rate(rng, &[2, 10]),
-        hold: rate(rng, &[1, 5]),
-        slow_reader: rate(rng, &[2, 5]),
-        stall: rate(rng, &[3, 10]),
-        full: rate(rng, &[10, 20]),
-        failed_sync: rate(rng, &[10, 20]),
-        clock_step: rate(rng, &[2, 10]),
-        cut: rate(rng, &[1, 5, 15]),
-        partition: rate(rng, &[5, 15]),
-        blackout: rate(rng, &[5, 15]),
+        kill: rate(rng, FaultKind::Kill, &[2, 5, 15]),
+        power: rate(rng, FaultKind::Power, &[2, 5, 15]),
+        stop: rate(rng, FaultKind::Stop, &[5, 15]),
+        pause: rate(rng, FaultKind::Pause, &[3, 10]),
+        reset: rate(rng, FaultKind::Reset, &[1, 5]),
+        half_open: rate(rng, FaultKind::HalfOpen, &[2, 10]),
+        hold: rate(rng, FaultKind::Hold, &[1, 5]),
+        slow_reader: rate(rng, FaultKind::SlowReader, &[2, 5]),
+        stall: rate(rng, FaultKind::Stall, &[3, 10]),
+        full: rate(rng, FaultKind::Full, &[10, 20]),
+        failed_sync: rate(rng, FaultKind::FailedSync, &[10, 20]),
+        clock_step: rate(rng, FaultKind::ClockStep, &[2, 10]),
+        cut: rate(rng, FaultKind::Cut, &[1, 5, 15]),
+        partition: rate(rng, FaultKind::Partition, &[5, 15]),
+        blackout: rate(rng, FaultKind::Blackout, &[5, 15]),
         restart_max: Duration::from_millis(*rng.pick(&[10, 1_000, 8_000])),
         pause_max: Duration::from_millis(*rng.pick(&[200, 3_000])),
         hold_max: Duration::from_millis(*rng.pick(&[100, 2_000])),

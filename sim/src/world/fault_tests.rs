@@ -1,7 +1,7 @@
 //! Faults are independent of each other: what is left out leaves all others where they were.
 
 use super::*;
-use crate::fault::Fault;
+use crate::fault::{Drawn, Fault};
 use crate::options::FaultProfile;
 use crate::places::Party;
 
@@ -50,7 +50,7 @@ fn struck(options: Options) -> Vec<Struck> {
     })
 }
 
-type Came = (Fault, SimTime, (NodeId, u32, u64));
+type Came = (Fault, SimTime, Drawn);
 
 /// What the seed alone decides about some of the faults. Moments depend on what servers do.
 fn drawn(struck: &[Struck], which: impl Fn(Fault) -> bool) -> Vec<Came> {

@@ -16,6 +16,7 @@ mod net;
 mod peers;
 mod process;
 mod rest;
+mod strikes;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};

@@ -18,11 +18,11 @@ use std::time::Duration;
 use zabra_core::server::Role;
 use zabra_core::types::Message;
 
-use super::faults::{FaultStream, part};
+use super::faults::FaultStream;
 use super::{Event, World};
 use crate::check::Violation;
 use crate::ending::Crash;
-use crate::fault::{Fault, FaultKind, Harm, Step};
+use crate::fault::{Drawn, Fault, FaultKind, Harm, Step};
 use crate::history::Observed;
 use crate::places::{NodeId, Party};
 
@@ -34,15 +34,20 @@ const COMMON: u32 = 80;
 pub(super) struct Moment {
     /// Which of all moments.
     number: u32,
-    /// Who did something.
-    node: NodeId,
+    /// Who did something, how much of the longest time it takes, and what happens to whom.
+    drawn: Drawn,
     /// With whom.
     other: Option<NodeId>,
-    /// How much of the longest time it takes, in millionths.
-    share: u32,
-    /// Decides what happens to whom.
-    choice: u64,
 }
+
+/// How long after a step something goes wrong: at once, or while what follows from the step is under way.
+const DELAYS: [Duration; 5] = [
+    Duration::ZERO,
+    Duration::ZERO,
+    Duration::from_micros(30),
+    Duration::from_micros(300),
+    Duration::from_millis(3),
+];
 
 /// Odds per million that a moment comes again, and how often at most.
 const AGAIN: u32 = 300_000;
@@ -54,12 +59,10 @@ type Shape = (Discriminant<Observed>, Option<Discriminant<Message>>);
 /// What is struck whenever it comes, without a draw.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Again {
-    node: NodeId,
     shape: Shape,
     left: u64,
-    delay: u64,
-    share: u32,
-    choice: u64,
+    delay: Duration,
+    drawn: Drawn,
 }
 
 impl World {
@@ -70,13 +73,14 @@ impl World {
             return;
         }
         let Some((node, other, step)) = step(what) else { return };
-        if let Some(again) = self.again.as_mut().filter(|it| (it.node, it.shape) == (node, shape(what))) {
+        if let Some(again) = self.again.as_mut().filter(|it| (it.drawn.node, it.shape) == (node, shape(what)))
+        {
             again.left -= 1;
-            let Again { left, delay, share, choice, .. } = *again;
+            let Again { left, delay, drawn, .. } = *again;
             if left == 0 {
                 self.again = None;
             }
-            return self.schedule_moment(node, other, delay, share, choice);
+            return self.schedule_moment(drawn, other, delay);
         }
         if self.now < self.next_moment {
             return;
@@ -88,21 +92,21 @@ impl World {
         if !rng.chance(if step == Step::Common { odds / COMMON } else { odds }) {
             return;
         }
-        let delay = *rng.pick(&[0, 0, 30_000, 300_000, 3_000_000]);
-        let (share, choice) = (rng.below(1_000_000) as u32, rng.bits());
+        let delay = *rng.pick(&DELAYS);
+        let drawn = Drawn { node, share: rng.below(1_000_000) as u32, choice: rng.bits() };
         let (comes_again, left) = (rng.chance(AGAIN), rng.within(1, AGAIN_MAX));
         self.next_moment = self.now + self.options.faults.moment_pause;
         if comes_again && step != Step::Common {
-            self.again = Some(Again { node, shape: shape(what), left, delay, share, choice });
+            self.again = Some(Again { shape: shape(what), left, delay, drawn });
         }
-        self.schedule_moment(node, other, delay, share, choice);
+        self.schedule_moment(drawn, other, delay);
     }
 
-    fn schedule_moment(&mut self, node: NodeId, other: Option<NodeId>, delay: u64, share: u32, choice: u64) {
+    fn schedule_moment(&mut self, drawn: Drawn, other: Option<NodeId>, delay: Duration) {
         let FaultStream { count, .. } = self.faults(FaultKind::Moment);
         *count += 1;
-        let moment = Moment { number: *count, node, other, share, choice };
-        self.schedule(self.now + Duration::from_nanos(delay), Event::Moment(moment));
+        let moment = Moment { number: *count, drawn, other };
+        self.schedule(self.now + delay, Event::Moment(moment));
     }
 
     /// It is the moment.
@@ -110,7 +114,8 @@ impl World {
         if self.healed {
             return Ok(());
         }
-        let Moment { number, node, other, share, choice } = moment;
+        let Moment { number, drawn, other } = moment;
+        let Drawn { node, choice, .. } = drawn;
         let fault = Fault { kind: FaultKind::Moment, number };
         if self.options.omissions.omits(fault) {
             return Ok(());
@@ -121,19 +126,21 @@ impl World {
             Some(other) if choice & 3 == 0 => (other, Some(node)),
             other => (node, other),
         };
+        let aimed = Drawn { node: struck, ..drawn };
         let harm = match (choice >> 2 & 15, other) {
             (0..=4, _) => self.strike_down(vec![struck], Crash::Unpowered),
             (5 | 6, _) => self.strike_down(vec![struck], Crash::Killed),
-            (7..=9, Some(other)) => self.strike_way(struck, other, share, choice >> 6 & 3),
-            (10 | 11, _) => self.strike_disk(FaultKind::Stall, struck, share),
-            _ => self.strike_process(FaultKind::Pause, struck, share, choice),
+            (7..=9, Some(other)) => self.strike_way(aimed, other),
+            (10 | 11, _) => self.stall_disk(aimed),
+            _ => self.freeze(aimed),
         };
-        self.strike(fault, (node, share, choice), harm)
+        self.strike(fault, drawn, harm)
     }
 
     /// The way to another node, from it, or both, is cut for a while.
-    fn strike_way(&mut self, node: NodeId, other: NodeId, share: u32, which: u64) -> Option<Harm> {
-        let lasts = part(self.options.faults.cut_max, share);
+    fn strike_way(&mut self, drawn: Drawn, other: NodeId) -> Option<Harm> {
+        let (node, which) = (drawn.node, drawn.choice >> 6 & 3);
+        let lasts = drawn.part(self.options.faults.cut_max);
         let until = self.now + lasts;
         if which != 0 {
             self.cut(node, other, until);
@@ -143,8 +150,7 @@ impl World {
         }
         let arrow = ["from", "to", "and", "and"][which as usize & 3];
         let words = format!("the way between {node} {arrow} {other} is cut for {lasts:?}");
-        let kind = FaultKind::Cut;
-        Some(Harm { kind, words, to: vec![Party::Node(node), Party::Node(other)], lasts, down: None })
+        Some(Harm::to_all(FaultKind::Cut, vec![Party::Node(node), Party::Node(other)], lasts, words))
     }
 }
 
