@@ -20,7 +20,7 @@ use crate::places::{ClientId, NodeId, node_of};
 use crate::txnlog::Logged;
 use crate::wiretap::{Brief, Opinion};
 
-/// What a power failure at some moment would leave of a server.
+/// What a power failure at some moment would leave of a server, and what it would not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kept {
     /// The epoch that it promised to; 0, where there is no such file.

@@ -37,11 +37,6 @@ impl Mode {
         }
     }
 
-    /// Whether the znode goes with its session.
-    pub const fn is_ephemeral(self) -> bool {
-        matches!(self, Self::Ephemeral | Self::EphemeralSequential)
-    }
-
     /// Whether the server appends a number.
     pub const fn is_sequential(self) -> bool {
         matches!(self, Self::PersistentSequential | Self::EphemeralSequential | Self::TtlSequential(_))

@@ -300,7 +300,7 @@ impl Options {
         options
     }
 
-    /// Likewise, of so many servers.
+    /// The profile of an ensemble that `seed` stands for, but of so many servers.
     pub fn cluster_of(seed: Seed, servers: usize, observers: usize) -> Self {
         let mut options = Self { servers, observers, ..Self::cluster(seed) };
         options.ensemble(&mut seed.stream("ensemble of", 0));

@@ -72,11 +72,6 @@ impl Report {
         Self::of_options(seed, Options::cluster(seed))
     }
 
-    /// Likewise, of whatever world the seed stands for.
-    pub fn of_any(seed: Seed) -> Self {
-        Self::of_options(seed, Options::any(seed))
-    }
-
     /// Runs a profile.
     pub fn of_options(seed: Seed, options: Options) -> Self {
         Self::seen(seed, options, &Look::default()).0

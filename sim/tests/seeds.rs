@@ -1,7 +1,8 @@
 //! Random worlds: the same hundred seeds each time, and as many that nobody has run before.
 //!
 //! A fixed seed that fails was broken by the change at hand. A fresh one may have been broken for long; its number is
-//! printed, and `cargo run -p sim -- replay SEED` (for an ensemble `-- --cluster replay SEED`) shows what happened. See `sim::rt` for the environment variables.
+//! printed, and `cargo run -p sim -- replay SEED` (for an ensemble `-- --cluster replay SEED`) shows what happened. See
+//! `sim::rt` for the environment variables.
 
 use sim::marks::Reached;
 use sim::report::{Report, commit};

@@ -1,8 +1,9 @@
 //! Who leads is followed (P18): a leader that a quorum has not been heard from for longer than `syncLimit` gives up,
 //! whether it can reach anybody or not. Otherwise its clients would be told of the past for as long as they stay.
 //!
-//! It notices by its own clock, and looks twice in a tick; the bound allows for a clock at half speed, the slowest there
-//! is, and for two ticks until it has looked. A learner has been heard from when its leader takes something from it, or lets it in.
+//! It notices by its own clock, and looks twice in a tick; the bound allows for a clock at half speed, the slowest
+//! there is, and for two ticks until it has looked. A learner has been heard from when its leader takes something from
+//! it, or lets it in.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -387,7 +387,7 @@ impl SimClient {
                 ClientAction::Completed { call, result } => {
                     let connected = !self.lost && self.is_attached();
                     let (op, answer) = self.account.completed(call, &result, connected)?;
-                    self.on_answer(call, &op, answer);
+                    self.on_answer(&op, answer);
                     if self.application.is_some() && self.last_call.take_if(|last| *last == call).is_none() {
                         self.news.push_back(News::Answered(call, result));
                     }
@@ -468,7 +468,7 @@ impl SimClient {
     }
 
     /// A request has come to its end.
-    fn on_answer(&mut self, _call: CallId, op: &Op, answer: Option<Answer>) {
+    fn on_answer(&mut self, op: &Op, answer: Option<Answer>) {
         let served = matches!(op, Op::Sync { .. }) && answer.is_some_and(|answer| answer.is_ok());
         self.rested |= self.resting && served;
     }

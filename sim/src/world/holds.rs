@@ -59,15 +59,10 @@ impl Holds {
 }
 
 impl World {
-    /// Holds messages of a kind back, and what comes behind them on the same link, until [`World::mend`].
+    /// Holds messages of a kind back, and what comes behind them on the same link, until [`World::release_all`]; what
+    /// was held by then goes on with [`World::mend`].
     pub fn hold_messages(&mut self, from: NodeId, to: NodeId, of: OfMessages) {
         self.holds.messages.push((from, to, of));
-    }
-
-    /// Lets everything get from one node to another again.
-    pub fn release_messages(&mut self, from: NodeId, to: NodeId) {
-        self.holds.messages.retain(|(one, other, _)| (*one, *other) != (from, to));
-        self.mend(from, to);
     }
 
     /// Lets a disk not begin with requests of a kind, until [`World::release_disk`].
@@ -83,7 +78,7 @@ impl World {
         }
     }
 
-    /// Lets everything that is held back go.
+    /// Holds nothing back any more, and lets disks go on.
     pub fn release_all(&mut self) {
         self.holds.messages.clear();
         for node in 0..self.nodes.len() {

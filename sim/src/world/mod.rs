@@ -145,12 +145,7 @@ pub struct World {
 }
 
 impl World {
-    /// The world that `seed` stands for, before anything has happened.
-    pub fn new(seed: Seed) -> Self {
-        Self::with_options(seed, Options::from_seed(seed))
-    }
-
-    /// A world with a profile of its own.
+    /// The world of a seed and a profile, before anything has happened.
     ///
     /// # Panics
     /// If the configuration of the servers is not valid.
@@ -345,7 +340,7 @@ impl World {
         Ok(())
     }
 
-    /// Lets time pass until `reached` says so, for at most `max`. Answers whether it did.
+    /// Lets time pass as long as `goes_on`, for at most `max`. Answers whether that was over by then.
     ///
     /// # Errors
     /// The first violation.

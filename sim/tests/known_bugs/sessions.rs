@@ -46,7 +46,8 @@ fn zookeeper_5010_an_ephemeral_znode_that_only_some_have_heard_of() {
     }
 }
 
-/// A follower is cut off between the proposal that closes a session and its commit; a later session makes and leaves the same znode.
+/// A follower is cut off between the proposal that closes a session and its commit; a later session makes and leaves
+/// the same znode.
 #[test]
 fn zookeeper_2355_a_session_that_closes_while_a_follower_is_cut_off() {
     Cluster::often(&two_clients(), |it| {
