@@ -38,6 +38,9 @@ impl End {
     }
 }
 
+/// The longest frame that anybody takes off a link.
+pub const FRAME_MAX: usize = 16 << 20;
+
 /// How links behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NetProfile {

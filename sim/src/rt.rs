@@ -9,7 +9,6 @@
 //! | `MADSIM_TEST_SEED` | the first seed: a number or a commit hash | the fixed seeds, then fresh ones |
 //! | `MADSIM_TEST_NUM` | how many seeds from there on, or how many fresh ones | 1, or [`FRESH_SEEDS`] |
 //! | `MADSIM_TEST_JOBS` | runs at once | the processors there are |
-//! | `MADSIM_TEST_TIME_LIMIT` | simulated seconds that a run may take | no limit but the profile's own |
 //! | `MADSIM_TEST_CHECK_DETERMINISM` | run each seed twice and compare | once |
 
 use std::cell::RefCell;
@@ -28,6 +27,8 @@ pub const FIXED_SEEDS: u64 = 100;
 /// Seeds that nobody has run before, and that a `cargo test` adds.
 pub const FRESH_SEEDS: u64 = 100;
 
+const MINUTE: Duration = Duration::from_secs(60);
+
 /// Which seeds to run, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
@@ -35,8 +36,6 @@ pub struct Plan {
     pub seeds: Vec<Seed>,
     /// Runs at once.
     pub jobs: usize,
-    /// Simulated time that a run may take.
-    pub time_limit: Option<Duration>,
     /// Whether each seed runs twice and must go the same way.
     pub twice: bool,
 }
@@ -47,7 +46,6 @@ impl Plan {
         Self {
             seeds: (0..count).map(|index| first.nth(index)).collect(),
             jobs: std::thread::available_parallelism().map_or(1, usize::from),
-            time_limit: None,
             twice: false,
         }
     }
@@ -76,7 +74,6 @@ impl Plan {
         if let Some(jobs) = number("MADSIM_TEST_JOBS") {
             plan.jobs = jobs.max(1) as usize;
         }
-        plan.time_limit = number("MADSIM_TEST_TIME_LIMIT").map(Duration::from_secs);
         plan.twice = std::env::var("MADSIM_TEST_CHECK_DETERMINISM").is_ok();
         plan
     }
@@ -111,10 +108,14 @@ impl Plan {
 
 /// A seed that nobody has run before.
 pub fn fresh() -> Seed {
-    // Outside of any simulation: this is the real clock, and the one place where it decides something.
-    #[expect(clippy::disallowed_types, reason = "a fresh seed has to come from outside")]
+    Seed(real_nanos())
+}
+
+/// Nanoseconds of real time, outside of any simulation: for a fresh seed, and to tell how long runs take.
+pub fn real_nanos() -> u64 {
+    #[expect(clippy::disallowed_types, reason = "the one place that asks for real time")]
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    Seed(now.map_or(0, |now| now.as_nanos() as u64))
+    now.map_or(0, |now| now.as_nanos() as u64)
 }
 
 /// Tells when a minute of real time has passed, for runs without an end.
@@ -126,9 +127,9 @@ pub struct Stopwatch {
 impl Stopwatch {
     /// Whether a minute has passed since this last said so, or since it was first asked.
     pub fn minute_passed(&mut self) -> bool {
-        let now = fresh().0;
+        let now = real_nanos();
         let begun = *self.begun.get_or_insert(now);
-        let passed = now.saturating_sub(begun) > 60_000_000_000;
+        let passed = now.saturating_sub(begun) > MINUTE.as_nanos() as u64;
         if passed {
             self.begun = Some(now);
         }

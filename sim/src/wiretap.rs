@@ -11,6 +11,7 @@ use zabra_core::types::{Message, Notification, Zxid};
 use zabra_core::wire::election::{Frames, Hello, decode_notification};
 use zabra_core::wire::quorum::{Deframer, QuorumDecodeError};
 
+use crate::link::FRAME_MAX;
 use crate::places::Named;
 
 /// What a snapshot between packets ends with, as jute writes a string.
@@ -26,7 +27,7 @@ pub struct Wiretap {
 
 impl Default for Wiretap {
     fn default() -> Self {
-        Self { deframer: Deframer::new(16 << 20), snapshot: None }
+        Self { deframer: Deframer::new(FRAME_MAX), snapshot: None }
     }
 }
 

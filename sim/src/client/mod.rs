@@ -33,7 +33,7 @@ use crate::app::{Application, Ask, News};
 use crate::check::{Checker, Violation};
 use crate::clock::{Clock, SimTime};
 use crate::history::Observed;
-use crate::link::LinkId;
+use crate::link::{FRAME_MAX, LinkId};
 use crate::op::{Answer, Op};
 use crate::options::WorkloadProfile;
 use crate::places::ClientId;
@@ -355,7 +355,7 @@ impl SimClient {
             reconnect_delay_max: self.profile.reconnect_max,
             cycle_delay: self.profile.reconnect_max.max(IDLE),
             set_watches_bytes_max: *self.rng.pick(&[64, 128 << 10]),
-            jute_max_buffer: 16 << 20,
+            jute_max_buffer: FRAME_MAX,
             ..ClientConfig::new(self.servers.clone(), timeout)
         };
         let seed = self.rng.seed();

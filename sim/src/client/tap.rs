@@ -17,11 +17,9 @@ use super::account::Account;
 use super::codec::{self, Garbled, ReplyHead};
 use crate::check::{Checker, Violation};
 use crate::history::Observed;
+use crate::link::FRAME_MAX;
 use crate::op::{Op, WatchTable};
 use crate::places::ClientId;
-
-/// The longest frame.
-const FRAME_MAX: usize = 16 << 20;
 
 /// How far a connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,6 +15,9 @@ use crate::ending::{Ending, RoleEnd};
 use crate::history::{Observed, Rewind};
 use crate::places::{ClientId, NodeId};
 
+/// A leader that has applied fewer transactions than this has not led for long.
+const NEW_LEADER_APPLIED: u64 = 20;
+
 /// What is known of a server.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Known {
@@ -117,7 +120,7 @@ impl Marks {
             Observed::Voted { node, to, notification, .. } => self.notified(*node, *to, notification),
             Observed::SessionExpired { node, .. } => {
                 self.reach(Mark::SessionExpired);
-                if self.known(*node).applied < 20 {
+                if self.known(*node).applied < NEW_LEADER_APPLIED {
                     self.reach(Mark::SessionExpiredUnderANewLeader);
                 }
             }

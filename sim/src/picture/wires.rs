@@ -14,7 +14,7 @@ use zabra_core::wire::request::{XID_PING, XID_WATCH_EVENT};
 use zabra_core::wire::{Deframer, Reader, RequestHeader};
 
 use crate::client::codec::{ReplyHead, decode_event};
-use crate::link::{End, LinkId};
+use crate::link::{End, FRAME_MAX, LinkId};
 use crate::places::{Named, Party};
 use crate::wiretap::{Brief, Wiretap};
 
@@ -123,7 +123,7 @@ impl Wires {
 impl Flow {
     fn new(pipe: Pipe) -> Self {
         let ear = match pipe.port {
-            None => Ear::Client { greeted: false, frames: Deframer::new(16 << 20) },
+            None => Ear::Client { greeted: false, frames: Deframer::new(FRAME_MAX) },
             Some(PeerPort::ObserverMaster | PeerPort::Quorum) => Ear::Quorum(Wiretap::default()),
             Some(PeerPort::Election) => Ear::Election {
                 // Only who connected says who it is.

@@ -12,7 +12,7 @@ use super::{Event, World};
 use crate::check::Violation;
 use crate::client::Want;
 use crate::history::Observed;
-use crate::link::{End, Link, LinkId, NetProfile};
+use crate::link::{End, FRAME_MAX, Link, LinkId, NetProfile};
 use crate::node::Conn;
 use crate::picture::wires::Pipe;
 use crate::places::{ClientId, NodeId, Party};
@@ -222,7 +222,7 @@ impl World {
         let conn = ConnId(node.next_conn);
         node.next_conn += 1;
         let heard = node.clock.now(self.now).mono.as_nanos();
-        let sent = Deframer::new(16 << 20);
+        let sent = Deframer::new(FRAME_MAX);
         node.conns.insert(conn, Conn { link: id, sent, greeted: false, session: None, heard });
         self.links.get_mut(&id).expect("just seen").purpose = Use::Client { conn: Some(conn) };
         let from = SocketAddr::from((client.address(), 40_000));

@@ -28,6 +28,10 @@ const INBOX_SEARCHED: usize = 16;
 /// How often the checkers are told what a clock shows: what is late by then is so at the next time, too.
 const SHOW: Duration = Duration::from_millis(20);
 
+/// How long it takes, at least and at most, until a process looks at what happened, and at what is in no hurry.
+const SOON: (Duration, Duration) = (Duration::from_micros(1), Duration::from_micros(100));
+const AT_LEISURE: (Duration, Duration) = (Duration::from_micros(100), Duration::from_millis(10));
+
 impl World {
     pub(super) fn on_start(&mut self, id: NodeId, generation: u64) -> Result<(), Violation> {
         if self.nodes[id.0].generation == generation { self.start(id) } else { Ok(()) }
@@ -81,7 +85,7 @@ impl World {
 
     /// Puts something into a node's inbox; the process looks at it soon.
     pub(super) fn tell_node(&mut self, id: NodeId, input: Input) {
-        self.put(id, input, (1_000, 100_000));
+        self.put(id, input, SOON);
     }
 
     /// Likewise, with how much an operating system took of what waits for a link or a connection. That is in no hurry,
@@ -101,20 +105,20 @@ impl World {
         });
         match known {
             Some((bytes, more)) => *bytes += more,
-            None => self.put(id, input, (100_000, 10_000_000)),
+            None => self.put(id, input, AT_LEISURE),
         }
     }
 
-    fn put(&mut self, id: NodeId, input: Input, (least, most): (u64, u64)) {
+    fn put(&mut self, id: NodeId, input: Input, (least, most): (Duration, Duration)) {
         let node = &mut self.nodes[id.0];
         if !node.is_up() {
             return;
         }
         node.inbox.push_back(input);
-        if node.wake.is_some_and(|at| at.since(self.now).as_nanos() <= u128::from(most)) {
+        if node.wake.is_some_and(|at| at.since(self.now) <= most) {
             return;
         }
-        let at = self.now + Duration::from_nanos(node.rng.within(least, most));
+        let at = self.now + node.rng.duration(least, most);
         if node.wake.is_none_or(|before| at < before) {
             node.wake = Some(at);
             let generation = node.generation;

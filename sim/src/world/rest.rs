@@ -50,13 +50,7 @@ impl World {
             self.clients[client].rest();
         }
         self.read_all_again()?;
-        let max = self.options.settle_max;
-        let rested = |world: &Self| {
-            core.iter().all(|&node| world.waits_for(node).is_none())
-                && world.clients.iter().all(SimClient::rested)
-        };
-        self.run_while(max, |world| !rested(world))?;
-        liveness::at_rest(&self.standings(&core), max)?;
+        self.settle(&core)?;
         for client in 0..self.clients.len() {
             self.homes.remove(&ClientId(client));
         }
@@ -108,18 +102,22 @@ impl World {
     /// # Errors
     /// If that takes too long, or any other violation.
     pub fn rest(&mut self) -> Result<(), Violation> {
-        let max = self.options.settle_max;
         let all: Vec<NodeId> = (0..self.nodes.len()).map(NodeId).collect();
-        let at_rest = |world: &Self| {
-            all.iter().all(|&node| world.waits_for(node).is_none())
-                && world.clients.iter().all(SimClient::rested)
-        };
-        self.run_while(max, |world| !at_rest(world))?;
-        liveness::at_rest(&self.standings(&all), max)?;
+        self.settle(&all)?;
         self.agree()?;
         let lost = self.counts.roles_lost;
         self.run_for(CALM)?;
         liveness::calm(self.counts.roles_lost - lost, CALM)
+    }
+
+    /// These servers serve, and all clients have their last answer, within the bound.
+    fn settle(&mut self, nodes: &[NodeId]) -> Result<(), Violation> {
+        let max = self.options.settle_max;
+        self.run_while(max, |world| {
+            !nodes.iter().all(|&node| world.waits_for(node).is_none())
+                || !world.clients.iter().all(SimClient::rested)
+        })?;
+        liveness::at_rest(&self.standings(nodes), max)
     }
 
     /// A last write reaches everybody.
