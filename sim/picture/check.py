@@ -73,7 +73,7 @@ def it_loads(browser, page):
     lanes = browser.evaluate("run.lanes.length")
     assert int(data(browser, "lanes")) == lanes, (data(browser, "lanes"), lanes)
     assert lanes >= 4, lanes
-    for what in ("messages", "boxes", "marks"):
+    for what in ("messages", "boxes", "signs"):
         assert int(data(browser, what)) > 20, (what, data(browser, what))
     # Every lane has the colour of some state somewhere, and paper beside it.
     for lane in browser.evaluate("run.lanes.flatMap(({ what }, lane) => what === 'client' ? [] : [lane])"):

@@ -16,7 +16,7 @@ const diagram = {
   height: 0,
   /** Where lanes are: the middle, and half of the height, or null for one that is hidden. */
   rows: [],
-  drawn: { messages: [], boxes: [], marks: [] },
+  drawn: { messages: [], boxes: [], signs: [] },
   pointer: null,
   part: null,
 };
@@ -65,7 +65,7 @@ function layOut() {
 function drawDiagram() {
   const { context, width, height } = fit(diagram.canvas);
   Object.assign(diagram, { width, height });
-  diagram.drawn = { messages: [], boxes: [], marks: [] };
+  diagram.drawn = { messages: [], boxes: [], signs: [] };
   layOut();
   context.font = "12px system-ui, 'DejaVu Sans', sans-serif";
   drawAxis(context);
@@ -78,7 +78,7 @@ function drawDiagram() {
   drawMessages(context);
   drawSpans(context);
   if (diagram.drawn.messages.length < 90) nameMessages(context);
-  drawMarks(context);
+  drawSigns(context);
   drawMoments(context);
   drawKept(context);
   context.restore();
@@ -88,12 +88,12 @@ function drawDiagram() {
 
 /** What a test, or whoever is curious, can read of what is drawn. */
 function tell() {
-  const { messages, boxes, marks } = diagram.drawn;
+  const { messages, boxes, signs } = diagram.drawn;
   Object.assign(diagram.canvas.dataset, {
     lanes: diagram.rows.filter((row) => row !== null).length,
     messages: messages.length,
     boxes: boxes.length,
-    marks: marks.length,
+    signs: signs.length,
     from: seconds(view.from),
     to: seconds(view.to),
   });
@@ -210,7 +210,7 @@ function drawSpan(context, index, name, left, wide) {
   if (!STATES.includes(name) || wide < 46 || high < 12) return;
   const epoch = /epoch (\d+)/.exec(run.texts[run.spans.text[index]]);
   const words = epoch && name !== "looking" ? `${name} · epoch ${epoch[1]}` : name;
-  // Behind the mark of what began it.
+  // Behind the sign of what began it.
   const indent = left >= LABELS ? 13 : 5;
   const fits = [words, name].find((text) => context.measureText(text).width < wide - indent - 3);
   if (fits === undefined) return;
@@ -333,7 +333,7 @@ function nameMessages(context) {
   context.font = "12px system-ui, 'DejaVu Sans', sans-serif";
 }
 
-/** How marks look: colour, place below the middle (in bands), and form. */
+/** How signs look: colour, place below the middle (in bands), and form. */
 const LOOKS = {
   crash: ["--bad", 0, "cross"],
   start: ["--good", 0, "play"],
@@ -349,22 +349,22 @@ const LOOKS = {
   healed: ["--good", 0, "tick"],
 };
 
-function drawMarks(context) {
-  const { at, lane, kind } = run.marks;
+function drawSigns(context) {
+  const { at, lane, kind } = run.signs;
   const last = new Map();
   for (let index = lowerBound(at, view.from); index < at.length && at[index] <= view.to; index += 1) {
-    if (lane[index] < 0 || !isShown(MARK, index)) continue;
+    if (lane[index] < 0 || !isShown(SIGN, index)) continue;
     const x = xOf(at[index]);
     const key = lane[index] * 32 + kind[index];
     if (last.get(key) === Math.floor(x)) continue;
     last.set(key, Math.floor(x));
-    const [name, below, form] = LOOKS[run.markKinds[kind[index]]];
+    const [name, below, form] = LOOKS[run.signKinds[kind[index]]];
     const y = diagram.rows[lane[index]].middle + below * bandOf(lane[index]);
-    context.globalAlpha = isMatch(MARK, index) ? 1 : 0.12;
+    context.globalAlpha = isMatch(SIGN, index) ? 1 : 0.12;
     context.fillStyle = color(name);
     context.strokeStyle = color(name);
     FORMS[form](context, x, y);
-    diagram.drawn.marks.push({ x, y, index });
+    diagram.drawn.signs.push({ x, y, index });
   }
   context.globalAlpha = 1;
 }
@@ -474,7 +474,7 @@ function boxOf({ table, index }) {
     const wide = Math.max(xOf(at[index] + run.spans.lasts[index]) - left, 2);
     return { left, wide, ...placeOf(run.spanKinds[kind[index]], lane[index]) };
   }
-  const below = LOOKS[run.markKinds[kind[index]]][1];
+  const below = LOOKS[run.signKinds[kind[index]]][1];
   const y = diagram.rows[lane[index]].middle + below * bandOf(lane[index]);
   return { left: xOf(at[index]) - 5, wide: 10, top: y - 5, high: 10 };
 }
@@ -504,10 +504,10 @@ function drawPointer(context) {
   context.fillText(words, pointer.x, 13);
 }
 
-/** What is at a place: marks before messages before spans, because the smaller is harder to hit. */
+/** What is at a place: signs before messages before spans, because the smaller is harder to hit. */
 function eventAt(x, y) {
-  const mark = nearest(diagram.drawn.marks, (it) => Math.hypot(it.x - x, it.y - y), 7);
-  if (mark !== null) return { table: MARK, index: mark.index };
+  const sign = nearest(diagram.drawn.signs, (it) => Math.hypot(it.x - x, it.y - y), 7);
+  if (sign !== null) return { table: SIGN, index: sign.index };
   const message = nearest(diagram.drawn.messages, (it) => distance(it, x, y), 5);
   if (message !== null) return { table: MESSAGE, index: message.index };
   const isIn = ({ left, top, wide, high }) => x >= left - 2 && x <= left + wide + 2 && y >= top - 1 && y <= top + high + 1;

@@ -72,7 +72,7 @@ function rowOf(number, step) {
 function colorOf(table, index) {
   const { kind } = run.tables[table];
   if (table === MESSAGE) return color(`--${run.kinds[kind[index]]}`);
-  return table === SPAN ? color(`--${run.spanKinds[kind[index]]}`) : color(LOOKS[run.markKinds[kind[index]]][0]);
+  return table === SPAN ? color(`--${run.spanKinds[kind[index]]}`) : color(LOOKS[run.signKinds[kind[index]]][0]);
 }
 
 /** The number in the list of an event, or of what comes next. */

@@ -10,7 +10,7 @@ window.addEventListener("error", (event) => {
 });
 
 function writeHead() {
-  const { violation, messages, spans, marks } = run;
+  const { violation, messages, spans, signs } = run;
   element("title").textContent = run.title;
   element("verdict").textContent = violation === null ? "passed" : "FAILED";
   element("verdict").classList.toggle("bad", violation !== null);
@@ -21,7 +21,7 @@ function writeHead() {
   if (violation !== null) element("violation").textContent = `${violation.check}: ${violation.what}`;
   element("command").textContent = run.command;
   element("options").textContent = run.profile;
-  const gone = run.tables.reduce((sum, table, index) => sum + [run.messages, run.spans, run.marks][index].gone, 0);
+  const gone = run.tables.reduce((sum, table, index) => sum + [run.messages, run.spans, run.signs][index].gone, 0);
   if (gone > 0) element("gone").textContent = `· the oldest ${gone.toLocaleString("en")} things are left out`;
 }
 

@@ -54,8 +54,8 @@ function drawStates(context, bar, servers) {
 }
 
 function drawFaults(context, bar) {
-  const { at, lane, kind } = run.marks;
-  const isFault = run.markKinds.map((name) => name === "fault" || name === "crash");
+  const { at, lane, kind } = run.signs;
+  const isFault = run.signKinds.map((name) => name === "fault" || name === "crash");
   context.fillStyle = color("--bad");
   for (let index = 0; index < at.length; index += 1) {
     if (isFault[kind[index]] && lane[index] >= 0 && run.lanes[lane[index]].what !== "client") {

@@ -4,7 +4,7 @@
 
 const MESSAGE = 0;
 const SPAN = 1;
-const MARK = 2;
+const SIGN = 2;
 
 /** What a reader can switch on and off, in this order. Spans of roles are always there. */
 const GROUPS = [
@@ -26,7 +26,7 @@ const GROUP_OF_SPAN = {
   session: "sessions", done: "requests", refused: "requests", lost: "requests",
 };
 
-const GROUP_OF_MARK = {
+const GROUP_OF_SIGN = {
   crash: "processes", start: "processes", stop: "processes", role: "processes", remark: "processes",
   fault: "faults", healed: "faults",
   log: "history", apply: "history", disk: "history",
@@ -54,16 +54,16 @@ function readRun(data) {
     text: Uint32Array.from(data.spans.text),
     groups: data.spanKinds.map((kind) => groupNumber(GROUP_OF_SPAN[kind] || "processes")),
   };
-  const marks = {
-    at: sums(data.marks.at),
-    lane: Int16Array.from(data.marks.lane),
-    kind: Uint8Array.from(data.marks.kind),
-    text: Uint32Array.from(data.marks.text),
-    groups: data.markKinds.map((kind) => groupNumber(GROUP_OF_MARK[kind])),
+  const signs = {
+    at: sums(data.signs.at),
+    lane: Int16Array.from(data.signs.lane),
+    kind: Uint8Array.from(data.signs.kind),
+    text: Uint32Array.from(data.signs.text),
+    groups: data.signKinds.map((kind) => groupNumber(GROUP_OF_SIGN[kind])),
   };
-  const tables = [messages, spans, marks];
+  const tables = [messages, spans, signs];
   for (const table of tables) table.longest = longestBy(table);
-  return { ...data, messages, spans, marks, tables, events: inOrder(tables), end: Math.max(data.end, 1) };
+  return { ...data, messages, spans, signs, tables, events: inOrder(tables), end: Math.max(data.end, 1) };
 }
 
 /** The times that differences lead to. */
@@ -167,5 +167,5 @@ function full(table, index) {
     const until = `${seconds(at)} s to ${seconds(at + lasts)} s, ${(lasts / 1e3).toFixed(3)} ms`;
     return `${lane}, ${kind}: ${run.texts[run.spans.text[index]]}\n${until}`;
   }
-  return `${run.markKinds[run.marks.kind[index]]}: ${brief(table, index)}\n${seconds(at)} s`;
+  return `${run.signKinds[run.signs.kind[index]]}: ${brief(table, index)}\n${seconds(at)} s`;
 }

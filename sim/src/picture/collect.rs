@@ -1,10 +1,10 @@
-//! Records become marks, and what lies between two of them spans.
+//! Records become signs, and what lies between two of them spans.
 
 use std::fmt::Display;
 
 use zabra_core::server::Role;
 
-use super::{Mark, MarkKind, Picture, SpanKind};
+use super::{Picture, Sign, SignKind, SpanKind};
 use crate::clock::SimTime;
 use crate::fault::{Fault, FaultKind, Harm};
 use crate::history::{Observed, Record};
@@ -26,6 +26,15 @@ impl Picture {
     pub fn record(&mut self, record: &Record) {
         self.now = record.at;
         let what = &record.what;
+        if let Some((on, kind)) = sign_of(what) {
+            let words = self.words(what);
+            self.signs.push(Sign { on, at: self.now, what: kind, words });
+        }
+        self.begin_and_end(what);
+    }
+
+    /// The spans that begin or end with it.
+    fn begin_and_end(&mut self, what: &Observed) {
         match what {
             Observed::Answered { client, xid, answer, .. } => {
                 let (kind, words) = match answer {
@@ -34,57 +43,27 @@ impl Picture {
                 };
                 self.request_ended(*client, *xid, kind, &words);
             }
-            Observed::Applied { node, .. } | Observed::Committed { node, .. } => {
-                self.mark(Party::Node(*node), MarkKind::Apply, what);
-            }
             Observed::Connected { client, .. } => {
-                self.mark(Party::Client(*client), MarkKind::Session, what);
                 let words = self.words(what);
                 self.sessions[client.0] = Some(Open { since: self.now, what: SpanKind::Session, words });
             }
-            Observed::Crashed { node, .. } => self.process_ended(*node, MarkKind::Crash, what),
-            Observed::Stopped { node, .. } => self.process_ended(*node, MarkKind::Stop, what),
+            Observed::Crashed { node, .. } | Observed::Stopped { node, .. } => {
+                self.turn_into(*node, SpanKind::Down, what);
+            }
             Observed::Disconnected { client } | Observed::SessionGone { client, .. } => {
-                self.mark(Party::Client(*client), MarkKind::Session, what);
                 self.disconnected(*client);
             }
-            Observed::EpochAccepted { node, .. } | Observed::EpochCurrent { node, .. } => {
-                self.mark(Party::Node(*node), MarkKind::Role, what);
-            }
-            Observed::Event { client, .. } => self.mark(Party::Client(*client), MarkKind::Event, what),
-            // Faults of the profile are told of by `fault`, which knows more.
-            Observed::Fault { fault: Some(_), .. } => {}
-            Observed::Fault { fault: None, .. } => self.mark_on(None, MarkKind::Fault, what),
             Observed::Found { node, .. } => {
-                self.mark(Party::Node(*node), MarkKind::Disk, what);
                 if self.nodes[node.0].what == SpanKind::Down {
                     self.turn_into(*node, SpanKind::Recovering, what);
                 }
             }
-            Observed::Healed => {
-                self.healed = Some(self.now);
-                self.mark_on(None, MarkKind::Healed, what);
-            }
+            Observed::Healed => self.healed = Some(self.now),
             Observed::Invoked { client, xid, op, .. } => {
                 self.pending.insert((*client, *xid), (self.now, op.clone()));
             }
-            Observed::Logged { node, .. } => self.mark(Party::Node(*node), MarkKind::Log, what),
-            Observed::DigestMismatch { node, .. }
-            | Observed::Garbled { node, .. }
-            | Observed::Remark { node, .. } => self.mark(Party::Node(*node), MarkKind::Remark, what),
-            Observed::Recovered { node, .. }
-            | Observed::Removed { node, .. }
-            | Observed::Replaced { node, .. }
-            | Observed::Rewound { node, .. } => {
-                self.mark(Party::Node(*node), MarkKind::Disk, what);
-            }
-            Observed::VotesAgain { node } => self.mark(Party::Node(*node), MarkKind::Role, what),
-            Observed::RoleLost { node, .. } => {
-                self.mark(Party::Node(*node), MarkKind::Role, what);
-                self.turn_into(*node, SpanKind::Looking, what);
-            }
+            Observed::RoleLost { node, .. } => self.turn_into(*node, SpanKind::Looking, what),
             Observed::RoleTaken { node, standing, .. } => {
-                self.mark(Party::Node(*node), MarkKind::Role, what);
                 let span = match standing.role {
                     Role::Following => SpanKind::Following,
                     Role::Leading => SpanKind::Leading,
@@ -93,22 +72,36 @@ impl Picture {
                 };
                 self.turn_into(*node, span, what);
             }
-            Observed::Attached { node, .. } | Observed::SessionExpired { node, .. } => {
-                self.mark(Party::Node(*node), MarkKind::Session, what);
-            }
             Observed::Started { node, .. } => {
-                self.mark(Party::Node(*node), MarkKind::Start, what);
                 let alone = self.voters + self.observers == 1;
                 let span = if alone { SpanKind::Serving } else { SpanKind::Looking };
                 self.turn_into(*node, span, what);
             }
-            // They are messages, and drawn as such.
-            Observed::Heard { .. }
+            Observed::Applied { .. }
+            | Observed::Attached { .. }
+            | Observed::Committed { .. }
+            | Observed::DigestMismatch { .. }
+            | Observed::EpochAccepted { .. }
+            | Observed::EpochCurrent { .. }
+            | Observed::Event { .. }
+            | Observed::Fault { .. }
+            | Observed::Garbled { .. }
+            | Observed::Heard { .. }
+            | Observed::Logged { .. }
+            | Observed::Recovered { .. }
+            | Observed::Remark { .. }
+            | Observed::Removed { .. }
+            | Observed::Replaced { .. }
+            | Observed::Rewound { .. }
             | Observed::Said { .. }
             | Observed::Sent { .. }
+            | Observed::SessionExpired { .. }
+            | Observed::Synced { .. }
+            | Observed::Ticked { .. }
+            | Observed::Touched { .. }
             | Observed::Voted { .. }
-            | Observed::VoteHeard { .. } => {}
-            Observed::Synced { .. } | Observed::Ticked { .. } | Observed::Touched { .. } => {}
+            | Observed::VoteHeard { .. }
+            | Observed::VotesAgain { .. } => {}
         }
     }
 
@@ -133,7 +126,7 @@ impl Picture {
             | FaultKind::Stop => None,
         };
         for &party in &harm.to {
-            self.marks.push(Mark { on: Some(party), at: now, what: MarkKind::Fault, words });
+            self.signs.push(Sign { on: Some(party), at: now, what: SignKind::Fault, words });
             if let Some(span) = span {
                 self.span(party, now, harm.lasts, span, words);
             }
@@ -154,11 +147,6 @@ impl Picture {
             let is_fault = (SpanKind::Pause..=SpanKind::Full).contains(&span.what);
             span.ended = span.ended.min(end(is_fault)).max(span.begun);
         }
-    }
-
-    fn process_ended(&mut self, node: NodeId, kind: MarkKind, what: &Observed) {
-        self.mark(Party::Node(node), kind, what);
-        self.turn_into(node, SpanKind::Down, what);
     }
 
     /// A node is something else from now on.
@@ -191,15 +179,6 @@ impl Picture {
         self.span(Party::Client(client), since, self.now - since, kind, words);
     }
 
-    fn mark(&mut self, on: Party, kind: MarkKind, what: &Observed) {
-        self.mark_on(Some(on), kind, what);
-    }
-
-    fn mark_on(&mut self, on: Option<Party>, what: MarkKind, observed: &Observed) {
-        let words = self.words(observed);
-        self.marks.push(Mark { on, at: self.now, what, words });
-    }
-
     fn words(&mut self, what: &dyn Display) -> u32 {
         let mut text = what.to_string();
         if text.len() > WORDS_MAX {
@@ -208,5 +187,51 @@ impl Picture {
             text.push('…');
         }
         self.texts.number(&text)
+    }
+}
+
+/// What is drawn at the moment of a record, and in whose lane; in all lanes, if it is about nobody.
+fn sign_of(what: &Observed) -> Option<(Option<Party>, SignKind)> {
+    let of_client = |client: &ClientId, kind| Some((Some(Party::Client(*client)), kind));
+    let of_node = |node: &NodeId, kind| Some((Some(Party::Node(*node)), kind));
+    match what {
+        Observed::Connected { client, .. }
+        | Observed::Disconnected { client }
+        | Observed::SessionGone { client, .. } => of_client(client, SignKind::Session),
+        Observed::Event { client, .. } => of_client(client, SignKind::Event),
+        Observed::Applied { node, .. } | Observed::Committed { node, .. } => of_node(node, SignKind::Apply),
+        Observed::Attached { node, .. } | Observed::SessionExpired { node, .. } => {
+            of_node(node, SignKind::Session)
+        }
+        Observed::Crashed { node, .. } => of_node(node, SignKind::Crash),
+        Observed::EpochAccepted { node, .. }
+        | Observed::EpochCurrent { node, .. }
+        | Observed::RoleLost { node, .. }
+        | Observed::RoleTaken { node, .. }
+        | Observed::VotesAgain { node } => of_node(node, SignKind::Role),
+        Observed::Found { node, .. }
+        | Observed::Recovered { node, .. }
+        | Observed::Removed { node, .. }
+        | Observed::Replaced { node, .. }
+        | Observed::Rewound { node, .. } => of_node(node, SignKind::Disk),
+        Observed::Logged { node, .. } => of_node(node, SignKind::Log),
+        Observed::DigestMismatch { node, .. }
+        | Observed::Garbled { node, .. }
+        | Observed::Remark { node, .. } => of_node(node, SignKind::Remark),
+        Observed::Started { node, .. } => of_node(node, SignKind::Start),
+        Observed::Stopped { node, .. } => of_node(node, SignKind::Stop),
+        Observed::Fault { fault: None, .. } => Some((None, SignKind::Fault)),
+        Observed::Healed => Some((None, SignKind::Healed)),
+        // Faults of the profile are told of by `fault`, which knows more.
+        Observed::Fault { fault: Some(_), .. } => None,
+        // They are one span together.
+        Observed::Answered { .. } | Observed::Invoked { .. } => None,
+        // They are messages, and drawn as such.
+        Observed::Heard { .. }
+        | Observed::Said { .. }
+        | Observed::Sent { .. }
+        | Observed::Voted { .. }
+        | Observed::VoteHeard { .. } => None,
+        Observed::Synced { .. } | Observed::Ticked { .. } | Observed::Touched { .. } => None,
     }
 }

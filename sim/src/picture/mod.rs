@@ -28,8 +28,8 @@ use crate::places::{ClientId, Party};
 
 /// Messages that a picture keeps.
 pub const MESSAGES_MAX: usize = 200_000;
-/// Marks that a picture keeps.
-pub const MARKS_MAX: usize = 150_000;
+/// Signs that a picture keeps.
+pub const SIGNS_MAX: usize = 150_000;
 /// Spans that a picture keeps.
 pub const SPANS_MAX: usize = 100_000;
 
@@ -57,11 +57,11 @@ struct Span {
 
 /// Something that happened at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Mark {
+struct Sign {
     /// At all lanes, if at none.
     on: Option<Party>,
     at: SimTime,
-    what: MarkKind,
+    what: SignKind,
     words: u32,
 }
 
@@ -120,7 +120,7 @@ named! {
 
 named! {
     /// What can happen at a moment.
-    MarkKind {
+    SignKind {
         /// A process ended, and not by its own decision.
         Crash = "crash",
         /// A process serves.
@@ -204,7 +204,7 @@ pub struct Picture {
     clients: usize,
     messages: Recent<Message>,
     spans: Recent<Span>,
-    marks: Recent<Mark>,
+    signs: Recent<Sign>,
     texts: Texts,
     wires: Wires,
     /// What every node is at the moment.
@@ -229,7 +229,7 @@ impl Picture {
             clients: options.clients,
             messages: Recent::new(MESSAGES_MAX),
             spans: Recent::new(SPANS_MAX),
-            marks: Recent::new(MARKS_MAX),
+            signs: Recent::new(SIGNS_MAX),
             texts,
             wires: Wires::default(),
             nodes: vec![down; options.nodes()],

@@ -3,7 +3,7 @@
 
 use super::json::Json;
 use super::wires::Kind;
-use super::{MarkKind, Picture, SpanKind, Texts};
+use super::{Picture, SignKind, SpanKind, Texts};
 use crate::check::Violation;
 use crate::clock::SimTime;
 use crate::places::Party;
@@ -49,12 +49,12 @@ impl Picture {
 
     /// Most texts belong to one thing only, and go with it.
     fn forget_unused_texts(&mut self) {
-        let Self { messages, spans, marks, texts, .. } = self;
+        let Self { messages, spans, signs, texts, .. } = self;
         let messages = messages.kept.iter_mut().map(|message| &mut message.words);
         let spans = spans.kept.iter_mut().map(|span| &mut span.words);
-        let marks = marks.kept.iter_mut().map(|mark| &mut mark.words);
+        let signs = signs.kept.iter_mut().map(|sign| &mut sign.words);
         let mut used = Texts::default();
-        for words in messages.chain(spans).chain(marks) {
+        for words in messages.chain(spans).chain(signs) {
             *words = used.number(&texts.texts[*words as usize]);
         }
         *texts = used;
@@ -84,11 +84,11 @@ impl Picture {
             self.lanes(json);
             json.strings("kinds", Kind::ALL.iter().map(|kind| kind.name()));
             json.strings("spanKinds", SpanKind::NAMES.iter().copied());
-            json.strings("markKinds", MarkKind::NAMES.iter().copied());
+            json.strings("signKinds", SignKind::NAMES.iter().copied());
             json.strings("texts", self.texts.texts.iter().map(|text| &**text));
             self.messages(json);
             self.spans(json);
-            self.marks(json);
+            self.signs(json);
         });
         json.finish()
     }
@@ -171,16 +171,16 @@ impl Picture {
         });
     }
 
-    fn marks(&self, json: &mut Json) {
-        let all = || self.marks.kept.iter();
-        json.key("marks");
+    fn signs(&self, json: &mut Json) {
+        let all = || self.signs.kept.iter();
+        json.key("signs");
         json.object(|json| {
             json.key("gone");
-            json.number(self.marks.gone as i64);
-            json.numbers("at", differences(all().map(|mark| micros(mark.at))));
-            json.numbers("lane", all().map(|mark| mark.on.map_or(-1, |party| self.lane(party) as i64)));
-            json.numbers("kind", all().map(|mark| mark.what as i64));
-            json.numbers("text", all().map(|mark| i64::from(mark.words)));
+            json.number(self.signs.gone as i64);
+            json.numbers("at", differences(all().map(|sign| micros(sign.at))));
+            json.numbers("lane", all().map(|sign| sign.on.map_or(-1, |party| self.lane(party) as i64)));
+            json.numbers("kind", all().map(|sign| sign.what as i64));
+            json.numbers("text", all().map(|sign| i64::from(sign.words)));
         });
     }
 }
