@@ -18,7 +18,7 @@ use crate::node::Standing;
 use crate::op::{Answer, EventKind, Op};
 use crate::places::{ClientId, NodeId, node_of};
 use crate::txnlog::Logged;
-use crate::wiretap::{Brief, Opinion};
+use crate::wiretap::{Gist, Opinion};
 
 /// What a power failure at some moment would leave of a server, and what it would not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -455,7 +455,7 @@ impl fmt::Display for Observed {
                 write!(f, "{node}'s disk ends with {last}, durable {durable}")
             }
             Observed::Heard { node, from, message, .. } => {
-                write!(f, "{node} < {from} {}", Brief(message))
+                write!(f, "{node} < {from} {}", Gist(message))
             }
             Observed::Garbled { node, to: Some(to), why } => {
                 write!(f, "{node} sends nonsense to {to}: {why}")
@@ -482,7 +482,7 @@ impl fmt::Display for Observed {
                 leader.map_or(Ok(()), |leader| write!(f, " with leader {}", node_of(leader)))
             }
             Observed::Said { node, to, message, .. } => {
-                write!(f, "{node} > {to} {}", Brief(message))
+                write!(f, "{node} > {to} {}", Gist(message))
             }
             Observed::Sent { node, xid, zxid, durable } => {
                 write!(f, "{node} sends #{xid} at {zxid}, durable {durable}")

@@ -117,9 +117,9 @@ impl fmt::Display for Opinion<'_> {
 
 /// A message in few words.
 #[derive(Clone, Copy, Debug)]
-pub struct Brief<'a>(pub &'a Message);
+pub struct Gist<'a>(pub &'a Message);
 
-impl fmt::Display for Brief<'_> {
+impl fmt::Display for Gist<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = |f: &mut fmt::Formatter<'_>, name: &str, zxid: Zxid| write!(f, "{name} {zxid}");
         match self.0 {
@@ -171,7 +171,7 @@ mod tests {
                 .chunks(piece)
                 .flat_map(|bytes| tap.pass(Bytes::copy_from_slice(bytes)).unwrap())
                 .collect();
-            let words: Vec<String> = messages.iter().map(|message| Brief(message).to_string()).collect();
+            let words: Vec<String> = messages.iter().map(|message| Gist(message).to_string()).collect();
             assert_eq!(words, ["SNAP 0x5", "NEWLEADER 0x200000000", "UPTODATE"], "pieces of {piece}");
         }
     }

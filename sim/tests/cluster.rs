@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use sim::cluster::story::is_snapshot;
+use sim::cluster::plots::is_snapshot;
 use sim::cluster::{Cluster, id_of};
 use sim::options::Options;
 use sim::scenario::{create, set};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sim::cluster::Cluster;
-use sim::cluster::story::{is_ack_epoch, is_follower_info};
+use sim::cluster::plots::{is_ack_epoch, is_follower_info};
 use sim::marks::Mark;
 use sim::options::Options;
 use sim::places::NodeId;

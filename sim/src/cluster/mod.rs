@@ -21,12 +21,12 @@
 //! |---|---|
 //! | this one | servers that stop, start and are cut off; requests; what must be so |
 //! | `steps` | the finer steps: up to a message and no further, what is held back, what is on a disk |
-//! | `story` | what many scenarios do: who is there in the beginning, who falls behind, what must be left in the end |
+//! | `plots` | what many scenarios do: who is there in the beginning, who falls behind, what must be left in the end |
 //!
 //! A scenario draws its picture if it is asked to: see [`crate::picture::scene`].
 
+pub mod plots;
 mod steps;
-pub mod story;
 
 use std::ops::{Deref, DerefMut};
 use std::time::Duration;

@@ -16,7 +16,7 @@ use zabra_core::wire::{Deframer, Reader, RequestHeader};
 use crate::client::codec::{ReplyHead, decode_event};
 use crate::link::{End, FRAME_MAX, LinkId};
 use crate::places::{Named, Party};
-use crate::wiretap::{Brief, Wiretap};
+use crate::wiretap::{Gist, Wiretap};
 
 /// What a message is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -142,7 +142,7 @@ impl Ear {
             Self::Client { greeted, frames } => hear_client(to, greeted, frames, bytes),
             Self::Election { hello, frames } => hear_election(hello, frames, bytes),
             Self::Quorum(tap) => tap.pass(bytes.clone()).ok().map(|messages| {
-                messages.iter().map(|message| (kind_of(message), Brief(message).to_string())).collect()
+                messages.iter().map(|message| (kind_of(message), Gist(message).to_string())).collect()
             }),
         };
         heard.unwrap_or_else(|| {

@@ -1,6 +1,6 @@
 //! Who leads: epochs, support, and servers that come and go while it is decided.
 
-use sim::cluster::story::{is_ack, is_current_epoch, is_epoch, is_leader_info, is_new_leader, is_snapshot};
+use sim::cluster::plots::{is_ack, is_current_epoch, is_epoch, is_leader_info, is_new_leader, is_snapshot};
 use sim::cluster::{Cluster, id_of};
 use sim::disk::SyncMode;
 use sim::options::Options;

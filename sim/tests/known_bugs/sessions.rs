@@ -2,7 +2,7 @@
 
 use sim::client::SimClient;
 use sim::cluster::Cluster;
-use sim::cluster::story::{is_commit, is_proposal};
+use sim::cluster::plots::{is_commit, is_proposal};
 use sim::op::{Mode, Op};
 use sim::options::Options;
 use sim::places::ClientId;

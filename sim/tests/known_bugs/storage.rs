@@ -1,7 +1,7 @@
 //! Files and disks: what a crash leaves of them, and what a server makes of that.
 
 use sim::cluster::Cluster;
-use sim::cluster::story::is_epoch;
+use sim::cluster::plots::is_epoch;
 use sim::disk::TearProfile;
 use sim::op::Op;
 use sim::options::Options;

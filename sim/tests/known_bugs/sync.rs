@@ -2,7 +2,7 @@
 //! it is interrupted.
 
 use sim::cluster::Cluster;
-use sim::cluster::story::{
+use sim::cluster::plots::{
     is_ack, is_ack_epoch, is_append, is_commit, is_leader_info, is_new_leader, is_snapshot, is_trunc,
     is_up_to_date,
 };
