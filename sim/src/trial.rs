@@ -332,6 +332,25 @@ mod tests {
     }
 
     #[test]
+    fn what_a_trial_asks_for_comes() {
+        const SECOND: Duration = Duration::from_secs(1);
+        let counts = |trial: Trial| {
+            trial.lasting(10 * SECOND).run(0..2, || vec![Reader { left: u32::MAX, woken: false }])
+        };
+        let calm = counts(Trial::of_servers(3));
+        let goes_wrong = [calm.kills, calm.power_failures, calm.partitions, calm.moments, calm.roles_lost];
+        assert_eq!(goes_wrong, [0; 5]);
+        // An observer has links of its own; and what a bad link was for, another is made for.
+        assert!(counts(Trial::of_servers(3).with_observers(1)).links > calm.links);
+        assert!(counts(Trial::of_servers(3).bad_links(SECOND)).links > calm.links);
+        let crashes = counts(Trial::of_servers(3).crashes(SECOND));
+        assert!(crashes.kills > 0 && crashes.power_failures > 0, "{crashes:?}");
+        assert!(counts(Trial::of_servers(3).partitions(SECOND)).partitions > 0);
+        // Who is frozen for long is followed no more.
+        assert!(counts(Trial::of_servers(3).pauses(SECOND)).roles_lost > 0);
+    }
+
+    #[test]
     fn what_an_application_does_not_like_ends_the_run_and_does_so_again() {
         let trial = Trial::of_servers(1).lasting(Duration::from_secs(2));
         let cast = |left| move || vec![Reader { left, woken: false }];

@@ -36,7 +36,7 @@ fn is_fixed(seed: Seed) -> bool {
 }
 
 /// Runs a plan. Answers what happened in all runs, if they are enough to judge them by, and where the fixed seeds have
-/// been, if they are all among them.
+/// been, if they are all among them; says so otherwise.
 fn run(plan: Plan, of: fn(Seed) -> Report) -> Option<(Counts, Option<Reached>)> {
     let first = plan.seeds.first().expect("a plan has seeds");
     let last = plan.seeds.last().expect("a plan has seeds");
@@ -67,8 +67,14 @@ fn run(plan: Plan, of: fn(Seed) -> Report) -> Option<(Counts, Option<Reached>)> 
     );
     println!("{simulated} simulated seconds: {total:#?}");
     assert!(failures.is_empty(), "failing seeds: {failures:?}");
-    let fixed = plan.seeds.iter().filter(|&&seed| is_fixed(seed)).count() as u64;
-    (plan.seeds.len() >= 100).then_some((total, (fixed == FIXED_SEEDS).then_some(reached)))
+    let (all, fixed) = (plan.seeds.len(), plan.seeds.iter().filter(|&&seed| is_fixed(seed)).count());
+    let is_enough = |count| count as u64 >= FIXED_SEEDS;
+    for (count, what) in [(all, "what they do"), (fixed, "where the fixed seeds go")] {
+        if !is_enough(count) {
+            println!("{what} is not judged: that takes {FIXED_SEEDS} seeds, and there are {count}");
+        }
+    }
+    is_enough(all).then_some((total, is_enough(fixed).then_some(reached)))
 }
 
 #[test]

@@ -4,12 +4,16 @@
 //! fault and with none are part of the mix, because faults hide each other: a world that always crashes never
 //! fills a queue.
 
+mod faults;
+
 use std::time::Duration;
 
 use zabra_core::config::{Config, EnsembleConfig};
 
+pub use self::faults::FaultProfile;
+use self::faults::{ALL_KINDS, LONE_KINDS};
 use crate::disk::TearProfile;
-use crate::fault::{FaultKind, Step};
+use crate::fault::Step;
 use crate::link::NetProfile;
 use crate::omissions::Omissions;
 use crate::places::membership;
@@ -67,83 +71,6 @@ pub struct ClockProfile {
     pub rate_ppm_max: u64,
     /// Wall clocks are off by up to this, either way, and are stepped by as much.
     pub wall_ms_max: u64,
-}
-
-/// How often each fault comes: on average once in the given time, or never.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct FaultProfile {
-    /// A process is killed; the operating system lives on.
-    pub kill: Option<Duration>,
-    /// The power of a node fails.
-    pub power: Option<Duration>,
-    /// A node is stopped in order.
-    pub stop: Option<Duration>,
-    /// The longest time until a node is started again.
-    pub restart_max: Duration,
-    /// A node is frozen with all its timers, and later sees all that happened at once.
-    pub pause: Option<Duration>,
-    /// The longest time for which a node is frozen.
-    pub pause_max: Duration,
-    /// A link is reset, in the middle of what it carries.
-    pub reset: Option<Duration>,
-    /// A link falls silent for ever, unknown to both ends.
-    pub half_open: Option<Duration>,
-    /// Nothing gets through a link for a while, and then everything.
-    pub hold: Option<Duration>,
-    /// The longest time for which nothing gets through.
-    pub hold_max: Duration,
-    /// A client stops reading for a while.
-    pub slow_reader: Option<Duration>,
-    /// A disk does nothing for a while.
-    pub stall: Option<Duration>,
-    /// The longest time for which a disk does nothing.
-    pub stall_max: Duration,
-    /// A disk is full for a while.
-    pub full: Option<Duration>,
-    /// The next synchronisation of a disk fails.
-    pub failed_sync: Option<Duration>,
-    /// A wall clock is stepped.
-    pub clock_step: Option<Duration>,
-    /// The way between two nodes is cut for a while.
-    pub cut: Option<Duration>,
-    /// The nodes are split into groups for a while.
-    pub partition: Option<Duration>,
-    /// The longest time for which ways are cut.
-    pub cut_max: Duration,
-    /// Several nodes go down at once.
-    pub blackout: Option<Duration>,
-    /// Odds, per million, that something goes wrong at a step that a protocol hangs on.
-    pub moment: u32,
-    /// The only kind of step that is struck, if not all are.
-    pub moment_focus: Option<Step>,
-    /// The least time between two such strikes.
-    pub moment_pause: Duration,
-    /// Odds, per million and restart, that a server has promised an epoch meanwhile of which nobody else knows.
-    pub promise: u32,
-}
-
-impl FaultProfile {
-    /// The average time between two of a kind; none, if it never comes, or not by itself.
-    pub(crate) const fn mean(&self, kind: FaultKind) -> Option<Duration> {
-        match kind {
-            FaultKind::Blackout => self.blackout,
-            FaultKind::ClockStep => self.clock_step,
-            FaultKind::Cut => self.cut,
-            FaultKind::FailedSync => self.failed_sync,
-            FaultKind::Full => self.full,
-            FaultKind::HalfOpen => self.half_open,
-            FaultKind::Hold => self.hold,
-            FaultKind::Kill => self.kill,
-            FaultKind::Moment => None,
-            FaultKind::Partition => self.partition,
-            FaultKind::Pause => self.pause,
-            FaultKind::Power => self.power,
-            FaultKind::Reset => self.reset,
-            FaultKind::SlowReader => self.slow_reader,
-            FaultKind::Stall => self.stall,
-            FaultKind::Stop => self.stop,
-        }
-    }
 }
 
 /// What clients do.
@@ -204,7 +131,7 @@ impl Options {
                 rate_ppm_max: *rng.pick(&[0, 200, 50_000]),
                 wall_ms_max: *rng.pick(&[0, 1_000, 31_536_000_000]),
             },
-            faults: faults(&mut rng, LONE_KINDS),
+            faults: FaultProfile::draw(&mut rng, LONE_KINDS),
             workload: WorkloadProfile {
                 weights: Weights::swarm(&mut rng),
                 pipeline_max: *rng.pick(&[1, 4, 32]),
@@ -269,7 +196,7 @@ impl Options {
         options.config.max_session_timeout = tick * 60;
         options.workload.session_timeout = (tick * 4, tick * *rng.pick(&[20, 60]));
         options.net.latency_mean = Duration::from_micros(*rng.pick(&[50, 500, 3_000, 10_000]));
-        options.faults = faults(&mut rng, ALL_KINDS);
+        options.faults = FaultProfile::draw(&mut rng, ALL_KINDS);
         (options.faults.moment, options.faults.moment_focus) = match rng.below(6) {
             0 | 1 => (0, None),
             2 | 3 => (*rng.pick(&[3_000, 30_000, 150_000]), None),
@@ -437,118 +364,21 @@ fn tear(rng: &mut Rng) -> TearProfile {
     }
 }
 
-/// What befalls a server that stands alone. Their order decides what a draw stands for.
-const LONE_KINDS: &[FaultKind] = &[
-    FaultKind::Kill,
-    FaultKind::Power,
-    FaultKind::Stop,
-    FaultKind::Pause,
-    FaultKind::Reset,
-    FaultKind::HalfOpen,
-    FaultKind::Hold,
-    FaultKind::SlowReader,
-    FaultKind::Stall,
-    FaultKind::Full,
-    FaultKind::FailedSync,
-    FaultKind::ClockStep,
-];
-/// What befalls an ensemble: all that comes by itself. Likewise in order.
-const ALL_KINDS: &[FaultKind] = &[
-    FaultKind::Kill,
-    FaultKind::Power,
-    FaultKind::Stop,
-    FaultKind::Pause,
-    FaultKind::Reset,
-    FaultKind::HalfOpen,
-    FaultKind::Hold,
-    FaultKind::SlowReader,
-    FaultKind::Stall,
-    FaultKind::Full,
-    FaultKind::FailedSync,
-    FaultKind::ClockStep,
-    FaultKind::Cut,
-    FaultKind::Partition,
-    FaultKind::Blackout,
-];
-
-/// Which faults there are: none, one kind, or each kind by the toss of a coin. Only these kinds come.
-fn faults(rng: &mut Rng, kinds: &[FaultKind]) -> FaultProfile {
-    let style = rng.below(10);
-    let only = *rng.pick(kinds);
-    let rate = |rng: &mut Rng, kind: FaultKind, seconds: &[u64]| {
-        let (drawn, coin) = (*rng.pick(seconds), rng.chance(400_000));
-        let on = match style {
-            0 => false,
-            1..=4 => kind == only,
-            _ => coin,
-        };
-        (on && kinds.contains(&kind)).then_some(Duration::from_secs(drawn))
-    };
-    FaultProfile {
-        kill: rate(rng, FaultKind::Kill, &[2, 5, 15]),
-        power: rate(rng, FaultKind::Power, &[2, 5, 15]),
-        stop: rate(rng, FaultKind::Stop, &[5, 15]),
-        pause: rate(rng, FaultKind::Pause, &[3, 10]),
-        reset: rate(rng, FaultKind::Reset, &[1, 5]),
-        half_open: rate(rng, FaultKind::HalfOpen, &[2, 10]),
-        hold: rate(rng, FaultKind::Hold, &[1, 5]),
-        slow_reader: rate(rng, FaultKind::SlowReader, &[2, 5]),
-        stall: rate(rng, FaultKind::Stall, &[3, 10]),
-        full: rate(rng, FaultKind::Full, &[10, 20]),
-        failed_sync: rate(rng, FaultKind::FailedSync, &[10, 20]),
-        clock_step: rate(rng, FaultKind::ClockStep, &[2, 10]),
-        cut: rate(rng, FaultKind::Cut, &[1, 5, 15]),
-        partition: rate(rng, FaultKind::Partition, &[5, 15]),
-        blackout: rate(rng, FaultKind::Blackout, &[5, 15]),
-        restart_max: Duration::from_millis(*rng.pick(&[10, 1_000, 8_000])),
-        pause_max: Duration::from_millis(*rng.pick(&[200, 3_000])),
-        hold_max: Duration::from_millis(*rng.pick(&[100, 2_000])),
-        stall_max: Duration::from_millis(*rng.pick(&[200, 4_000])),
-        cut_max: Duration::from_millis(*rng.pick(&[500, 3_000, 10_000])),
-        moment: 0,
-        moment_focus: None,
-        moment_pause: Duration::ZERO,
-        promise: 0,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_profile_is_one_that_a_server_accepts() {
-        for seed in 0..500 {
-            let options = Options::from_seed(Seed(seed));
-            assert_eq!(options.config.check(), Ok(()), "seed {seed}");
-            assert_eq!(options, Options::from_seed(Seed(seed)));
-        }
-    }
-
-    #[test]
-    fn the_mix_has_runs_without_faults_with_one_kind_and_with_many() {
-        let count = |profile: &FaultProfile| {
-            [
-                profile.kill,
-                profile.power,
-                profile.stop,
-                profile.pause,
-                profile.reset,
-                profile.half_open,
-                profile.hold,
-                profile.slow_reader,
-                profile.stall,
-                profile.full,
-                profile.failed_sync,
-                profile.clock_step,
-            ]
-            .iter()
-            .flatten()
-            .count()
-        };
-        let counts: Vec<usize> = (0..200).map(|seed| count(&Options::from_seed(Seed(seed)).faults)).collect();
-        for wanted in [0, 1, 5] {
-            assert!(counts.contains(&wanted), "no run with {wanted} kinds of fault");
+        let two_observers = |seed| Options::cluster_of(seed, 5, 2);
+        let families: [fn(Seed) -> Options; 5] =
+            [Options::from_seed, Options::cluster, Options::any, Options::measured, two_observers];
+        for (index, family) in families.into_iter().enumerate() {
+            for seed in (0..500).map(Seed) {
+                let options = family(seed);
+                assert_eq!(options.config.check(), Ok(()), "family {index}, seed {seed}");
+                assert_eq!(options, family(seed), "family {index}, seed {seed}");
+            }
         }
     }
 }
