@@ -152,31 +152,6 @@ impl World {
     pub fn with_options(seed: Seed, mut options: Options) -> Self {
         options.config.report_applied = true;
         options.config.check().expect("profiles are valid");
-        let mut clock_rng = seed.stream("clock", 0);
-        let rate_max = options.clock.rate_ppm_max;
-        let wall_max = options.clock.wall_ms_max;
-        let nodes = (0..options.nodes())
-            .map(|index| {
-                let rate = clock_rng.within(0, rate_max * 2) as i64 - rate_max as i64;
-                let wall = clock_rng.within(0, wall_max * 2) as i64 - wall_max as i64;
-                Node::new(Clock::new(rate, wall), seed.stream("node", index as u64))
-            })
-            .collect();
-        let servers: Vec<Address> = (0..options.nodes())
-            .map(|index| Address::new(&format!("node{}", index + 1), DEFAULT_PORT))
-            .collect();
-        let board = Board::default();
-        let clients = (0..options.clients)
-            .map(|index| {
-                let stream = |name| seed.stream(name, index as u64);
-                let profile = options.workload;
-                let workload = Workload::new(stream("workload"), profile, index as u64);
-                let rate = stream("client clock").within(0, rate_max * 2) as i64 - rate_max as i64;
-                let clock = Clock::new(rate, 0);
-                let id = ClientId(index);
-                SimClient::new(id, stream("client"), clock, workload, profile, servers.clone(), board.clone())
-            })
-            .collect();
         let mut world = Self {
             seed,
             now: SimTime::ZERO,
@@ -190,8 +165,8 @@ impl World {
                 .map(|&kind| (kind, FaultStream::new(seed.stream("fault", kind as u64))))
                 .collect(),
             struck: Vec::new(),
-            nodes,
-            clients,
+            nodes: nodes_of(seed, &options),
+            clients: clients_of(seed, &options),
             links: BTreeMap::new(),
             next_link: 1,
             dialings: BTreeMap::new(),
@@ -466,4 +441,38 @@ impl World {
         }
         verdict
     }
+}
+
+/// Every node with the clock that it has.
+fn nodes_of(seed: Seed, options: &Options) -> Vec<Node> {
+    let mut rng = seed.stream("clock", 0);
+    let node = |index: usize| {
+        let (rate, wall) = (
+            either_way(&mut rng, options.clock.rate_ppm_max),
+            either_way(&mut rng, options.clock.wall_ms_max),
+        );
+        Node::new(Clock::new(rate, wall), seed.stream("node", index as u64))
+    };
+    (0..options.nodes()).map(node).collect()
+}
+
+/// Every client, each with streams of its own. All know the servers by their names.
+fn clients_of(seed: Seed, options: &Options) -> Vec<SimClient> {
+    let server = |index: usize| Address::new(&format!("node{}", index + 1), DEFAULT_PORT);
+    let servers: Vec<Address> = (0..options.nodes()).map(server).collect();
+    let board = Board::default();
+    let profile = options.workload;
+    let client = |index: usize| {
+        let stream = |name| seed.stream(name, index as u64);
+        let workload = Workload::new(stream("workload"), profile, index as u64);
+        let clock = Clock::new(either_way(&mut stream("client clock"), options.clock.rate_ppm_max), 0);
+        let (id, servers, board) = (ClientId(index), servers.clone(), board.clone());
+        SimClient::new(id, stream("client"), clock, workload, profile, servers, board)
+    };
+    (0..options.clients).map(client).collect()
+}
+
+/// Clocks err either way, by up to `max`.
+fn either_way(rng: &mut Rng, max: u64) -> i64 {
+    rng.within(0, max * 2) as i64 - max as i64
 }
