@@ -21,11 +21,11 @@ use crate::server::{Action, Event, HaltReason, Input, LinkOrigin, PeerPort, Role
 use crate::store::Stream;
 use crate::time::{Instant, Now, WallTime};
 use crate::types::{
-    AclList, Address, ConnId, DialId, LinkId, Member, MemberRole, Membership, OpCode, ServerId, SessionId,
-    Zxid,
+    AclList, Address, ConnId, DialId, LinkId, Member, MemberRole, Membership, Message, OpCode, ServerId,
+    SessionId, Zxid,
 };
-use crate::wire::Request;
 use crate::wire::connect::{ConnectRequest, ConnectResponse};
+use crate::wire::{Request, quorum};
 
 /// One end of a link.
 type End = (ServerId, LinkId);
@@ -78,11 +78,15 @@ pub struct Cluster {
     /// Each end of a link that stands, and the other one.
     links: BTreeMap<End, End>,
     next_link: u64,
+    /// Where a member hears of another what that says as a leader or a learner.
+    quorum_links: BTreeMap<(ServerId, ServerId), LinkId>,
     /// What is on its way, oldest first.
     pending: VecDeque<(ServerId, Input)>,
     /// Servers that cannot reach each other.
     cut: BTreeSet<(ServerId, ServerId)>,
     starts: u64,
+    /// Servers of which nobody takes what they send to others.
+    stalled: BTreeSet<ServerId>,
     /// How much of what it is asked for a server's disk still does; of the others, everything.
     disk_limits: BTreeMap<ServerId, usize>,
 }
@@ -112,9 +116,11 @@ impl Cluster {
             nodes: membership.members().keys().map(node).collect(),
             links: BTreeMap::new(),
             next_link: 1,
+            quorum_links: BTreeMap::new(),
             pending: VecDeque::new(),
             cut: BTreeSet::new(),
             starts: 0,
+            stalled: BTreeSet::new(),
             disk_limits: BTreeMap::new(),
         }
     }
@@ -212,6 +218,11 @@ impl Cluster {
         }
     }
 
+    /// From here on nothing that a member sends to others is taken.
+    pub fn stall(&mut self, id: i64) {
+        self.stalled.insert(ServerId(id));
+    }
+
     /// Messages pass again.
     pub fn heal(&mut self) {
         self.cut.clear();
@@ -303,6 +314,7 @@ impl Cluster {
                     config.seen = membership;
                 }
                 Action::Dial { dial, port, addresses, .. } => self.dial(id, dial, port, &addresses),
+                Action::SendLink { .. } if self.stalled.contains(&id) => {}
                 Action::SendLink { link, bytes } => {
                     self.pending.push_back((id, Input::LinkDrained { link, bytes: bytes.len() }));
                     if let Some(&(to, link)) = self.links.get(&(id, link)) {
@@ -334,10 +346,38 @@ impl Cluster {
         self.next_link += 2;
         self.links.insert(ends.0, ends.1);
         self.links.insert(ends.1, ends.0);
+        if port == PeerPort::Quorum {
+            self.quorum_links.insert((from, to), ends.0.1);
+            self.quorum_links.insert((to, from), ends.1.1);
+        }
         let address: SocketAddr = "10.0.0.1:4000".parse().expect("an address");
         let origin = LinkOrigin::Accepted { port, from: address };
         self.pending.push_back((to, Input::LinkUp { link: ends.1.1, origin }));
         self.pending.push_back((from, Input::LinkUp { link: ends.0.1, origin: LinkOrigin::Dialed { dial } }));
+    }
+
+    /// A member hears of another, as its leader or its learner, what that has not said.
+    pub fn forge(&mut self, from: i64, to: i64, message: &Message) {
+        let mut bytes = Vec::new();
+        quorum::encode(message, &mut bytes);
+        let link = self.quorum_links[&(ServerId(to), ServerId(from))];
+        self.tell(to, link, Bytes::from(bytes));
+    }
+
+    /// Somebody who is no member connects to a port of one.
+    pub fn knock(&mut self, id: i64, port: PeerPort) -> LinkId {
+        let link = LinkId(self.next_link);
+        self.next_link += 1;
+        let from = "10.0.0.66:4000".parse().expect("an address");
+        self.pending
+            .push_back((ServerId(id), Input::LinkUp { link, origin: LinkOrigin::Accepted { port, from } }));
+        link
+    }
+
+    /// Bytes come to a member on a link.
+    pub fn tell(&mut self, id: i64, link: LinkId, bytes: Bytes) {
+        self.pending.push_back((ServerId(id), Input::LinkReceived { link, bytes }));
+        self.run();
     }
 
     fn break_link(&mut self, end: End) {

@@ -615,8 +615,13 @@ impl Learner {
         }
     }
 
-    /// The leader is of no use: hangs up and gives up.
+    /// The leader is of no use: hangs up and gives up. What was to be done because of it is not: a transaction may have
+    /// been refused of which the commit comes next.
     pub fn fail(&mut self, why: LostReason) {
+        if self.phase == Phase::Over {
+            return;
+        }
+        self.outputs.clear();
         if let Some(link) = self.link.take() {
             let why = match why {
                 LostReason::BadMessage | LostReason::NotContiguous => HangupReason::BadMessage,

@@ -170,6 +170,20 @@ fn sync_contiguous_gaps_and_repetitions_end_it() {
     }
 }
 
+/// An observer is told of a transaction and its commit at once: if it cannot be logged, it cannot be committed either.
+#[test]
+fn what_follows_a_refusal_is_not_done() {
+    let mut learn = Learn::following(true);
+    let (zxid, txn) = (Zxid::new(2, 1), Bytes::new());
+    learn.say(Message::Inform { zxid, txn: txn.clone() });
+    assert_eq!(learn.learner.poll_output(), Some(LearnerOutput::Log { zxid, txn }));
+    for _ in 0..2 {
+        learn.learner.fail(LostReason::BadMessage);
+    }
+    let hangup = LearnerOutput::Hangup { link: LINK, why: HangupReason::BadMessage };
+    assert_eq!(learn.took(), [hangup, LearnerOutput::Lost { why: LostReason::BadMessage }]);
+}
+
 #[test]
 fn a_commit_of_what_was_not_proposed_ends_it() {
     let mut learn = Learn::following(false);
