@@ -59,3 +59,18 @@ fn an_observer_refuses_what_it_is_informed_of() {
         comes_back(&mut cluster, 4, Role::Observing, what);
     }
 }
+
+/// A follower is to log a transaction of an epoch that its leader has not begun: it would refuse its own log at the next
+/// start, if that log took it at all.
+#[test]
+fn sync_contiguous_a_follower_refuses_what_is_of_a_later_epoch() {
+    for zxid in [Zxid::new(1 << 31, 1), Zxid::new(9, 1)] {
+        let mut cluster = ensemble(3, 0);
+        cluster.forge(3, 1, &Message::Proposal { zxid, txn: transaction(zxid) });
+        comes_back(&mut cluster, 1, Role::Following, &zxid.to_string());
+        cluster.kill(1, 1);
+        cluster.start(1);
+        cluster.settle();
+        assert_eq!(cluster.role(1), Some(Role::Following), "{zxid}: {}", cluster.roles());
+    }
+}

@@ -334,6 +334,15 @@ impl Learner {
         match (self.phase, message) {
             (Phase::Introduced, Message::LeaderInfo { epoch, .. }) => self.on_leader_info(epoch),
             (Phase::Promised, Message::Diff { .. }) => self.on_diff(),
+            // Nobody's history is of an epoch that its leader has not begun.
+            (
+                _,
+                Message::Inform { zxid, .. }
+                | Message::InformAndActivate { zxid, .. }
+                | Message::Proposal { zxid, .. }
+                | Message::Snap { zxid }
+                | Message::Trunc { zxid },
+            ) if !self.may_have(zxid) => self.fail(LostReason::BadMessage),
             (Phase::Promised, Message::Trunc { zxid }) => {
                 self.phase = Phase::Rewinding;
                 self.outputs.push_back(LearnerOutput::Rewind { zxid });
@@ -445,6 +454,11 @@ impl Learner {
             while self.unacked.pop_front_if(|oldest| *oldest <= zxid).is_some() {}
         }
         self.outputs.push_back(LearnerOutput::Commit { zxid, designated });
+    }
+
+    /// Whether a transaction can be in the history of the leader's epoch.
+    fn may_have(&self, zxid: Zxid) -> bool {
+        zxid >= Zxid::ZERO && i64::from(zxid.epoch()) <= self.epoch
     }
 
     fn on_history(&mut self, message: Message) {

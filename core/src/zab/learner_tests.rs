@@ -154,12 +154,10 @@ fn sync_contiguous_gaps_and_repetitions_end_it() {
     let table = [
         (Zxid::new(2, 1), true),
         (Zxid::new(1, 6), true),
-        (Zxid::new(3, 1), true),
         (Zxid::new(1, 7), false),
         (Zxid::new(2, 2), false),
         (Zxid::new(1, 5), false),
         (Zxid::new(0, 1), false),
-        (Zxid(-1), false),
     ];
     for (zxid, fits) in table {
         let mut learn = Learn::promised(false, Zxid::new(1, 5));
@@ -167,6 +165,33 @@ fn sync_contiguous_gaps_and_repetitions_end_it() {
         learn.propose(zxid);
         let expected = (!fits).then_some(LostReason::NotContiguous);
         assert_eq!(learn.lost(), expected, "{zxid}");
+    }
+}
+
+/// What a leader says of an epoch that it has not begun, or of none, would come into no log and no database that the next
+/// start could go on from.
+#[test]
+fn sync_contiguous_an_epoch_after_the_leaders_ends_it() {
+    for zxid in [Zxid::new(3, 1), Zxid::new(9, 1), Zxid::new(1 << 31, 1), Zxid(i64::MIN), Zxid(-1)] {
+        let txn = Bytes::new();
+        let said = [
+            (false, false, Message::Trunc { zxid }),
+            (false, false, Message::Snap { zxid }),
+            (false, true, Message::Proposal { zxid, txn: txn.clone() }),
+            (true, true, Message::Inform { zxid, txn: txn.clone() }),
+            (true, true, Message::InformAndActivate { zxid, designated: ServerId(2), txn }),
+        ];
+        for (observer, synchronizing, message) in said {
+            let mut learn = Learn::promised(observer, Zxid::new(1, 5));
+            if synchronizing {
+                learn.say(Message::Diff { zxid });
+            }
+            learn.took();
+            learn.say(message.clone());
+            let hangup = LearnerOutput::Hangup { link: LINK, why: HangupReason::BadMessage };
+            let lost = LearnerOutput::Lost { why: LostReason::BadMessage };
+            assert_eq!(learn.took(), [hangup, lost], "{message:?}");
+        }
     }
 }
 
