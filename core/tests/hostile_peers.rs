@@ -3,11 +3,11 @@
 use core::time::Duration;
 
 use bytes::Bytes;
-use zabra_core::server::{Event, Role};
+use zabra_core::server::{Event, PeerPort, Role};
 use zabra_core::testing::cluster::{Cluster, members};
 use zabra_core::time::WallTime;
-use zabra_core::types::{Message, OpCode, SessionId, Txn, TxnHeader, Zxid};
-use zabra_core::wire::txn;
+use zabra_core::types::{LearnerInfo, LinkId, Message, OpCode, ServerId, SessionId, Txn, TxnHeader, Zxid};
+use zabra_core::wire::{quorum, txn};
 use zabra_core::zab::learner::LostReason;
 
 fn ensemble(voters: i64, observers: i64) -> Cluster {
@@ -72,5 +72,48 @@ fn sync_contiguous_a_follower_refuses_what_is_of_a_later_epoch() {
         cluster.start(1);
         cluster.settle();
         assert_eq!(cluster.role(1), Some(Role::Following), "{zxid}: {}", cluster.roles());
+    }
+}
+
+/// A stranger that learns from the leader as an observer, as anybody may.
+fn observe(cluster: &mut Cluster, leader: i64) -> LinkId {
+    let (last_zxid, _) = cluster.applied(leader).expect("it leads");
+    let link = cluster.knock(leader, PeerPort::Quorum);
+    let info = LearnerInfo {
+        server: Some(ServerId(99)),
+        protocol_version: LearnerInfo::PROTOCOL_VERSION,
+        config_version: 0,
+    };
+    let epoch = i64::from(last_zxid.epoch());
+    say(cluster, leader, link, &Message::ObserverInfo { accepted_epoch: epoch, info });
+    say(cluster, leader, link, &Message::AckEpoch { last_zxid, current_epoch: 1 });
+    say(cluster, leader, link, &Message::Ack { zxid: Zxid(epoch << 32) });
+    link
+}
+
+fn say(cluster: &mut Cluster, id: i64, link: LinkId, message: &Message) {
+    let mut bytes = Vec::new();
+    quorum::encode(message, &mut bytes);
+    cluster.tell(id, link, Bytes::from(bytes));
+}
+
+/// PARITY `sess.id`: a session is opened under an id that a server is going to give; it gives another one.
+#[test]
+fn sess_id_of_another_servers_session_is_not_given_again() {
+    for id in [1, 2, 3] {
+        let mut cluster = ensemble(3, 0);
+        let (_, answer) = cluster.client(id).expect("a session");
+        let link = observe(&mut cluster, 3);
+        for ahead in 1..=3 {
+            let session = SessionId(answer.session.0 + ahead);
+            let body = Bytes::copy_from_slice(&10_000_i32.to_be_bytes());
+            let op = OpCode::CREATE_SESSION;
+            say(&mut cluster, 3, link, &Message::Request { session, cxid: 0, op, body, identities: vec![] });
+        }
+        let (last, _) = cluster.applied(3).expect("it leads");
+        assert_eq!(cluster.applied(id).map(|(zxid, _)| zxid), Some(last));
+        let (conn, next) = cluster.client(id).expect("a session");
+        assert_eq!(next.session, SessionId(answer.session.0 + 4), "server {id}: the stranger has the others");
+        assert!(cluster.write(id, conn, "/after"));
     }
 }

@@ -87,8 +87,8 @@ impl SessionTable {
         let reached = recovered.keys().filter(|id| (id.0 as u64) >> 56 == (first as u64) >> 56).max();
         let next_id = match reached {
             Some(reached) if reached.0 >= first => {
-                let after = reached.0.wrapping_add(1).wrapping_add((draw >> DRAWN_SHIFT) as i64);
-                SessionId(first & SERVER_MASK | after & !SERVER_MASK)
+                let from = reached.0.wrapping_add((draw >> DRAWN_SHIFT) as i64);
+                after(SessionId(first & SERVER_MASK | from & !SERVER_MASK))
             }
             _ => SessionId(first),
         };
@@ -114,10 +114,14 @@ impl SessionTable {
         if id == i64::MIN { id + 1 } else { id }
     }
 
-    /// Begins a session on a connection and gives it an id.
+    /// Begins a session on a connection and gives it an id: the next one that nobody has. Other servers are to open
+    /// sessions under ids of their own, but nothing makes them.
     pub fn create(&mut self, timeout_ms: i32, owner: ConnId, now: Instant) -> SessionId {
+        while self.sessions.contains_key(&self.next_id) {
+            self.next_id = after(self.next_id);
+        }
         let session = self.next_id;
-        self.next_id = SessionId(session.0 + 1);
+        self.next_id = after(session);
         self.track(session, timeout_ms, Some(Owner::Conn(owner)), now);
         session
     }
@@ -390,6 +394,13 @@ impl SessionTable {
     }
 }
 
+/// The id behind this one, of the same server.
+const fn after(session: SessionId) -> SessionId {
+    let next = session.0 & SERVER_MASK | session.0.wrapping_add(1) & !SERVER_MASK;
+    // Neither no session nor the owner of containers.
+    if next & !SERVER_MASK == 0 { SessionId(next + 1) } else { SessionId(next) }
+}
+
 /// The bucket in which a session is due that has this timeout and is heard from now.
 fn bucket(tick_ms: u64, timeout_ms: i32, now: Instant) -> u64 {
     let timeout_ms = u64::try_from(timeout_ms).unwrap_or(0);
@@ -489,6 +500,22 @@ mod tests {
         assert_eq!(table.expire(at(10_400), true), [session], "the last timeout counts");
     }
 
+    /// PARITY `sess.id`: an id that another server opened a session under is not given once more.
+    #[test]
+    fn sess_id_that_somebody_has_is_passed_over() {
+        let mut table = table();
+        let first = table.create(1000, CONN, at(0));
+        for ahead in [1, 2, 4] {
+            assert!(table.learn(SessionId(first.0 + ahead), 1000, None, at(0)));
+        }
+        let given = [3, 5, 6].map(|ahead| SessionId(first.0 + ahead));
+        assert_eq!([0; 3].map(|_| table.create(1000, CONN, at(0))), given);
+        let end = SessionId(first.0 | !SERVER_MASK);
+        table.next_id = end;
+        assert_eq!(table.create(1000, CONN, at(0)), end);
+        assert_eq!(table.create(1000, CONN, at(0)), SessionId((first.0 & SERVER_MASK) + 1));
+    }
+
     /// PARITY `sess.id`: the top byte is the server's, and no id is given that a recovered session has.
     #[test]
     fn sess_id() {
@@ -503,6 +530,12 @@ mod tests {
             let mut table = SessionTable::new(0x7f, tick, &recovered, start(wall_ms - 1), draw);
             assert_eq!(table.create(1000, CONN, at(0)), SessionId(expected));
         }
+        // It stays this server's, however far somebody made the ids go.
+        let end = SessionId(first.0 | !SERVER_MASK);
+        let recovered = BTreeMap::from([(end, 1000)]);
+        let mut table = SessionTable::new(0x7f, tick, &recovered, start(wall_ms), 0);
+        let begin = SessionId(first.0 & SERVER_MASK);
+        assert_eq!(table.create(1000, CONN, at(0)), SessionId(begin.0 + 1));
         let other = BTreeMap::from([(SessionId(first.0 + 5 - (1 << 56)), 1000)]);
         let mut table = SessionTable::new(0x7f, tick, &other, start(wall_ms), 9 << 16);
         assert_eq!(table.create(1000, CONN, at(0)), first, "another server's sessions do not matter");
