@@ -7,7 +7,7 @@ use zabra_core::server::{Event, PeerPort, Role};
 use zabra_core::testing::cluster::{Cluster, members};
 use zabra_core::time::WallTime;
 use zabra_core::types::{LearnerInfo, LinkId, Message, OpCode, ServerId, SessionId, Txn, TxnHeader, Zxid};
-use zabra_core::wire::{quorum, txn};
+use zabra_core::wire::{Request, quorum, txn};
 use zabra_core::zab::learner::LostReason;
 
 fn ensemble(voters: i64, observers: i64) -> Cluster {
@@ -116,4 +116,28 @@ fn sess_id_of_another_servers_session_is_not_given_again() {
         assert_eq!(next.session, SessionId(answer.session.0 + 4), "server {id}: the stranger has the others");
         assert!(cluster.write(id, conn, "/after"));
     }
+}
+
+/// A leader that takes nothing is left with the very message that is too much; nothing else need happen for that.
+#[test]
+fn a_leader_that_takes_nothing_is_left_at_once() {
+    let mut cluster = Cluster::new(&members(3, 0), |config| {
+        config.ensemble.as_mut().expect("a member").link_outbox_bytes = 64 << 10;
+    });
+    cluster.start_all();
+    let (conn, _) = cluster.client(1).expect("a session");
+    cluster.stall(1);
+    let data = [0; 100_000];
+    let request = Request::SetData { path: "/", data: Some(&data), version: -1 };
+    let losses = |cluster: &Cluster| {
+        cluster.events(1).iter().filter(|event| matches!(event, Event::LeaderLost { .. })).count()
+    };
+    let before = losses(&cluster);
+    cluster.send(1, conn, 1, OpCode::SET_DATA, &request);
+    cluster.run();
+    assert_eq!(losses(&cluster), before, "one message may be of any size");
+    cluster.send(1, conn, 2, OpCode::SET_DATA, &request);
+    cluster.run();
+    assert_eq!(losses(&cluster), before + 1);
+    assert!(cluster.is_closed(1, conn));
 }

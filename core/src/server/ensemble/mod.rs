@@ -643,6 +643,7 @@ impl Server {
                 slow.push_back(link);
             }
         }
+        let any_slow = !slow.is_empty();
         for link in slow {
             match &mut ensemble.role {
                 Role::Leading(leading) => leading.leader.hang_up(link, HangupReason::SlowReader),
@@ -656,6 +657,10 @@ impl Server {
                 }
                 Role::Looking | Role::Settling => {}
             }
+        }
+        // Who has given up waits for no timer, and maybe for no input.
+        if any_slow {
+            self.run_ensemble();
         }
     }
 }
