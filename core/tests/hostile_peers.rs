@@ -6,7 +6,11 @@ use bytes::Bytes;
 use zabra_core::server::{Event, PeerPort, Role};
 use zabra_core::testing::cluster::{Cluster, members};
 use zabra_core::time::WallTime;
-use zabra_core::types::{LearnerInfo, LinkId, Message, OpCode, ServerId, SessionId, Txn, TxnHeader, Zxid};
+use zabra_core::types::{
+    Address, LearnerInfo, LinkId, Message, Notification, OpCode, PeerState, ServerId, SessionId, Txn,
+    TxnHeader, Vote, Zxid,
+};
+use zabra_core::wire::election::{Hello, NOTIFICATION_VERSION, encode_notification};
 use zabra_core::wire::{Request, quorum, txn};
 use zabra_core::zab::learner::LostReason;
 
@@ -140,4 +144,34 @@ fn a_leader_that_takes_nothing_is_left_at_once() {
     cluster.run();
     assert_eq!(losses(&cluster), before + 1);
     assert!(cluster.is_closed(1, conn));
+}
+
+/// PARITY `fle.config`: a configuration without members is none, whatever its version, and does not keep a server that looks
+/// from taking over one that is.
+#[test]
+fn fle_config_without_members_is_not_adopted() {
+    let mut cluster = Cluster::new(&members(3, 0), |config| config.reconfig_enabled = true);
+    cluster.start(1);
+    cluster.pass(Duration::from_millis(10));
+    let link = cluster.knock(1, PeerPort::Election);
+    let mut hello = Vec::new();
+    let address = Address { host: "node9".into(), port: 3888 };
+    Hello { server: ServerId(9), addresses: vec![address] }.encode(&mut hello);
+    cluster.tell(1, link, Bytes::from(hello));
+    let says = |config: &str| {
+        encode_notification(&Notification {
+            state: PeerState::Looking,
+            vote: Vote { leader: ServerId(9), zxid: Zxid::ZERO, peer_epoch: 0 },
+            election_epoch: 1,
+            version: NOTIFICATION_VERSION,
+            config: Bytes::copy_from_slice(config.as_bytes()),
+        })
+    };
+    for config in ["version=7fffffffffffffff", "server.1=\nversion=7fffffffffffffff"] {
+        cluster.tell(1, link, says(config));
+        assert_eq!(cluster.kept_config(1), &members(3, 0), "{config}");
+    }
+    let newer = members(4, 0).with_version(0x1_0000_0002);
+    cluster.tell(1, link, says(&newer.text()));
+    assert_eq!(cluster.kept_config(1), &newer);
 }

@@ -19,13 +19,11 @@
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use core::time::Duration;
 
-use bytes::Bytes;
-
 use super::view::View;
 use super::vote::{BLANK, HeardVote, NOBODY, beats};
 use crate::config::EnsembleConfig;
 use crate::time::Instant;
-use crate::types::{Notification, OwnHistory, PeerState, ServerId, Vote, Zxid};
+use crate::types::{Membership, Notification, OwnHistory, PeerState, ServerId, Vote, Zxid};
 use crate::wire::election::{NOTIFICATION_VERSION, config_version};
 
 /// How many servers without a vote are remembered as waiting for an answer. Those beyond ask again by themselves.
@@ -48,8 +46,8 @@ pub enum ElectionOutput {
     /// A server that looks heard of a configuration newer than its own (PARITY `fle.config`). If it is adopted, call
     /// [`Election::look`] again before any other output is taken; else ignore this, it is said once per version.
     NewerConfig {
-        /// The configuration's text, as it came.
-        config: Bytes,
+        /// The configuration.
+        config: Membership,
     },
     /// Tell a server.
     Send {
@@ -75,7 +73,7 @@ pub struct Election {
     /// Servers that looked, and are owed word of what comes of this election. At most all voters and
     /// [`WAITING_MAX`].
     waiting: BTreeSet<ServerId>,
-    /// The newest version of a configuration that was reported.
+    /// The newest version of a configuration that was reported since this server began to look.
     config_reported: i64,
     outputs: VecDeque<ElectionOutput>,
 }
@@ -143,6 +141,7 @@ impl Election {
     /// it.
     pub fn look(&mut self, now: Instant, own: OwnHistory, view: View) {
         self.outputs.clear();
+        self.config_reported = 0;
         // A peer that claims the last of all rounds starts them over; nobody is stuck behind it.
         self.round = self.round.wrapping_add(1);
         let has_data = own.has_data;
@@ -222,10 +221,9 @@ impl Election {
         match &self.phase {
             Phase::Idle => {}
             Phase::Looking(looking) => {
-                let version = config_version(&notification.config);
-                if version > looking.view.version() && version > self.config_reported {
-                    self.config_reported = version;
-                    let config = notification.config.clone();
+                let newest = looking.view.version().max(self.config_reported);
+                if let Some(config) = newer_config(&notification.config, newest) {
+                    self.config_reported = config.version();
                     self.outputs.push_back(ElectionOutput::NewerConfig { config });
                 }
                 if looking.view.is_voter(from) {
@@ -558,6 +556,13 @@ impl Settled {
             outputs.push_back(ElectionOutput::Doubted);
         }
     }
+}
+
+/// What a notification says of the members, if that is newer than `version` and makes sense.
+fn newer_config(text: &[u8], version: i64) -> Option<Membership> {
+    // Nearly always it is no newer, and need not be read.
+    let says_so = config_version(text) > version;
+    says_so.then(|| Membership::from_peer(text)).flatten().filter(|config| config.version() > version)
 }
 
 /// Who voted as `sample` says.

@@ -595,14 +595,44 @@ fn fle_config() {
     election.on_notification(AT_0, ServerId(9), &newer);
     election.look(AT_0, history(5, 1), view.clone());
     outputs(&mut election);
+    let config = Membership::from_peer(&newer.config).expect("a configuration");
     for _ in 0..2 {
         election.on_notification(AT_0, ServerId(9), &newer);
     }
-    let config = newer.config.clone();
-    assert_eq!(outputs(&mut election), [ElectionOutput::NewerConfig { config }]);
+    let reported = [ElectionOutput::NewerConfig { config }];
+    assert_eq!(outputs(&mut election), reported);
+    election.on_notification(AT_0, ServerId(9), &newer);
+    election.look(AT_0, history(5, 1), view.clone());
+    outputs(&mut election);
+    election.on_notification(AT_0, ServerId(9), &newer);
+    assert_eq!(outputs(&mut election), reported, "whatever became of it the last time");
     election.on_notification(AT_0, ServerId(9), &says(PeerState::Looking, 1, 1, 1, 0));
     election.look(AT_0, history(5, 1), view);
     assert!(sent_to(&outputs(&mut election), 2).len() == 1, "what was said before is void");
+}
+
+/// PARITY `fle.config`: what makes no sense is not reported, and does not keep what does from being reported.
+#[test]
+fn fle_config_that_is_none_is_not_reported() {
+    let (mut election, view) = alone(1, 3);
+    election.look(AT_0, history(5, 1), view);
+    outputs(&mut election);
+    let mut says = says(PeerState::Looking, 1, 1, 1, 0);
+    for text in [
+        "version=7fffffffffffffff",
+        "server.1=a\nversion=7fffffffffffffff",
+        "server.1=a:1:2:observer\nversion=7fffffffffffffff",
+        "server.1=a:1:2\ngroup.1=1\nweight.1=0\nversion=7fffffffffffffff",
+        "version=7fffffffffffffff\nserver.1=a:1:2\nversion=0",
+    ] {
+        says.config = Bytes::from_static(text.as_bytes());
+        election.on_notification(AT_0, ServerId(9), &says);
+        assert_eq!(outputs(&mut election), [], "{text}");
+    }
+    says.config = Bytes::from_static(b"server.1=a:1:2\nversion=1a");
+    election.on_notification(AT_0, ServerId(9), &says);
+    let config = Membership::from_peer(&says.config).expect("a configuration");
+    assert_eq!(outputs(&mut election), [ElectionOutput::NewerConfig { config }]);
 }
 
 /// The best candidate tells its vote and dies: the others wait for it once, then elect one of themselves.

@@ -85,7 +85,7 @@ impl Configs {
     /// this znode; only a change of members has its own transaction for a version.
     fn in_tree(&self, tree: &Tree) -> Option<Membership> {
         let node = tree.node(path::CONFIG)?;
-        let membership = parse(node.data()?)?;
+        let membership = Membership::from_peer(node.data()?)?;
         let version = membership.version();
         let is_newer = self.dynamic && version > self.current.version();
         (is_newer && Zxid(version) == node.stat().mzxid).then_some(membership)
@@ -171,13 +171,8 @@ pub(super) fn proposed(header: &TxnHeader, txn: &Txn) -> Option<Membership> {
         Txn::SetData { path, data: Some(data), .. }
             if header.op == OpCode::RECONFIG && **path == *path::CONFIG =>
         {
-            parse(data).filter(|membership| Zxid(membership.version()) == header.zxid)
+            Membership::from_peer(data).filter(|membership| Zxid(membership.version()) == header.zxid)
         }
         _ => None,
     }
-}
-
-/// Reads a configuration that came from somewhere else.
-pub(super) fn parse(text: &[u8]) -> Option<Membership> {
-    Membership::parse(core::str::from_utf8(text).ok()?).ok()
 }

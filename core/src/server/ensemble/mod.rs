@@ -495,7 +495,7 @@ impl Server {
             // It is still looking.
             ElectionOutput::Doubted => {}
             ElectionOutput::NewerConfig { config } => {
-                if self.adopt_config(&config) {
+                if self.adopt_config(config) {
                     self.look();
                 }
             }

@@ -10,9 +10,7 @@
 
 use alloc::vec::Vec;
 
-use bytes::Bytes;
-
-use super::configs::{parse, proposed};
+use super::configs::proposed;
 use super::{Ensemble, Role};
 use crate::pipeline::prep::Members;
 use crate::server::{Action, Event, Server};
@@ -67,7 +65,7 @@ impl Server {
     pub(super) fn on_configuration(&mut self, text: &[u8]) {
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
         // Who cannot read it learns of it by the next change; ZooKeeper does no more.
-        let Some(membership) = parse(text) else { return };
+        let Some(membership) = Membership::from_peer(text) else { return };
         ensemble.configs.offer(membership);
         self.show_configs();
     }
@@ -139,16 +137,14 @@ impl Server {
 
     /// A server that has found a leader before, or has looked for longer, has a newer configuration in force (PARITY
     /// `fle.config`). Whether it is one.
-    pub(super) fn adopt_config(&mut self, text: &Bytes) -> bool {
+    pub(super) fn adopt_config(&mut self, found: Membership) -> bool {
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return false };
-        let newer = parse(text).filter(|found| found.version() > ensemble.configs.current().version());
-        match newer {
-            Some(found) if ensemble.configs.is_dynamic() => {
-                self.put_in_force(found);
-                true
-            }
-            Some(_) | None => false,
+        let configs = &ensemble.configs;
+        let adopts = configs.is_dynamic() && found.version() > configs.current().version();
+        if adopts {
+            self.put_in_force(found);
         }
+        adopts
     }
 
     /// Returns the configuration that was in force before.

@@ -85,6 +85,18 @@ impl Membership {
         Self { version, members, hierarchy: None }
     }
 
+    /// Reads a configuration that comes from another server. `None`: it is none, or none to go by, for nobody could be
+    /// elected in it.
+    pub fn from_peer(text: &[u8]) -> Option<Self> {
+        let membership = Self::parse(core::str::from_utf8(text).ok()?).ok()?;
+        membership.can_elect().then_some(membership)
+    }
+
+    /// Whether all voters together are a quorum. Where there is none, or none that weighs anything, they are not.
+    fn can_elect(&self) -> bool {
+        self.has_quorum(&self.voters().collect())
+    }
+
     /// The version: the zxid of the reconfiguration that made it, 0 when it comes from a file.
     pub const fn version(&self) -> i64 {
         self.version
