@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
+use crate::types::membership::TEXT_MAX;
 use crate::types::{Compression, Membership};
 
 /// The configuration of one server. [`Config::default`] is ZooKeeper's default for every key.
@@ -324,6 +325,8 @@ pub enum ConfigError {
     ServerIdWithExtendedTypes,
     /// The server's number does not fit the top byte of a session id.
     ServerId,
+    /// There are more members than servers can tell each other of.
+    TooManyMembers,
 }
 
 impl fmt::Display for ConfigError {
@@ -337,6 +340,9 @@ impl fmt::Display for ConfigError {
                 f.write_str("with extendedTypesEnabled the server's id (myid) must be between 0 and 254")
             }
             Self::ServerId => f.write_str("the server's id (myid) must be between 0 and 255"),
+            Self::TooManyMembers => {
+                write!(f, "the lines of all members together must not be longer than {TEXT_MAX} bytes")
+            }
         }
     }
 }
@@ -367,6 +373,11 @@ impl Config {
         }
         if self.extended_types && self.server_id == 255 {
             return Err(ConfigError::ServerIdWithExtendedTypes);
+        }
+        let mut configs =
+            self.ensemble.iter().flat_map(|ensemble| ensemble.seen.iter().chain([&ensemble.membership]));
+        if configs.any(Membership::is_too_long) {
+            return Err(ConfigError::TooManyMembers);
         }
         Ok(())
     }

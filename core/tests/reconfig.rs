@@ -232,6 +232,33 @@ fn reconf_checks_in_their_order() {
     assert_eq!(config(&mut cluster, 2).version(), version, "nothing has changed");
 }
 
+/// PARITY `qcm.frame`: servers tell each other of the members with every vote, so there must not be more of them than a
+/// frame holds, nor more than a transaction.
+#[test]
+fn reconf_bulk_of_more_members_than_can_be_told_of_is_refused() {
+    let observer = |id: i64| format!("server.{id}=10.0.0.1:2888:3888:observer;2181,");
+    for (jute_max_buffer, count, accepted) in
+        [(0xf_ffff, 5_000, true), (0xf_ffff, 10_000, false), (20_000, 300, true), (20_000, 400, false)]
+    {
+        let mut cluster = Cluster::new(&members(3, 0), |config| {
+            dynamic(config);
+            config.jute_max_buffer = jute_max_buffer;
+            config.jute_max_buffer_extra = 0;
+        });
+        cluster.start_all();
+        let mut text: String = (1..=3).map(|id| format!("server.{id}=node{id}:2888:3888,")).collect();
+        text.extend((10_000..10_000 + count).map(observer));
+        assert!(text.len() < jute_max_buffer);
+        let request =
+            Request::Reconfig { joining: None, leaving: None, new_members: Some(&text), config_id: -1 };
+        let expected = if accepted { 0 } else { -8 };
+        assert_eq!(reconfig(&mut cluster, 1, &request), expected, "{count} of {jute_max_buffer}");
+        cluster.kill(3, 1);
+        cluster.settle();
+        write(&mut cluster, 1, "/after");
+    }
+}
+
 /// A change that waits for its quorum: nothing else changes meanwhile, and what follows it waits with it.
 fn under_way(cluster: &mut Cluster) -> ConnId {
     // Of the new configuration, 1, 4 and 5 acknowledge nothing.

@@ -285,6 +285,7 @@ impl Prep<'_> {
         let mut node = self.record(path::CONFIG)?;
         self.allow(&node, Perms::WRITE)?;
         let data = next.text().into_bytes();
+        self.check_length(20 + path::CONFIG.len() + data.len())?;
         node.stat.version = -1;
         node.stat.mtime = self.origin.time;
         node.stat.mzxid = zxid;

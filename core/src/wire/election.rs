@@ -14,6 +14,7 @@ use bytes::Bytes;
 
 use super::frame::{Deframer, FrameError};
 use super::jute::{DecodeError, Reader, Writer};
+use crate::types::membership::TEXT_MAX;
 use crate::types::{Address, Notification, PeerState, ServerId, Vote, Zxid};
 
 /// The largest frame on the election port (PARITY `qcm.frame`).
@@ -34,6 +35,11 @@ const HELLO_ADDRESSES: i64 = -65535;
 const LEN_WITHOUT_EPOCH: usize = 28;
 /// Bytes of a notification whose last four are to be ignored: they became the version only later.
 const LEN_WITHOUT_VERSION: usize = 40;
+
+/// Bytes of a notification around the configuration that it carries.
+const LEN_WITHOUT_CONFIG: usize = 44;
+
+const _: () = assert!(LEN_WITHOUT_CONFIG + TEXT_MAX <= FRAME_MAX, "every configuration can be told of");
 
 /// How a server that connected introduces itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -201,10 +207,13 @@ pub fn config_version(config: &[u8]) -> i64 {
 }
 
 /// The frame of a notification, in the form that carries a configuration.
+///
+/// # Panics
+/// If the configuration is longer than any that a server goes by.
 pub fn encode_notification(notification: &Notification) -> Bytes {
     let mut content = Vec::with_capacity(48 + notification.config.len());
     let mut writer = Writer::new(&mut content);
-    let length = 44 + notification.config.len();
+    let length = LEN_WITHOUT_CONFIG + notification.config.len();
     assert!(length <= FRAME_MAX, "a configuration that no peer would read");
     writer.int(i32::try_from(length).expect("at most FRAME_MAX"));
     writer.int(match notification.state {

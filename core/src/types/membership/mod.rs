@@ -19,6 +19,10 @@ pub use reconfigure::ReconfigureError;
 
 use super::ids::ServerId;
 
+/// Bytes of a configuration's text, whatever its version: servers tell each other of it with every vote, in a frame of no
+/// more than 512 KiB (PARITY `qcm.frame`).
+pub const TEXT_MAX: usize = 512 * 1024 - 64;
+
 /// Whether a member votes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemberRole {
@@ -86,15 +90,20 @@ impl Membership {
     }
 
     /// Reads a configuration that comes from another server. `None`: it is none, or none to go by, for nobody could be
-    /// elected in it.
+    /// elected in it, or nobody told of it.
     pub fn from_peer(text: &[u8]) -> Option<Self> {
         let membership = Self::parse(core::str::from_utf8(text).ok()?).ok()?;
-        membership.can_elect().then_some(membership)
+        (membership.can_elect() && !membership.is_too_long()).then_some(membership)
     }
 
     /// Whether all voters together are a quorum. Where there is none, or none that weighs anything, they are not.
     fn can_elect(&self) -> bool {
         self.has_quorum(&self.voters().collect())
+    }
+
+    /// Whether its text could become longer than [`TEXT_MAX`].
+    pub fn is_too_long(&self) -> bool {
+        self.clone().with_version(i64::MAX).text().len() > TEXT_MAX
     }
 
     /// The version: the zxid of the reconfiguration that made it, 0 when it comes from a file.

@@ -4,7 +4,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::{Address, EntryProblem, Member, Membership, MembershipError};
+use super::{Address, EntryProblem, Member, Membership, MembershipError, TEXT_MAX};
 use crate::types::error_code::ErrorCode;
 use crate::types::ids::ServerId;
 
@@ -41,6 +41,8 @@ pub enum ReconfigureError {
     NoClientAddress(ServerId),
     /// There are no participants.
     NoVoters,
+    /// There are more members than servers can tell each other of.
+    TooLong,
     /// There are fewer participants than there must be.
     TooFewVoters {
         /// How many there must be.
@@ -59,6 +61,7 @@ impl ReconfigureError {
             | Self::Hierarchical
             | Self::JoinerForm(_)
             | Self::NoClientAddress(_)
+            | Self::TooLong
             | Self::TooFewVoters { .. } => ErrorCode::BADARGUMENTS,
         }
     }
@@ -80,6 +83,7 @@ impl fmt::Display for ReconfigureError {
                 write!(f, "joining server.{server}: expected ;port or ;host:port for clients at the end")
             }
             Self::NoVoters => f.write_str("there are no participants"),
+            Self::TooLong => write!(f, "expected a configuration of at most {TEXT_MAX} bytes"),
             Self::TooFewVoters { needed } => write!(f, "expected {needed} participants or more"),
         }
     }
@@ -111,6 +115,9 @@ impl Membership {
         let needed = if standalone_enabled { 2 } else { 1 };
         if next.voters().count() < needed {
             return Err(ReconfigureError::TooFewVoters { needed });
+        }
+        if next.is_too_long() {
+            return Err(ReconfigureError::TooLong);
         }
         Ok(next.with_version(version))
     }
