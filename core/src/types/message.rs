@@ -142,7 +142,7 @@ pub enum Message {
     },
     /// Leader: are you there? Learner: yes, and this is who I heard from.
     Ping {
-        /// The leader's last proposal; an answer repeats it.
+        /// The leader's last proposal. In an answer nobody looks at it.
         zxid: Zxid,
         /// In an answer: sessions that were heard from since the last one, with their timeouts in milliseconds. An
         /// answer without any is not the same as no answer: ZooKeeper's leader hangs up on what is not one.

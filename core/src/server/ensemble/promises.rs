@@ -10,7 +10,7 @@ use crate::store::epochs::{self, ACCEPTED_EPOCH, CURRENT_EPOCH, UNSYNCED};
 use crate::store::{DiskOp, Tickets};
 use crate::types::Ticket;
 
-/// One of the two epochs.
+/// What is to be durable of what this server says of itself: either epoch, or that it lacks nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Promise {
     /// This server follows nobody of an earlier epoch.
