@@ -25,9 +25,7 @@ impl Server {
             self.establish_reattached(zxid);
         }
         self.resume_throttled();
-        if self.snapshotter.is_due() && !self.is_sending_snapshot() {
-            self.begin_snapshot();
-        }
+        self.begin_snapshot_if_due();
     }
 
     fn commit(&mut self, proposal: Proposal) {

@@ -91,6 +91,8 @@ pub struct Server {
     sync_since: Option<Instant>,
     /// Syncs that took longer than they should have.
     slow_syncs: u64,
+    /// For a snapshot that is due, the log goes on in a new file behind this.
+    rolled_behind: Option<Zxid>,
     /// When the snapshot under way was begun.
     snapshot_since: Option<Instant>,
     snapshotter: Snapshotter,
@@ -197,6 +199,7 @@ impl Server {
             log: LogWriter::new(&config, log_header(), last_zxid),
             sync_since: None,
             slow_syncs: 0,
+            rolled_behind: None,
             snapshot_since: None,
             snapshotter: Snapshotter::new(&config, draw, replayed_txns, replayed_bytes),
             snapshot: None,

@@ -27,12 +27,27 @@ pub(super) struct Encoding {
 }
 
 impl Server {
-    /// Begins a snapshot of the tree as it is now. The log continues in a new file, so that the files before it
-    /// can be purged one day.
-    pub(super) fn begin_snapshot(&mut self) {
+    /// When a snapshot is due, the log continues in a new file, so that the files before it can be purged one day; the
+    /// snapshot begins once the tree has all of those. So a server that starts with it reads nothing but the new file:
+    /// the log is ahead of the tree by what is on its way to the disk, and that would have been in the file before.
+    pub(super) fn begin_snapshot_if_due(&mut self) {
+        if !self.snapshotter.is_due() || self.is_sending_snapshot() {
+            return;
+        }
+        let rolled_behind = *self.rolled_behind.get_or_insert_with(|| {
+            self.log.roll();
+            self.log.appended()
+        });
+        if self.tree.last_zxid() >= rolled_behind {
+            self.rolled_behind = None;
+            self.begin_snapshot();
+        }
+    }
+
+    /// Begins a snapshot of the tree as it is now.
+    fn begin_snapshot(&mut self) {
         let mark = self.tree.begin_snapshot();
         self.snapshot_since = Some(self.now.mono);
-        self.log.roll();
         self.snapshotter.begin(mark.zxid, self.snapshot_rng.next_u64());
         let mut head = Vec::new();
         let (sessions, acls) = (self.sessions.timeouts(), self.tree.acl_entries());

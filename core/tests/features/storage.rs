@@ -40,6 +40,35 @@ fn snapshot_due(config: Config) -> LoneServer {
     lone
 }
 
+/// `disk.snap.trigger`: a start with the newest snapshot needs no log file but those that begin behind it, however much was
+/// on its way to the disk when the snapshot became due.
+#[test]
+fn disk_snap_trigger_the_log_goes_on_in_a_new_file_first() {
+    let (mut lone, conn) = server_with(Config { snap_count: 20, ..Config::default() });
+    lone.hold_disk();
+    let zxid = |name: &str| name.rsplit('.').next().map(|hex| u64::from_str_radix(hex, 16).expect("a zxid"));
+    let (mut logs, mut snapshots) = (Vec::new(), Vec::new());
+    for number in 0..100 {
+        for part in ["a", "b", "c"] {
+            lone.send(conn, 1, OpCode::CREATE, &create(&format!("/{part}{number}"), 0));
+        }
+        match lone.held().next() {
+            Some(DiskOp::LogCreate { file, .. }) => logs.extend(zxid(&file.name)),
+            Some(DiskOp::SnapshotCreate { file, .. }) => {
+                snapshots.extend(zxid(&file.name));
+                assert_eq!(logs.len(), snapshots.len(), "no new file of the log");
+                assert!(
+                    logs.last() <= snapshots.last().map(|last| last + 1).as_ref(),
+                    "{logs:?} {snapshots:?}"
+                );
+            }
+            Some(_) | None => {}
+        }
+        lone.end_next(Ok(DiskAnswer::Done));
+    }
+    assert!(snapshots.len() > 1, "{snapshots:?}");
+}
+
 /// `cfg.forceSync`, `disk.log.flush`: whether a write waits for the disk.
 #[test]
 fn cfg_force_sync() {
