@@ -2,8 +2,8 @@
 //! `docs/invariants.md`; who finds something is a [`Checker`].
 //!
 //! A [`Judge`] shows every record to the [`Facts`] that all of them share, and to every [`Check`] after that, so that a
-//! failure stops the run at its cause. What is asked for at the end of a run is not in a record: [`liveness`] has
-//! functions for that.
+//! failure stops the run at its cause. Two things are in no record: whether all have come to rest at the end, and whether
+//! a server is busy for nothing. The world asks [`liveness`] about them.
 
 pub mod chain;
 pub mod durability;
