@@ -197,20 +197,24 @@ fn apply(draft: &mut Draft, key: &Key, assignment: &Assignment) -> Result<(), Pr
         (Effect::Int(set), Value::Int(number)) => set(draft, number),
         (Effect::Flag(set), Value::Flag(on)) => set(draft, on),
         (Effect::Text(set), Value::Text(text)) => set(draft, text),
-        // A switch whose setter wants the word.
-        (Effect::Text(set), Value::Flag(on)) => set(draft, if on { "true" } else { "false" }),
         (Effect::Member, Value::Text(text)) => draft.ensemble.lines.push(MemberLine {
             place: place.clone(),
             name: name.strip_prefix("zookeeper.").unwrap_or(name).to_owned(),
             value: text.to_owned(),
         }),
         (Effect::Quiet, _) => {}
-        (Effect::Refused { harmless, .. } | Effect::IdleInEnsemble { harmless, .. }, _)
-            if value.eq_ignore_ascii_case(harmless) => {}
+        (
+            Effect::Refused { harmless, .. }
+            | Effect::IdleInEnsemble { harmless, .. }
+            | Effect::IdleUnless { harmless, .. },
+            _,
+        ) if value.eq_ignore_ascii_case(harmless) => {}
         (Effect::IdleInEnsemble { why, .. }, _) => {
             draft.ensemble.warnings.push(format!("{place}: {name} has no effect: {why}"));
         }
-        (Effect::Idle(why), _) => draft.warn(format!("{place}: {name} has no effect: {why}")),
+        (Effect::Idle(why) | Effect::IdleUnless { why, .. }, _) => {
+            draft.warn(format!("{place}: {name} has no effect: {why}"));
+        }
         (Effect::Refused { why, .. }, _) => return Err(Problem::refused(place, name, value, why)),
         (Effect::Int(_) | Effect::Flag(_) | Effect::Text(_) | Effect::Member, _) => {
             unreachable!("{name}: the effect does not fit the kind; a test reads every row")

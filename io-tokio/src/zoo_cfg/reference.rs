@@ -133,7 +133,9 @@ fn property(key: &Key) -> String {
 fn effect(key: &Key) -> String {
     match key.effect {
         Effect::Int(_) | Effect::Flag(_) | Effect::Text(_) | Effect::Member | Effect::Quiet => "works".into(),
-        Effect::Idle(why) | Effect::IdleInEnsemble { why, .. } => format!("no effect: {why}"),
+        Effect::Idle(why) | Effect::IdleInEnsemble { why, .. } | Effect::IdleUnless { why, .. } => {
+            format!("no effect: {why}")
+        }
         Effect::Refused { harmless: "", why } => format!("error: {why}"),
         Effect::Refused { harmless, why } => format!("only `{harmless}`: {why}"),
     }

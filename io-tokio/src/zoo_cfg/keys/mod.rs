@@ -63,6 +63,13 @@ pub(crate) enum Effect {
     },
     /// It has no effect, for this reason; said as a warning.
     Idle(&'static str),
+    /// Likewise, unless the value is `harmless`: that asks for what is so in any case.
+    IdleUnless {
+        /// The value that nobody is told of, in lower case.
+        harmless: &'static str,
+        /// Why the others have no effect.
+        why: &'static str,
+    },
     /// Values other than `harmless` are refused, for this reason.
     Refused {
         /// The value that changes nothing, in lower case.
@@ -77,7 +84,7 @@ impl std::fmt::Debug for Effect {
         f.write_str(match self {
             Self::Int(_) | Self::Flag(_) | Self::Text(_) | Self::Member => "works",
             Self::Quiet => "quiet",
-            Self::Idle(_) | Self::IdleInEnsemble { .. } => "idle",
+            Self::Idle(_) | Self::IdleInEnsemble { .. } | Self::IdleUnless { .. } => "idle",
             Self::Refused { .. } => "refused",
         })
     }

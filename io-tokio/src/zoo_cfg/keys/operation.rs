@@ -18,7 +18,8 @@ const NO_CLEANER: Effect = Idle("watches of closed connections are removed at on
 const NO_PATH_STATS: Effect = Idle("request paths are not counted in this release");
 const NO_TRACKER: Effect = Idle("messages are not tracked in this release");
 const NO_JVM: Effect = Idle("there is no Java virtual machine to watch");
-const NO_ADMIN: Effect = Idle("the admin server is not in this release of Zabra");
+const NO_ADMIN_WHY: &str = "the admin server is not in this release of Zabra";
+const NO_ADMIN: Effect = Idle(NO_ADMIN_WHY);
 const NO_METRICS: Effect = Idle("metrics providers are not in this release of Zabra");
 const NO_AUDIT: Effect = Idle("the audit log is not in this release of Zabra: nothing is recorded");
 
@@ -78,7 +79,7 @@ pub(super) const KEYS: &[Key] = &[
     key("jvm.pause.sleep.time.ms", None, LONG, "500", NO_JVM, "Likewise: how often it looks."),
     key("jvm.pause.warn-threshold.ms", None, LONG, "10000", NO_JVM, "Likewise: pauses worth a warning."),
     key("jvm.pause.info-threshold.ms", None, LONG, "1000", NO_JVM, "Likewise: pauses worth a line."),
-    key("admin.enableServer", Prefixed, Kind::Flag, "true", Effect::Text(|d, on| if on == "true" { d.warn("admin.enableServer has no effect: the admin server is not in this release of Zabra"); }), "Whether the admin server runs."),
+    key("admin.enableServer", Prefixed, Kind::Flag, "true", Effect::IdleUnless { harmless: "false", why: NO_ADMIN_WHY }, "Whether the admin server runs."),
     key("admin.serverAddress", Prefixed, Kind::Text, "0.0.0.0", NO_ADMIN, "Its address."),
     key("admin.serverPort", Prefixed, INT, "8080", NO_ADMIN, "Its port."),
     key("admin.idleTimeout", Prefixed, INT, "30000", NO_ADMIN, "When it closes silent connections."),
