@@ -14,7 +14,9 @@
 //!
 //! | file | what happens there |
 //! |---|---|
-//! | `peers` | connections to other servers: bytes in and out |
+//! | `elections` | votes come and go; what is decided is begun |
+//! | `links` | connections to other servers come, speak and go |
+//! | `peers` | those of the quorum port: bytes cut into messages, messages gathered |
 //! | `leading` | what a leader wants done; requests of its learners |
 //! | `learning` | what a learner wants done; requests to its leader |
 //! | `masters` | whom an observer learns from |
@@ -30,9 +32,11 @@
 
 mod configs;
 mod disk;
+mod elections;
 mod install;
 mod leading;
 mod learning;
+mod links;
 mod masters;
 mod observers;
 mod peers;
@@ -43,9 +47,7 @@ mod report;
 mod transfer;
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeSet, VecDeque};
-
-use bytes::Bytes;
+use alloc::collections::BTreeSet;
 
 use self::configs::Configs;
 use self::install::Work;
@@ -58,14 +60,13 @@ use self::promises::Promises;
 use self::read_only::ReadOnly;
 pub(super) use self::read_only::changes_something;
 use self::transfer::{Serving, Transfers};
-use super::{Action, CloseReason, Event, HangupReason, LinkOrigin, PeerPort, Role as RoleName, Server};
+use super::{Action, CloseReason, HangupReason, Server};
 use crate::config::Config;
-use crate::election::{Election, ElectionOutput, Links, LinksOutput, links};
+use crate::election::{Election, Links};
 use crate::pipeline::pending::Pending;
 use crate::recovery::Recovered;
 use crate::time::Instant;
-use crate::types::{DialId, DialIds, LinkId, OwnHistory, PeerState, ServerId, Ticket, Vote, Zxid};
-use crate::zab::learner::LostReason;
+use crate::types::{DialIds, OwnHistory, ServerId, Ticket, Zxid};
 use crate::zab::{Leader, LearnerMaster, Tail};
 
 /// What only a member of an ensemble has.
@@ -252,99 +253,6 @@ impl Server {
         }
     }
 
-    /// A link stands: to the election port it is a vote's, to the quorum port a learner's.
-    pub(super) fn on_link_up(&mut self, link: LinkId, origin: LinkOrigin) {
-        let now = self.now.mono;
-        let Some(ensemble) = self.ensemble.as_deref_mut() else {
-            self.actions.push_back(Action::Hangup { link, why: HangupReason::Unwanted });
-            return;
-        };
-        match origin {
-            LinkOrigin::Accepted { port: PeerPort::Election, .. } => {
-                ensemble.election_links.on_link_up(now, link, links::Origin::Accepted);
-            }
-            LinkOrigin::Accepted { port: PeerPort::ObserverMaster, .. } => self.on_observer_up(link),
-            LinkOrigin::Accepted { port: PeerPort::Quorum, .. } => self.on_learner_up(link),
-            LinkOrigin::Dialed { dial } => match &mut ensemble.role {
-                Role::Learning(learning) if learning.dial == Some(dial) => {
-                    learning.dial = None;
-                    learning.linked_at = Some(now);
-                    ensemble.peers.insert(link, &self.config);
-                    learning.learner.on_link_up(link);
-                    learning.learner.heard(now);
-                }
-                _ if ensemble.election_links.owns_dial(dial) => {
-                    ensemble.election_links.on_link_up(now, link, links::Origin::Dialed(dial));
-                }
-                // The role that asked for it is over.
-                _ => self.actions.push_back(Action::Hangup { link, why: HangupReason::RoleOver }),
-            },
-        }
-    }
-
-    pub(super) fn on_dial_failed(&mut self, dial: DialId) {
-        let now = self.now.mono;
-        let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
-        match &mut ensemble.role {
-            Role::Learning(learning) if learning.dial == Some(dial) => {
-                learning.dial = None;
-                let is_alive = ensemble.election.is_reachable(learning.learner.leader());
-                learning.learner.on_dial_failed(now, is_alive);
-            }
-            _ => ensemble.election_links.on_dial_failed(now, dial),
-        }
-    }
-
-    pub(super) fn on_link_received(&mut self, link: LinkId, bytes: Bytes) {
-        // Who stops takes nothing more on: while a leader proposes there is always something under way.
-        if self.phase != super::Phase::Running {
-            return;
-        }
-        let now = self.now.mono;
-        let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
-        if ensemble.peers.contains(link) {
-            ensemble.peers.push(link, bytes);
-            self.take_messages(link);
-        } else {
-            ensemble.election_links.on_received(now, link, bytes);
-        }
-    }
-
-    pub(super) fn on_link_drained(&mut self, link: LinkId, bytes: usize) {
-        let now = self.now.mono;
-        let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
-        if ensemble.election_links.owns_link(link) {
-            ensemble.election_links.on_drained(link, bytes);
-        } else if ensemble.peers.drained(link, bytes) {
-            if let Some(serving) = ensemble.serving() {
-                serving.master.on_drained(link, now);
-            }
-            if let Role::Learning(learning) = &ensemble.role
-                && learning.learner.link() == Some(link)
-            {
-                self.make_room();
-            }
-            self.continue_transfers();
-        }
-    }
-
-    pub(super) fn on_link_down(&mut self, link: LinkId) {
-        let now = self.now.mono;
-        let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
-        if !ensemble.peers.remove(link) {
-            ensemble.election_links.on_link_down(now, link);
-            return;
-        }
-        if let Role::Learning(learning) = &mut ensemble.role
-            && learning.learner.link() == Some(link)
-        {
-            learning.learner.on_link_down(link);
-        } else if let Some(serving) = ensemble.serving() {
-            serving.master.on_link_down(link);
-            self.forget_transfer(link);
-        }
-    }
-
     pub(super) fn tick_ensemble(&mut self) {
         let now = self.now.mono;
         let has_room = self.has_room_for_snapshot();
@@ -431,155 +339,10 @@ impl Server {
         }
     }
 
-    fn on_election_link(&mut self, output: LinksOutput) {
-        let now = self.now.mono;
-        let ensemble = self.ensemble.as_deref_mut().expect("only a member has links");
-        match output {
-            LinksOutput::Dial { dial, server, addresses, timeout } => {
-                let port = PeerPort::Election;
-                self.actions.push_back(Action::Dial { dial, port, server, addresses, timeout });
-            }
-            LinksOutput::Hangup { link, why } => self.actions.push_back(Action::Hangup { link, why }),
-            LinksOutput::Reachable { server, reachable } => {
-                ensemble.election.set_reachable(now, server, reachable);
-            }
-            LinksOutput::Received { from, notification } => {
-                ensemble.election.on_notification(now, from, &notification);
-                self.answer_notifications();
-            }
-            LinksOutput::Send { link, bytes } => {
-                self.actions.push_back(Action::SendLink { link, bytes });
-            }
-        }
-    }
-
-    /// What the election says while the server has a leader: answers to those who look for one.
-    fn answer_notifications(&mut self) {
-        let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
-        if !matches!(ensemble.role, Role::Leading(_) | Role::Learning(_)) {
-            return;
-        }
-        let mut doubted = false;
-        while let Some(output) = ensemble.election.poll_output() {
-            match output {
-                ElectionOutput::Send { to, notification } => {
-                    ensemble.election_links.send(self.now.mono, to, &notification);
-                }
-                ElectionOutput::Doubted => doubted = true,
-                ElectionOutput::Decided { .. } | ElectionOutput::NewerConfig { .. } => {}
-            }
-        }
-        // Who has clients keeps them until the leader says otherwise; who has none has nothing to wait for.
-        match &mut ensemble.role {
-            Role::Leading(leading) if doubted && !leading.leader.is_serving() => leading.leader.give_up(),
-            Role::Learning(learning) if doubted && !learning.learner.is_serving() => {
-                learning.learner.fail(LostReason::Doubted);
-            }
-            Role::Leading(_) | Role::Learning(_) | Role::Looking | Role::Settling => {}
-        }
-    }
-
-    fn on_elected(&mut self, output: ElectionOutput) {
-        let now = self.now.mono;
-        let ensemble = self.ensemble.as_deref_mut().expect("only a member is in elections");
-        match output {
-            ElectionOutput::Decided { vote, state } => {
-                assert!(matches!(ensemble.role, Role::Looking), "decided while not looking");
-                ensemble.election_links.set_looking(now, false);
-                match state {
-                    PeerState::Leading => self.begin_leading(),
-                    PeerState::Following | PeerState::Observing => self.begin_learning(vote.leader),
-                    PeerState::Looking => unreachable!("that would be no decision"),
-                }
-            }
-            // It is still looking.
-            ElectionOutput::Doubted => {}
-            ElectionOutput::NewerConfig { config } => {
-                if self.adopt_config(config) {
-                    self.look();
-                }
-            }
-            ElectionOutput::Send { to, notification } => {
-                ensemble.election_links.send(now, to, &notification);
-            }
-        }
-    }
-
     /// Whether nothing of the role before is under way on the disk.
     fn is_at_rest(&self, ensemble: &Ensemble) -> bool {
         let log_is_idle = self.log.is_idle() && !self.snapshotter.is_running();
         log_is_idle && ensemble.promises.is_idle() && ensemble.work.is_none()
-    }
-
-    /// Goes from settling to looking, once the disk is at rest. Whether it did.
-    fn settle(&mut self) -> bool {
-        let done = self.ensemble.as_deref().is_some_and(|ensemble| self.is_at_rest(ensemble));
-        let Some(ensemble) = self.ensemble.as_deref_mut() else { return false };
-        if !matches!(ensemble.role, Role::Settling) || !done || self.phase != super::Phase::Running {
-            return false;
-        }
-        ensemble.role = Role::Looking;
-        match ensemble.designated.take() {
-            Some(leader) => self.go_to(leader),
-            None => self.look(),
-        }
-        true
-    }
-
-    /// Follows, or leads, without an election: the leader before said who leads from here on, and a quorum knows (PARITY
-    /// `reconf.leader-handoff`). That takes a quorum's promises like any other epoch.
-    fn go_to(&mut self, leader: ServerId) {
-        let last_zxid = self.log.appended();
-        let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
-        let peer_epoch = ensemble.promises.current();
-        let state = match leader == ensemble.me {
-            true => PeerState::Leading,
-            false if ensemble.is_observer() => PeerState::Observing,
-            false => PeerState::Following,
-        };
-        ensemble.election.follow(
-            ensemble.configs.view(),
-            Vote { leader, zxid: last_zxid, peer_epoch },
-            state,
-        );
-        if leader == ensemble.me {
-            self.begin_leading();
-        } else {
-            self.begin_learning(leader);
-        }
-    }
-
-    fn look(&mut self) {
-        let now = self.now.mono;
-        let last_zxid = self.log.appended();
-        let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
-        self.metrics.counters.looking_count += 1;
-        ensemble.looking_since = Some(now);
-        ensemble.unavailable_since.get_or_insert(now);
-        let own = ensemble.own_history(last_zxid);
-        ensemble.await_read_only(&self.config, now);
-        ensemble.election_links.set_looking(now, true);
-        ensemble.election.look(now, own, ensemble.configs.view());
-        self.tell(Event::RoleTaken { role: RoleName::Looking, epoch: own.current_epoch, leader: None });
-    }
-
-    /// There is a leader.
-    fn measure_election(&mut self) {
-        self.role_since = self.now.mono;
-        let looking = self.ensemble.as_deref_mut().and_then(|ensemble| ensemble.looking_since.take());
-        if let Some(since) = looking {
-            self.metrics.summaries.election_time.add_ms(self.now.mono.since(since));
-        }
-    }
-
-    /// The server serves clients from here on, as a leader or a learner.
-    fn measure_available(&mut self, leads: bool) {
-        let since = self.ensemble.as_deref_mut().and_then(|ensemble| ensemble.unavailable_since.take());
-        let Some(took) = since.map(|since| self.now.mono.since(since)) else { return };
-        self.metrics.summaries.unavailable_time.add_ms(took);
-        if leads {
-            self.metrics.summaries.leader_unavailable_time.add_ms(took);
-        }
     }
 
     /// The role is over: clients go, links of the quorum port are closed, and nothing new is begun.
@@ -607,60 +370,5 @@ impl Server {
     /// From now on writes are judged against the tree as it is.
     fn reset_pending(&mut self) {
         self.pending = Pending::new(&self.tree);
-    }
-
-    /// A link that nobody here has any use for.
-    fn refuse_link(&mut self, link: LinkId) {
-        self.actions.push_back(Action::Hangup { link, why: HangupReason::Unwanted });
-    }
-
-    /// Whoever waits on a port waits in vain.
-    fn hang_up_parked(&mut self, port: PeerPort) {
-        let parked = self.ensemble.as_deref().map(|ensemble| ensemble.peers.parked(port));
-        for link in parked.unwrap_or_default() {
-            self.hang_up(link, HangupReason::RoleOver);
-        }
-    }
-
-    fn hang_up(&mut self, link: LinkId, why: HangupReason) {
-        if let Some(ensemble) = self.ensemble.as_deref_mut()
-            && ensemble.peers.remove(link)
-        {
-            self.actions.push_back(Action::Hangup { link, why });
-        }
-    }
-
-    /// Bytes for other servers leave, one buffer a link.
-    pub(super) fn gather_link_sends(&mut self) {
-        let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
-        let outbox_max =
-            self.config.ensemble.as_ref().map_or(usize::MAX, |ensemble| ensemble.link_outbox_bytes);
-        let mut slow: VecDeque<LinkId> = VecDeque::new();
-        while let Some((link, bytes, untaken)) = ensemble.peers.poll_send() {
-            self.actions.push_back(Action::SendLink { link, bytes });
-            // However much comes at once, it is only too much for who has not taken what came before.
-            if untaken > outbox_max {
-                slow.push_back(link);
-            }
-        }
-        let any_slow = !slow.is_empty();
-        for link in slow {
-            match &mut ensemble.role {
-                Role::Leading(leading) => leading.leader.hang_up(link, HangupReason::SlowReader),
-                Role::Learning(learning) if learning.learner.link() == Some(link) => {
-                    learning.learner.fail(LostReason::Timeout);
-                }
-                Role::Learning(learning) => {
-                    if let Some(observers) = &mut learning.observers {
-                        observers.master.hang_up(link, HangupReason::SlowReader);
-                    }
-                }
-                Role::Looking | Role::Settling => {}
-            }
-        }
-        // Who has given up waits for no timer, and maybe for no input.
-        if any_slow {
-            self.run_ensemble();
-        }
     }
 }
