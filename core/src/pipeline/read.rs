@@ -125,15 +125,7 @@ impl<'a> Reads<'a> {
                 }
             }
             Request::GetAcl { path } => return self.get_acl(path, out),
-            Request::GetAllChildrenNumber { path } => {
-                self.readable(path)?;
-                let count = self.tree.descendant_count(path).ok_or(ErrorCode::NONODE)?;
-                // The number of all znodes is known without a look at them.
-                if *path != crate::types::path::ROOT {
-                    self.add_work(count, NODE_WORK);
-                }
-                reply::count(out, i32::try_from(count).unwrap_or(i32::MAX));
-            }
+            Request::GetAllChildrenNumber { path } => return self.count_descendants(path, out),
             Request::GetEphemerals { prefix } => self.get_ephemerals(*prefix, out),
             Request::MultiRead(ops) => return self.multi(ops, out),
             Request::AddWatch { path, mode } => {
@@ -156,11 +148,7 @@ impl<'a> Reads<'a> {
                     return Err(ErrorCode::NOWATCHER);
                 }
             }
-            Request::WhoAmI => {
-                let users: Vec<String> = self.reader.identities.iter().map(auth::user_name).collect();
-                let named = self.reader.identities.iter().zip(&users);
-                reply::who_am_i(out, named.map(|(id, user)| (id.scheme.as_ref(), user.as_str())));
-            }
+            Request::WhoAmI => self.who_am_i(out),
             // One server is always up to date with itself (PARITY `sem.sync.leader`).
             Request::Sync { path } => reply::path(out, path),
             Request::Ping | Request::SetWatches { .. } => {}
@@ -220,6 +208,23 @@ impl<'a> Reads<'a> {
         let masked = if administers { None } else { Some(auth::mask(node.acl())) };
         reply::acl_stat(out, masked.as_ref().unwrap_or(node.acl()).entries(), &node.stat());
         Ok(())
+    }
+
+    fn count_descendants(&self, path: &str, out: &mut Vec<u8>) -> Result<(), ErrorCode> {
+        self.readable(path)?;
+        let count = self.tree.descendant_count(path).ok_or(ErrorCode::NONODE)?;
+        // The number of all znodes is known without a look at them.
+        if path != crate::types::path::ROOT {
+            self.add_work(count, NODE_WORK);
+        }
+        reply::count(out, i32::try_from(count).unwrap_or(i32::MAX));
+        Ok(())
+    }
+
+    fn who_am_i(&self, out: &mut Vec<u8>) {
+        let users: Vec<String> = self.reader.identities.iter().map(auth::user_name).collect();
+        let named = self.reader.identities.iter().zip(&users);
+        reply::who_am_i(out, named.map(|(id, user)| (id.scheme.as_ref(), user.as_str())));
     }
 
     /// The prefix is one of text, not of path names (PARITY `op.getEphemerals`).

@@ -457,22 +457,15 @@ impl Recovery {
         let empty = from_nothing && replay.txns == 0 && !damaged;
         let marker = epoch_file(UNSYNCED);
         let marked = self.inventory.contains(&marker);
-        let alone = self.config.ensemble.is_none();
-        if alone && marked && !self.config.accept_data_loss {
-            return Err(RecoveryError::Unsynced { file: marker });
-        }
-        if alone && empty && !self.may_begin {
-            return Err(RecoveryError::Empty);
+        if self.config.ensemble.is_none() {
+            self.check_alone(marked, empty)?;
         }
         // Where a leader's history is to follow on nothing, that has a snapshot of its own.
         // Where data were lost, it takes an operator to begin anew.
         let may_begin = if marked { self.initialize } else { self.may_begin };
         let fresh = empty && (may_begin || self.target.is_some());
-        let mut remove: Vec<FileName> = Vec::new();
-        for file in self.inventory.temporaries() {
-            report.push(Notice::TemporaryRemoved { file: file.clone() });
-            remove.push(file.clone());
-        }
+        let mut remove: Vec<FileName> = self.inventory.temporaries().cloned().collect();
+        report.extend(remove.iter().cloned().map(|file| Notice::TemporaryRemoved { file }));
         let behind = self.judge_unusable(last_zxid, &mut remove, &mut report)?;
         let stays_marked = marked && !fresh && !self.config.accept_data_loss;
         let unsynced = behind || damaged || stays_marked || empty && !self.may_begin;
@@ -480,11 +473,6 @@ impl Recovery {
         if self.target.is_none() && unsynced {
             report.push(Notice::Unsynced { last_zxid });
         }
-        // A process that was killed may have left records that only the operating system's memory holds. They are
-        // about to be served, so they are made durable first: cutting nothing off syncs the file.
-        let newest = self.inventory.logs().iter().rev().find(|log| !repairs.remove.contains(&log.file));
-        let newest = newest.map(|log| (log.file.clone(), log.size));
-        let cut = repairs.truncate.clone().or(newest);
         let mut ops = VecDeque::new();
         if self.target.is_none() && unsynced && !marked {
             // Before anything else: whatever is changed from here on, the next start must not take it for all there was.
@@ -494,14 +482,14 @@ impl Recovery {
             report.push(Notice::Rewound { target, last_zxid });
             let snapshots = rewind::unwanted_snapshots(&self.inventory, &self.unusable, target);
             snapshots.removed(&mut report);
+            let cut = self.end_of_log(&repairs);
             rewind::order(remove, snapshots, repairs, cut, &mut ops);
         } else if damaged {
             ops.extend((!remove.is_empty()).then_some(Repair::Remove(remove)));
         } else {
+            let cut = self.end_of_log(&repairs);
             remove.extend(repairs.remove);
-            if !remove.is_empty() {
-                ops.push_back(Repair::Remove(remove));
-            }
+            ops.extend((!remove.is_empty()).then_some(Repair::Remove(remove)));
             ops.extend(cut.map(|(file, size)| Repair::Truncate(file, size)));
         }
         if fresh {
@@ -526,6 +514,25 @@ impl Recovery {
         };
         self.repair(ops, Box::new(recovered));
         Ok(())
+    }
+
+    /// Whether a server that has no others to ask may start on what it found.
+    fn check_alone(&self, marked: bool, empty: bool) -> Result<(), RecoveryError> {
+        if marked && !self.config.accept_data_loss {
+            return Err(RecoveryError::Unsynced { file: epoch_file(UNSYNCED) });
+        }
+        if empty && !self.may_begin {
+            return Err(RecoveryError::Empty);
+        }
+        Ok(())
+    }
+
+    /// The last file of the log that stays, and what stays of it. A process that was killed may have left records that
+    /// only the operating system's memory holds. They are about to be served, so they are made durable first: cutting
+    /// nothing off syncs the file.
+    fn end_of_log(&self, repairs: &Repairs) -> Option<(FileName, u64)> {
+        let newest = self.inventory.logs().iter().rev().find(|log| !repairs.remove.contains(&log.file));
+        repairs.truncate.clone().or_else(|| newest.map(|log| (log.file.clone(), log.size)))
     }
 
     /// What it means that snapshots could not be used, now that it is known how far the others and the log go. Whether
