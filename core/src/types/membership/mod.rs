@@ -142,11 +142,6 @@ impl Membership {
         self.hierarchy.is_none()
     }
 
-    /// Whether a member has more than one address to a side, which takes `multiAddress.enabled` (PARITY `addr.server`).
-    pub fn has_several_addresses(&self) -> bool {
-        self.members.values().any(|member| member.quorum.len() > 1)
-    }
-
     /// How much the server's vote counts; 0 for who has none. Without groups every vote counts the same.
     pub fn weight(&self, server: ServerId) -> i64 {
         match &self.hierarchy {
