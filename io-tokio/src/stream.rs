@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::mem;
 use std::net::Shutdown;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
@@ -64,6 +65,12 @@ impl Stream {
             paused: false,
             ended: false,
         }
+    }
+
+    /// Notes that there is something to send. Whether its owner is to put it on the list of those that have: not if it
+    /// is there already, nor if the socket takes nothing.
+    pub(crate) fn mark_dirty(&mut self) -> bool {
+        !self.blocked && !mem::replace(&mut self.dirty, true)
     }
 
     /// Whether there is nothing left to send.

@@ -99,8 +99,7 @@ impl Links {
     /// Puts a link on the list of those that have something to send.
     fn mark_dirty(&mut self, id: LinkId) {
         if let Some(link) = self.alive.get_mut(&id)
-            && !link.stream.blocked
-            && !mem::replace(&mut link.stream.dirty, true)
+            && link.stream.mark_dirty()
         {
             self.dirty.push(id);
         }

@@ -253,7 +253,7 @@ impl<M: Machine> Driver<M> {
             return false;
         }
         conn.stream.blocked = false;
-        if !mem::replace(&mut conn.stream.dirty, true) {
+        if conn.stream.mark_dirty() {
             self.dirty.push(id);
         }
         true
@@ -334,7 +334,7 @@ impl<M: Machine> Driver<M> {
             Action::Send { conn: id, bytes } => {
                 let Some(conn) = self.conns.get_mut(&id) else { return };
                 conn.stream.push(bytes);
-                if !conn.stream.blocked && !mem::replace(&mut conn.stream.dirty, true) {
+                if conn.stream.mark_dirty() {
                     self.dirty.push(id);
                 }
             }
@@ -386,7 +386,7 @@ impl<M: Machine> Driver<M> {
             return;
         }
         self.leaving.push_back((self.clock.now().mono + FAREWELL, id));
-        if !conn.stream.blocked && !mem::replace(&mut conn.stream.dirty, true) {
+        if conn.stream.mark_dirty() {
             self.dirty.push(id);
         }
     }
