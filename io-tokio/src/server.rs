@@ -14,7 +14,7 @@ use zabra_core::store::DiskDone;
 use zabra_core::types::{Membership, ServerId};
 
 use crate::clock::Clock;
-use crate::disk::{self, Directories, Disk, OpenError};
+use crate::disk::{self, Directories, Disk, OpenError, RecoverError};
 use crate::driver::{ConfigKeeper, DiskPort, Driver, DriverTask, Kept, SocketOptions};
 use crate::listener::{self, AcceptTask, Door};
 use crate::machine::Machine;
@@ -25,6 +25,9 @@ use crate::{entropy, events, limits, zoo_cfg};
 /// Tasks run between two looks at the sockets. The runtime's default of 61 would cost a busy server with more
 /// connections than that several looks a turn.
 const TASKS_PER_LOOK: u32 = 512;
+
+/// What fails where there is no thread for the disk.
+const DISK_THREADS: &str = "starting the disk threads";
 
 /// Starts servers.
 #[derive(Clone, Copy, Debug)]
@@ -45,7 +48,7 @@ pub enum StartError {
     /// The addresses for other servers of the ensemble cannot be listened on.
     ListenPeers(PeerListenError),
     /// The data cannot be recovered.
-    Recovery(disk::StartError),
+    Recovery(RecoverError),
     /// The operating system refused something that every server needs.
     System {
         /// What was being done.
@@ -69,6 +72,13 @@ impl fmt::Display for StartError {
             Self::ListenPeers(error) => error.fmt(f),
             Self::Recovery(error) => error.fmt(f),
             Self::Listen { address, error } => write!(f, "cannot listen on {address}: {error}"),
+            // What the operating system calls "temporarily unavailable".
+            Self::System { doing, error } if error.kind() == io::ErrorKind::WouldBlock => write!(
+                f,
+                "{doing}: {error}\n\
+                 as many processes and threads run as may (`ulimit -u`, or TasksMax of the service): let there be more, \
+                 or end others"
+            ),
             Self::System { doing, error } => write!(f, "{doing}: {error}"),
         }
     }
@@ -179,7 +189,10 @@ impl Parts<Core> {
         let seed = entropy::seed().map_err(system("asking for random bytes"))?;
         let hash_seed = entropy::hash_seed().map_err(system("asking for random bytes"))?;
         let recovered =
-            disk::recover(&directories, &settings.core, hash_seed).map_err(StartError::Recovery)?;
+            disk::recover(&directories, &settings.core, hash_seed).map_err(|error| match error {
+                RecoverError::Threads(error) => system(DISK_THREADS)(error),
+                RecoverError::Found(_) | RecoverError::Marker { .. } => StartError::Recovery(error),
+            })?;
         for notice in &recovered.report {
             events::log_notice(notice);
         }
@@ -188,7 +201,7 @@ impl Parts<Core> {
             // After a halt nobody waits for completions any more.
             let _ = done.send(completion);
         })
-        .map_err(system("starting the disk threads"))?;
+        .map_err(system(DISK_THREADS))?;
         let runtime = Builder::new_current_thread()
             .enable_all()
             .event_interval(TASKS_PER_LOOK)

@@ -59,6 +59,12 @@ impl fmt::Display for OpenError {
                 "{} does not exist, and zookeeper.datadir.autocreate is false; create it or correct dataDir",
                 directory.display()
             ),
+            Self::Failed { path, error } if error.kind() == io::ErrorKind::PermissionDenied => write!(
+                f,
+                "cannot use {}: {error}\n\
+                 start the server as the user to whom it belongs, or let this user write there",
+                path.display()
+            ),
             Self::Failed { path, error } => write!(f, "cannot use {}: {error}", path.display()),
         }
     }

@@ -23,7 +23,7 @@ use zabra_core::store::{DiskAnswer, DiskDone, DiskError, DiskOp, Stream};
 use bulk::BulkFiles;
 pub use directories::{Directories, OpenError};
 use log::LogFiles;
-pub use recover::{StartError, recover};
+pub use recover::{RecoverError, recover};
 
 /// Operations that may wait for one thread. The core keeps far fewer in flight; were it ever to exceed this,
 /// [`Disk::submit`] would wait for the disk instead of using more memory.

@@ -1,5 +1,6 @@
 //! Recovery at start-up, run to its end on the calling thread.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::{error, fmt, fs, io};
@@ -13,27 +14,41 @@ use super::directories::Directories;
 
 /// Why a server's data could not be recovered.
 #[derive(Debug)]
-pub enum StartError {
-    /// The operating system refused something around it.
-    Io(io::Error),
+pub enum RecoverError {
     /// What was found on the disk.
-    Recovery(RecoveryError),
+    Found(RecoveryError),
+    /// The file that permits a new database has served, and stays.
+    Marker {
+        /// Which file.
+        path: PathBuf,
+        /// Why it cannot be removed.
+        error: io::Error,
+    },
+    /// There are no threads for the disk.
+    Threads(io::Error),
 }
 
-impl fmt::Display for StartError {
+impl fmt::Display for RecoverError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Io(error) => error.fmt(f),
-            Self::Recovery(error) => error.fmt(f),
+            Self::Found(error) => error.fmt(f),
+            Self::Marker { path, error } => write!(
+                f,
+                "cannot remove {}: {error}\n\
+                 it permits this server to begin without data, and would do so again after a loss: remove it, or let \
+                 the server's user write where it is, and start the server again",
+                path.display()
+            ),
+            Self::Threads(error) => write!(f, "cannot start the threads of the disk: {error}"),
         }
     }
 }
 
-impl error::Error for StartError {
+impl error::Error for RecoverError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
-            Self::Io(error) => Some(error),
-            Self::Recovery(error) => Some(error),
+            Self::Found(error) => Some(error),
+            Self::Marker { error, .. } | Self::Threads(error) => Some(error),
         }
     }
 }
@@ -47,27 +62,29 @@ pub fn recover(
     directories: &Arc<Directories>,
     config: &Config,
     hash_seed: [u64; 4],
-) -> Result<Recovered, StartError> {
+) -> Result<Recovered, RecoverError> {
     let marker = directories.initialize_marker();
     let (done_in, done) = channel();
     let on_done = move |done: DiskDone| {
         // Reads ahead may end when the outcome is there and nobody listens any more.
         let _ = done_in.send(done);
     };
-    let disk = Disk::start(directories, on_done).map_err(StartError::Io)?;
+    let disk = Disk::start(directories, on_done).map_err(RecoverError::Threads)?;
     let mut recovery = Recovery::new(config, hash_seed, marker.exists());
     let recovered = loop {
         while let Some(op) = recovery.poll_op() {
             disk.submit(op);
         }
         if let Some(outcome) = recovery.poll_outcome() {
-            break outcome.map_err(StartError::Recovery)?;
+            break outcome.map_err(RecoverError::Found)?;
         }
         recovery.on_done(done.recv().expect("the disk outlives the loop, and recovery waits for something"));
     };
     // Only now: the new database that the marker permits is durable.
     match fs::remove_file(&marker) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(StartError::Io(error)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(RecoverError::Marker { path: marker, error })
+        }
         Ok(()) | Err(_) => Ok(recovered),
     }
 }
@@ -125,6 +142,21 @@ mod tests {
         assert_eq!(log.durable(), Zxid(last.0 + count));
     }
 
+    /// A folder is no file that could be removed, whoever tries.
+    #[test]
+    fn a_marker_that_stays_is_named_with_what_to_do() {
+        let root = tempfile::tempdir().expect("a place for tests");
+        let marker = root.path().join("initialize");
+        fs::create_dir(&marker).expect("made");
+        let error = recover(&open(root.path()), &Config::default(), SEED).expect_err("it cannot be removed");
+        let text = error.to_string();
+        let (what, act) = text.split_once('\n').expect("two lines");
+        assert!(what.starts_with(&format!("cannot remove {}: ", marker.display())), "{what}");
+        assert!(act.ends_with("and start the server again"), "{act}");
+        fs::remove_dir(&marker).expect("removed");
+        recover(&open(root.path()), &Config::default(), SEED).expect("the database that was begun");
+    }
+
     #[test]
     fn a_directory_is_begun_written_to_and_recovered() {
         let root = tempfile::tempdir().expect("a place for tests");
@@ -132,7 +164,7 @@ mod tests {
         let directories = open(root.path());
         let error =
             recover(&directories, &config, SEED).expect_err("nothing says that this is a new database");
-        assert!(matches!(error, StartError::Recovery(RecoveryError::Empty)), "{error}");
+        assert!(matches!(error, RecoverError::Found(RecoveryError::Empty)), "{error}");
         fs::write(root.path().join("initialize"), "").expect("written");
         let recovered = recover(&directories, &config, SEED).expect("a new database");
         assert!(recovered.report.contains(&Notice::FreshDatabase));
