@@ -35,6 +35,39 @@ fn a_wrong_command_line_ends_with_2() {
 }
 
 #[test]
+fn a_wrong_log_level_ends_with_2_and_says_what_is_expected() {
+    let expected = "expected error, warn, info, debug, trace or off, alone or in a list such as";
+    let wrong = [("verbose", "there is no such level"), ("io_tokio=verbose", "error parsing level filter")];
+    for (wrong, why) in wrong {
+        for command in ["server", "ensemble"] {
+            let (code, _, text) = run(&[command, "--log", wrong]);
+            assert_eq!(code, Some(2), "{text}");
+            let named =
+                text.starts_with(&format!("error: invalid value '{wrong}' for '--log <LEVEL>': {why}"));
+            assert!(named && text.contains(expected), "{text}");
+        }
+        let of_environment = zabra(&["server"]).env("RUST_LOG", wrong).output().unwrap();
+        assert_eq!(of_environment.status.code(), Some(2), "RUST_LOG={wrong}");
+    }
+    for right in ["warn", "OFF", "3", "zabra", "io_tokio::driver", "warn,zabra_core=debug", ""] {
+        // It goes on to the configuration, of which there is none.
+        assert_eq!(run(&["server", "--log", right, "/nowhere/zoo.cfg"]).0, Some(1), "{right}");
+    }
+}
+
+#[test]
+fn a_marker_that_cannot_be_removed_ends_with_3_and_says_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let marker = dir.path().join("initialize");
+    std::fs::create_dir(&marker).unwrap();
+    let (code, _, text) = run(&["server", "0", dir.path().to_str().unwrap()]);
+    assert_eq!(code, Some(3), "{text}");
+    let expected = format!("zabra: cannot remove {}: ", marker.display());
+    let at = text.find(&expected).unwrap_or_else(|| panic!("{text}"));
+    assert!(text[at..].contains("\nzabra: it permits this server to begin without data"), "{text}");
+}
+
+#[test]
 fn a_wrong_configuration_ends_with_1_and_names_the_line() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("zoo.cfg");

@@ -10,6 +10,7 @@ use io_tokio::zoo_cfg::{self, ConfigError, Loaded};
 use io_tokio::{CLIENT_PORT, Running, Server, Settings, StartError, allocator, environment};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use zabra_core::server::HaltReason;
 
 /// Where the data goes if nothing says otherwise.
@@ -83,13 +84,28 @@ struct CommonArguments {
     #[arg(short = 'D', value_name = "NAME=VALUE", value_parser = property)]
     properties: Vec<(String, String)>,
     /// What to log: error, warn, info, debug, trace, or a filter as in RUST_LOG
-    #[arg(short, long, value_name = "LEVEL", env = "RUST_LOG", default_value = "info")]
+    #[arg(short, long, value_name = "LEVEL", env = "RUST_LOG", default_value = "info", value_parser = log_filter)]
     log: String,
 }
 
 fn property(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
     Ok((name.trim().to_owned(), value.trim().to_owned()))
+}
+
+/// What `--log`, or the environment without it, may be. The parser takes any word for the name of a part of the program,
+/// of which everything is logged, and nothing of the others; so a level that is misspelt would silence them all.
+fn log_filter(text: &str) -> Result<String, String> {
+    const EXPECTED: &str = "expected error, warn, info, debug, trace or off, alone or in a list such as \
+                            warn,io_tokio::driver=debug (without --log, RUST_LOG counts)";
+    let is_word = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if is_word && text != env!("CARGO_BIN_NAME") && text.parse::<LevelFilter>().is_err() {
+        return Err(format!("there is no such level; {EXPECTED}"));
+    }
+    match EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!("{error}; {EXPECTED}")),
+    }
 }
 
 /// Why the program ends before or while it serves.
@@ -178,7 +194,8 @@ fn finish(outcome: Result<(), Failure>) -> ExitCode {
 }
 
 fn run(arguments: &ServerArguments) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(&arguments.common.log).unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter =
+        EnvFilter::try_new(&arguments.common.log).expect("it was looked at with the other arguments");
     // A thread of its own writes the log: a terminal that stands still must not stop the server. What does not fit
     // into its queue is dropped.
     let (writer, _flushed_when_dropped) = tracing_appender::non_blocking(std::io::stderr());
