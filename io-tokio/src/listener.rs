@@ -153,3 +153,22 @@ impl<M: Machine> Future for AcceptTask<M> {
         Poll::Pending
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Goal: who comes while the server is busy need not come again. Method: nobody accepts; a connection that the
+    /// kernel does not hold ready is not made.
+    #[test]
+    fn many_clients_may_wait_to_be_accepted() {
+        let allowed = std::fs::read_to_string("/proc/sys/net/core/somaxconn").expect("Linux has it");
+        let count = allowed.trim().parse::<usize>().expect("a number").min(1000);
+        assert!(count > 50, "Java's default is no less than what is allowed here");
+        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0)), -1).expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let connect = || std::net::TcpStream::connect_timeout(&address, Duration::from_secs(20));
+        let waiting: Vec<_> = (0..count).map(|_| connect().expect("the kernel holds it ready")).collect();
+        assert_eq!(waiting.len(), count);
+    }
+}

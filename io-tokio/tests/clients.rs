@@ -2,12 +2,13 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use common::{Client, Process, connect, create, get_data, hello, read_frame};
+use common::{Client, Process, connect, create, get_data, hello, long, read_frame};
 use io_tokio::{Server, Settings};
 use zabra_core::server::HaltReason;
 
@@ -84,25 +85,32 @@ fn half_frames_held_open_cost_little_and_others_are_served() {
     assert!(process.runs());
 }
 
+/// Goal: a client is served while thousands say nothing, and stays when they have to go. Method: first nobody has to go
+/// for as long as the test can take, then everybody at once.
 #[test]
 fn thousands_that_never_speak_hold_up_nobody_and_are_shown_out() {
-    embedded(
-        |settings| settings.core.sessionless_cnxn_timeout = Duration::from_millis(500),
-        |address| {
-            let begin = Instant::now();
-            let mut silent: Vec<TcpStream> = (0..3000).map(|_| connect(address)).collect();
-            let mut client = Client::open(address);
-            client.socket.write_all(&get_data(1, "/zookeeper")).unwrap();
-            assert_eq!(client.reply().unwrap().0, 1);
-            assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
-            for socket in &mut silent {
-                match socket.read(&mut [0]) {
-                    Ok(count) => assert_eq!(count, 0),
-                    Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
-                }
-            }
-        },
-    );
+    let meet = |allowed: Duration, look: fn(&mut TcpStream)| {
+        embedded(
+            |settings| settings.core.sessionless_cnxn_timeout = allowed,
+            |address| {
+                let mut silent: Vec<TcpStream> = (0..3000).map(|_| connect(address)).collect();
+                let mut client = Client::open(address);
+                client.socket.write_all(&get_data(1, "/zookeeper")).unwrap();
+                assert_eq!(client.reply().unwrap().0, 1);
+                silent.iter_mut().for_each(look);
+                client.socket.write_all(&get_data(2, "/zookeeper")).unwrap();
+                assert_eq!(client.reply().unwrap().0, 2);
+            },
+        );
+    };
+    meet(Duration::from_secs(3600), |silent| {
+        silent.set_nonblocking(true).unwrap();
+        assert_eq!(silent.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock, "it is there");
+    });
+    meet(Duration::from_millis(500), |silent| match silent.read(&mut [0]) {
+        Ok(count) => assert_eq!(count, 0),
+        Err(error) => assert_eq!(error.kind(), ErrorKind::ConnectionReset),
+    });
 }
 
 #[test]
@@ -185,16 +193,15 @@ fn a_stop_under_load_ends_in_order_and_loses_nothing_acknowledged() {
 
 /// Ten thousand sessions at once need 20,000 descriptors in this process; a third of them shows the same.
 #[test]
-fn three_thousand_sessions_at_once_are_up_in_time() {
+fn three_thousand_sessions_at_once_are_all_opened() {
     let dir = tempfile::tempdir().unwrap();
     let process = Process::start(dir.path());
-    let begin = Instant::now();
     let mut sockets: Vec<TcpStream> = (0..3000).map(|_| connect(process.address)).collect();
     for socket in &mut sockets {
         socket.write_all(&hello(30_000)).unwrap();
     }
-    for socket in &mut sockets {
-        assert_eq!(read_frame(socket).unwrap().len(), 37);
-    }
-    assert!(begin.elapsed() < Duration::from_secs(6), "{:?}", begin.elapsed());
+    let sessions: BTreeSet<i64> =
+        sockets.iter_mut().map(|socket| long(&read_frame(socket).unwrap(), 8)).collect();
+    assert_eq!(sessions.len(), sockets.len());
+    assert!(!sessions.contains(&0), "a session was refused");
 }
