@@ -7,6 +7,7 @@ use zabra_core::server::{Event, Role};
 use zabra_core::testing::cluster::{Cluster, create, members};
 use zabra_core::types::{ConnId, MemberRole, Membership, OpCode};
 use zabra_core::wire::Request;
+use zabra_core::zab::learner::LostReason;
 
 const CONFIG: &str = "/zookeeper/config";
 
@@ -356,6 +357,55 @@ fn reconf_dynfile_what_was_seen_counts_in_elections_without_a_transaction() {
         let comes_into_force = cluster.leader().is_some_and(|leader| leader <= knows);
         let expected: &[i64] = if comes_into_force { &[1, 2, 3, 4, 5] } else { &[1, 2, 3] };
         agree(&mut cluster, &[1, 2, 3], expected);
+    }
+}
+
+/// PARITY `reconf.dynfile`: and who cannot keep it does not acknowledge the epoch that begins with it, until it can.
+#[test]
+fn reconf_dynfile_what_cannot_be_kept_is_not_acknowledged() {
+    let seen = members(5, 0).with_version(0x1_0000_0007);
+    let mut cluster = Cluster::new(&members(3, 0), |config| {
+        dynamic(config);
+        if config.server_id == 3 {
+            config.ensemble.as_mut().expect("a member").seen = Some(seen.clone());
+        }
+    });
+    cluster.keep_configs(1, false);
+    for id in [1, 2, 3] {
+        cluster.start(id);
+    }
+    cluster.pass(Duration::from_secs(30));
+    assert_eq!(cluster.leader(), None, "of five, three have to agree: {}", cluster.roles());
+    assert_eq!(cluster.kept_seen_config(1), None);
+    cluster.keep_configs(1, true);
+    cluster.settle();
+    agree(&mut cluster, &[1, 2, 3], &[1, 2, 3, 4, 5]);
+}
+
+/// What the log has needs no file: an ensemble whose files nobody can write changes its members like any other.
+#[test]
+fn reconf_dynfile_files_that_cannot_be_written_stop_nobody() {
+    let mut cluster = Cluster::new(&members(4, 0), dynamic);
+    for id in 1..=4 {
+        cluster.keep_configs(id, false);
+    }
+    cluster.start_all();
+    assert_eq!(reconfig(&mut cluster, 1, &change(None, Some("1"))), 0);
+    cluster.kill(4, 1);
+    cluster.settle();
+    write(&mut cluster, 2, "/by-two-of-three");
+    for id in [1, 2, 3] {
+        cluster.kill(id, 1);
+        cluster.start(id);
+    }
+    cluster.start(4);
+    cluster.settle();
+    write(&mut cluster, 2, "/after");
+    assert_eq!(voters(&config(&mut cluster, 2)), [2, 3, 4]);
+    assert_eq!(cluster.kept_config(2), &members(4, 0));
+    for id in 1..=4 {
+        let refused = |event: &&Event| matches!(event, Event::LeaderLost { why: LostReason::ConfigNotKept });
+        assert_eq!(cluster.events(id).iter().find(refused), None, "server {id}");
     }
 }
 

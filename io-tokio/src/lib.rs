@@ -53,6 +53,7 @@
 pub mod allocator;
 pub mod client;
 mod clock;
+mod config_keeper;
 mod conn;
 mod dial;
 pub mod disk;

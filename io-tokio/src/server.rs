@@ -11,16 +11,16 @@ use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
 use tokio::sync::{mpsc, oneshot};
 use zabra_core::server::{HaltReason, PeerPort, Server as Core};
 use zabra_core::store::DiskDone;
-use zabra_core::types::{Membership, ServerId};
 
 use crate::clock::Clock;
+use crate::config_keeper::ConfigKeeper;
 use crate::disk::{self, Directories, Disk, OpenError, RecoverError};
-use crate::driver::{ConfigKeeper, DiskPort, Driver, DriverTask, Kept, SocketOptions};
+use crate::driver::{DiskPort, Driver, DriverTask, Kept, SocketOptions};
 use crate::listener::{self, AcceptTask, Door};
 use crate::machine::Machine;
 use crate::peer_listeners::{self, PeerListenError};
 use crate::settings::Settings;
-use crate::{entropy, events, limits, zoo_cfg};
+use crate::{entropy, events, limits};
 
 /// Tasks run between two looks at the sockets. The runtime's default of 61 would cost a busy server with more
 /// connections than that several looks a turn.
@@ -232,7 +232,9 @@ impl<M: Machine> Parts<M> {
             conn_keep_alive: settings.client_tcp_keep_alive,
             link_keep_alive: settings.peers.tcp_keep_alive,
         };
-        let driver = Driver::new(machine, clock, disk, config_keeper(settings), completions, options);
+        let mut keeper = ConfigKeeper::new(settings);
+        let keep_config = Box::new(move |kept: Kept<'_>| keeper.keep(kept));
+        let driver = Driver::new(machine, clock, disk, keep_config, completions, options);
         runtime.block_on(async move {
             let driver = Rc::new(RefCell::new(driver));
             AcceptTask::spawn(&driver, into_tokio(listener), Door::Clients);
@@ -244,42 +246,6 @@ impl<M: Machine> Parts<M> {
             task.await.expect("the driver's task is never cancelled, and aborts the process if it panics")
         })
     }
-}
-
-/// Keeps changes of members beside the configuration file. A failure is told and no more: the log has the change, too,
-/// and it is learned again from the other servers.
-fn config_keeper(settings: &Settings) -> ConfigKeeper {
-    let server = ServerId(settings.core.server_id);
-    let file = settings.config_file.clone();
-    let mut known = settings.core.ensemble.as_ref().map(|ensemble| ensemble.membership.clone());
-    Box::new(move |kept| {
-        let Some(file) = &file else { return };
-        let result = match kept {
-            Kept::InForce(membership) => {
-                let place = |membership: &Membership| {
-                    membership
-                        .member(server)
-                        .map(|m| (m.quorum.clone(), m.election.clone(), m.client.clone()))
-                };
-                let before = known.replace(membership.clone());
-                if before.as_ref().map(place) != Some(place(membership)) {
-                    tracing::warn!(
-                        "this server's own addresses have changed; it listens on them after a restart"
-                    );
-                }
-                zoo_cfg::keep(file, membership, server)
-            }
-            Kept::Seen(membership) => zoo_cfg::keep_seen(file, membership),
-        };
-        if let Err(error) = result {
-            tracing::error!(
-                %error,
-                "the new members of the ensemble could not be written beside {}: \
-                 put them there before this server is started again",
-                file.display()
-            );
-        }
-    })
 }
 
 fn into_tokio(listener: std::net::TcpListener) -> tokio::net::TcpListener {

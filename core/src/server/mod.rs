@@ -253,6 +253,7 @@ impl Server {
             Input::DialFailed { dial } => self.on_dial_failed(dial),
             Input::LinkReceived { link, bytes } => self.on_link_received(link, bytes),
             Input::LinkDrained { link, bytes } => self.on_link_drained(link, bytes),
+            Input::ConfigNotKept { in_force } => self.on_config_not_kept(in_force),
             Input::LinkDown { link } => self.on_link_down(link),
             Input::Disk(done) => self.on_disk(&done),
             Input::OpenFiles(files) => self.open_files = Some(files),

@@ -41,6 +41,10 @@ struct Node {
     sent: BTreeMap<ConnId, Vec<u8>>,
     closed: BTreeSet<ConnId>,
     halted: Option<HaltReason>,
+    /// Configurations are kept.
+    keeps: bool,
+    /// One that is in force and was not.
+    unkept: Option<Membership>,
     next_conn: u64,
 }
 
@@ -65,6 +69,8 @@ impl Node {
             sent: BTreeMap::new(),
             closed: BTreeSet::new(),
             halted: None,
+            keeps: true,
+            unkept: None,
             next_conn: 1,
         }
     }
@@ -143,6 +149,11 @@ impl Cluster {
         config.expect("it is a member").seen.as_ref()
     }
 
+    /// Whether a member keeps configurations from here on.
+    pub fn keep_configs(&mut self, id: i64, keeps: bool) {
+        self.node(id).keeps = keeps;
+    }
+
     /// Starts every member and lets them agree on a leader.
     pub fn start_all(&mut self) {
         let ids: Vec<i64> = self.nodes.keys().map(|id| id.0).collect();
@@ -164,6 +175,7 @@ impl Cluster {
         assert!(node.server.is_none(), "server {id} runs already");
         let recovered = recover(&node.config, &mut node.disk);
         node.halted = None;
+        node.unkept = None;
         node.server = Some(Server::new(node.config.clone(), recovered, seed, now));
         self.pending.push_back((ServerId(id), Input::Tick));
     }
@@ -306,13 +318,10 @@ impl Cluster {
                 Action::PauseLink { .. } | Action::ResumeLink { .. } => {}
                 Action::Close { conn, .. } => drop(self.node(id.0).closed.insert(conn)),
                 Action::KeepConfig { membership } => {
-                    let config = self.node(id.0).config.ensemble.as_mut().expect("it is a member");
-                    config.membership = membership;
+                    self.node(id.0).unkept = Some(membership);
+                    self.keep(id, None);
                 }
-                Action::KeepSeenConfig { membership } => {
-                    let config = self.node(id.0).config.ensemble.as_mut().expect("it is a member");
-                    config.seen = membership;
-                }
+                Action::KeepSeenConfig { membership } => self.keep(id, Some(membership)),
                 Action::Dial { dial, port, addresses, .. } => self.dial(id, dial, port, &addresses),
                 Action::SendLink { .. } if self.stalled.contains(&id) => {}
                 Action::SendLink { link, bytes } => {
@@ -330,6 +339,22 @@ impl Cluster {
                     node.server = None;
                 }
             }
+        }
+    }
+
+    fn keep(&mut self, id: ServerId, seen: Option<Option<Membership>>) {
+        let now = self.now;
+        let node = self.node(id.0);
+        let config = node.config.ensemble.as_mut().expect("it is a member");
+        let server = node.server.as_mut().expect("it asked for it");
+        if !node.keeps {
+            return server.handle(now, Input::ConfigNotKept { in_force: node.unkept.is_some() });
+        }
+        if let Some(membership) = node.unkept.take() {
+            config.membership = membership;
+        }
+        if let Some(membership) = seen {
+            config.seen = membership;
         }
     }
 

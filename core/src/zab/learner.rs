@@ -49,6 +49,9 @@ enum Phase {
     },
     /// It is; the epoch is on its way to the disk.
     SavingCurrent,
+    /// It cannot acknowledge NEWLEADER, and leaves a leader that has not left it first: not at once, lest the others
+    /// have nothing but elections.
+    Withholding,
     /// It has acknowledged NEWLEADER.
     Acknowledged,
     /// It serves.
@@ -61,6 +64,8 @@ enum Phase {
 pub enum LostReason {
     /// The leader said something that makes no sense here.
     BadMessage,
+    /// The configuration that the leader's epoch begins with, or the one in force, is neither kept nor in the log.
+    ConfigNotKept,
     /// Those who voted for the leader look for another one.
     Doubted,
     /// The leader leads an epoch older than one promised.
@@ -272,6 +277,7 @@ impl Learner {
                 | Phase::Snapshot
                 | Phase::SavingHistory { .. }
                 | Phase::SavingCurrent
+                | Phase::Withholding
                 | Phase::Over
         )
     }
@@ -321,6 +327,9 @@ impl Learner {
     /// Bytes came from the leader, or this server's own disk is done with what the leader had to wait for: it has as
     /// long again for what comes next, however much there is.
     pub fn heard(&mut self, now: Instant) {
+        if self.phase == Phase::Withholding {
+            return;
+        }
         let limit = if self.phase == Phase::Following { self.sync_time } else { self.init_time };
         self.deadline = now + limit;
     }
@@ -569,6 +578,15 @@ impl Learner {
         }
     }
 
+    /// Of what the leader's epoch begins with something is not durable, and is not going to be: if that is not acknowledged
+    /// yet, it is not.
+    pub fn withhold(&mut self, now: Instant) {
+        if matches!(self.phase, Phase::SavingHistory { .. } | Phase::SavingCurrent) {
+            self.phase = Phase::Withholding;
+            self.deadline = now + self.init_time;
+        }
+    }
+
     const fn acknowledges(&self) -> bool {
         matches!(self.phase, Phase::Acknowledged | Phase::Following)
     }
@@ -597,6 +615,7 @@ impl Learner {
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.phase {
             Phase::Dialing { due: Some(due) } => Some(due.min(self.deadline)),
+            Phase::Withholding => Some(self.deadline),
             _ => self.leader_owes().then_some(self.deadline),
         }
     }
@@ -621,6 +640,9 @@ impl Learner {
         if now >= self.deadline && self.leader_owes() {
             return self.fail(LostReason::Timeout);
         }
+        if now >= self.deadline && self.phase == Phase::Withholding {
+            return self.fail(LostReason::ConfigNotKept);
+        }
         if let Phase::Dialing { due: Some(due) } = self.phase
             && now >= due
         {
@@ -640,7 +662,8 @@ impl Learner {
             let why = match why {
                 LostReason::BadMessage | LostReason::NotContiguous => HangupReason::BadMessage,
                 LostReason::Timeout => HangupReason::Timeout,
-                LostReason::Doubted
+                LostReason::ConfigNotKept
+                | LostReason::Doubted
                 | LostReason::EpochTooOld
                 | LostReason::LinkDown
                 | LostReason::Reconfigured

@@ -132,8 +132,8 @@ where
         });
         let options =
             SocketOptions { conn_max: setup.conn_max, conn_keep_alive: true, link_keep_alive: true };
-        let keeper: ConfigKeeper = Box::new(|_| {});
-        let driver = Driver::new(machine, Clock::start(), disk, keeper, completions, options);
+        let keep_config: KeepConfig = Box::new(|_| None);
+        let driver = Driver::new(machine, Clock::start(), disk, keep_config, completions, options);
         let driver = Rc::new(RefCell::new(driver));
         AcceptTask::spawn(&driver, listener, setup.door);
         let (stop, stopped) = oneshot::channel();

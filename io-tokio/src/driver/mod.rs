@@ -59,8 +59,9 @@ pub(crate) type Shared<M> = Rc<RefCell<Driver<M>>>;
 /// once: nothing is under way on the disk, and no client but one is waiting for this thread.
 pub(crate) type DiskPort = Box<dyn FnMut(DiskOp, bool) -> Option<DiskDone>>;
 
-/// Where configurations go that the next start begins with. It may block: members change when an operator says so.
-pub(crate) type ConfigKeeper = Box<dyn FnMut(Kept<'_>)>;
+/// Where configurations go that the next start begins with. It may block: members change when an operator says so. What the
+/// core is to be told, if they could not be kept.
+pub(crate) type KeepConfig = Box<dyn FnMut(Kept<'_>) -> Option<Input>>;
 
 /// A configuration of the ensemble that is to be kept.
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +88,7 @@ pub(crate) struct Driver<M> {
     machine: M,
     clock: Clock,
     disk: DiskPort,
-    keep_config: ConfigKeeper,
+    keep_config: KeepConfig,
     /// Never longer than the core has disk operations under way, each of which it counts.
     completions: mpsc::UnboundedReceiver<DiskDone>,
     conns: HashMap<ConnId, Conn, ConnIdHash>,
@@ -132,7 +133,7 @@ impl<M: Machine> Driver<M> {
         machine: M,
         clock: Clock,
         disk: DiskPort,
-        keep_config: ConfigKeeper,
+        keep_config: KeepConfig,
         completions: mpsc::UnboundedReceiver<DiskDone>,
         options: SocketOptions,
     ) -> Self {
@@ -353,8 +354,8 @@ impl<M: Machine> Driver<M> {
                 tracing::debug!(conn = conn.0, ?why, "connection closed");
                 self.close(conn, Farewell::of(why));
             }
-            Action::KeepConfig { membership } => (self.keep_config)(Kept::InForce(&membership)),
-            Action::KeepSeenConfig { membership } => (self.keep_config)(Kept::Seen(membership.as_ref())),
+            Action::KeepConfig { membership } => self.keep(Kept::InForce(&membership)),
+            Action::KeepSeenConfig { membership } => self.keep(Kept::Seen(membership.as_ref())),
             Action::Dial { dial, port, server, addresses, timeout } => {
                 self.links.dial(Dial { dial, port, server, addresses, timeout });
                 self.schedule();
@@ -373,6 +374,14 @@ impl<M: Machine> Driver<M> {
             }
             Action::Event(event) => events::log(&event),
             Action::Halt { why } => self.halted = Some(why),
+        }
+    }
+
+    /// What could not be kept the core knows before anything is done that it asked for behind it.
+    fn keep(&mut self, kept: Kept<'_>) {
+        if let Some(news) = (self.keep_config)(kept) {
+            let now = self.clock.now();
+            self.tell(now, news);
         }
     }
 

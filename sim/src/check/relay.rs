@@ -66,8 +66,7 @@ impl Check for Relays {
                 if let Some(done) = done
                     && let Err(first) = self.done(*link, done)
                 {
-                    let words =
-                        format!("n{} tells n{} of {done:?}, which waits for {first:?} first", node.0, to.0);
+                    let words = format!("{node} tells {to} of {done:?}, which waits for {first:?} first");
                     return Err(Violation::new(Checker::Relay, words));
                 }
             }
@@ -85,7 +84,7 @@ mod tests {
 
     use super::*;
     use crate::check::testing::{S, Story};
-    use crate::link::NodeId;
+    use crate::places::NodeId;
 
     const LEADER: NodeId = NodeId(0);
     const LEARNER: NodeId = NodeId(1);

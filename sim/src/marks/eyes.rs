@@ -155,8 +155,11 @@ impl Marks {
                 LostReason::LinkDown => self.reach(Mark::LearnerLostLink),
                 LostReason::Timeout => self.reach(Mark::LearnerTimedOut),
                 LostReason::Unreachable => self.reach(Mark::LearnerFoundNobody),
-                // A leader that is right says nothing of the kind.
-                LostReason::BadMessage | LostReason::NotContiguous | LostReason::Reconfigured => {}
+                // A leader that is right says nothing of the kind, and members do not change.
+                LostReason::BadMessage
+                | LostReason::ConfigNotKept
+                | LostReason::NotContiguous
+                | LostReason::Reconfigured => {}
             },
         }
     }

@@ -5,12 +5,16 @@
 //! of both to elect a leader.
 //!
 //! The newest one is durable before it is acknowledged. If a transaction proposed it, that is in the log, and in the tree
-//! of the next start. But a leader can also begin its epoch with one of which there is no transaction: a new leader gives
-//! the first configuration a version (PARITY `sync.leader.activation`), and a leader of ZooKeeper, which looks for none in
-//! its log, takes what it saw last from the file `zoo.cfg.dynamic.next` (PARITY `reconf.dynfile`), into which it went
-//! before the transaction went to the log, and maybe instead. So that is kept, too, as ZooKeeper keeps it: for a
-//! ZooKeeper server that takes over the files, and for this one, lest it acknowledge the beginning of an epoch, forget
-//! the configuration in a crash, and help those who never heard of it to a quorum that is none any more.
+//! of the next start, whatever becomes of the files. But a leader can also begin its epoch with one of which there is no
+//! transaction: a new leader gives the first configuration a version (PARITY `sync.leader.activation`), and a leader of
+//! ZooKeeper, which looks for none in its log, takes what it saw last from the file `zoo.cfg.dynamic.next` (PARITY
+//! `reconf.dynfile`), into which it went before the transaction went to the log, and maybe instead. So that is kept, too,
+//! as ZooKeeper keeps it: for a ZooKeeper server that takes over the files, and for this one, lest it acknowledge the
+//! beginning of an epoch, forget the configuration in a crash, and help those who never heard of it to a quorum that is
+//! none any more. Where it cannot be kept, and is in no log, this server does not acknowledge the epoch's beginning; the
+//! same goes for one in force that another server told of. ZooKeeper logs the error and goes on.
+
+use core::mem;
 
 use bytes::Bytes;
 
@@ -30,8 +34,16 @@ pub(super) struct Configs {
     proposed: Option<Membership>,
     /// The newest one that need not be in the log, until a leader says what counts. Newer than `current`.
     heard: Option<Membership>,
-    /// The version of the newest one as it was kept last.
+    /// The version of the newest one as it was to be kept last.
     kept: Option<i64>,
+    /// The newest one that the log has, or the snapshot that it goes on from.
+    logged: i64,
+    /// `current` could not be kept.
+    current_is_lost: bool,
+    /// The last one in force before `current` that was kept.
+    filed: Option<Membership>,
+    /// `heard` could not be kept.
+    heard_is_lost: bool,
     /// What the leader's epoch begins with.
     offered: Option<Membership>,
 }
@@ -42,7 +54,19 @@ impl Configs {
         let text = Bytes::from(current.text());
         let kept = seen.as_ref().map(Membership::version);
         let heard = seen.filter(|seen| dynamic && seen.version() > current.version());
-        let mut configs = Self { dynamic, current, text, proposed: None, heard, kept, offered: None };
+        let mut configs = Self {
+            dynamic,
+            current,
+            text,
+            proposed: None,
+            heard,
+            kept,
+            logged: 0,
+            current_is_lost: false,
+            filed: None,
+            heard_is_lost: false,
+            offered: None,
+        };
         configs.reload(tree);
         configs
     }
@@ -81,25 +105,19 @@ impl Configs {
         self.current.member(server).is_some_and(|member| member.role == MemberRole::Observer)
     }
 
-    /// What was applied, or is to be, if it is newer than what is in force. Anybody who may can write something else to
-    /// this znode; only a change of members has its own transaction for a version.
-    fn in_tree(&self, tree: &Tree) -> Option<Membership> {
-        let node = tree.node(path::CONFIG)?;
-        let membership = Membership::from_peer(node.data()?)?;
-        let version = membership.version();
-        let is_newer = self.dynamic && version > self.current.version();
-        (is_newer && Zxid(version) == node.stat().mzxid).then_some(membership)
-    }
-
-    /// The database is another one: what was proposed and is not in its log was never agreed on.
+    /// The database is another one, as the next start would find it: what was proposed and is not in its log was never
+    /// agreed on.
     pub(super) fn reload(&mut self, tree: &Tree) {
-        self.proposed = self.in_tree(tree);
+        let in_tree = in_tree(tree).filter(|_| self.dynamic);
+        self.logged = in_tree.as_ref().map_or(0, Membership::version);
+        self.proposed = in_tree.filter(|found| found.version() > self.current.version());
     }
 
     /// Remembers a configuration that was proposed. Whether it is news.
     pub(super) fn propose(&mut self, membership: Membership) -> bool {
         let newest = self.next().unwrap_or(&self.current).version();
         let news = self.dynamic && membership.version() > newest;
+        self.logged = self.logged.max(membership.version());
         if news {
             self.proposed = Some(membership);
         }
@@ -124,11 +142,31 @@ impl Configs {
         Some(first)
     }
 
-    /// What is to be kept as the newest one, if that is not what was kept last.
+    /// What is to be kept as the newest one, if that is not what was kept last, or not all that was to be kept is.
     pub(super) fn unkept(&mut self) -> Option<Option<Membership>> {
         let newest = self.next().cloned();
         let version = newest.as_ref().map(Membership::version);
-        (core::mem::replace(&mut self.kept, version) != version).then_some(newest)
+        let is_lost = mem::take(&mut self.current_is_lost) | mem::take(&mut self.heard_is_lost);
+        (mem::replace(&mut self.kept, version) != version || is_lost).then_some(newest)
+    }
+
+    /// What was to be kept last could not be; if that is the one in force, nothing behind it either.
+    pub(super) const fn not_kept(&mut self, in_force: bool) {
+        self.current_is_lost |= in_force;
+        self.heard_is_lost = true;
+    }
+
+    /// Whether the next start would know what counts here, as far as it need not be told by others. What the log has is
+    /// newer than what was in force, and whoever has it in the log has all that those before it agreed on.
+    pub(super) fn is_remembered(&self) -> bool {
+        let is_logged = |config: &Membership| config.version() <= self.logged;
+        // A new version of the same members makes no other quorums.
+        let same = |a: &Membership, b: &Membership| a.clone().with_version(b.version()) == *b;
+        let is_filed = |config: &Membership| self.filed.as_ref().is_some_and(|filed| same(filed, config));
+        let current = Some(&self.current).filter(|_| self.current_is_lost);
+        let heard = self.heard.as_ref().filter(|_| self.heard_is_lost);
+        current.is_none_or(|current| is_logged(current) || is_filed(current))
+            && heard.is_none_or(|heard| is_logged(heard) || same(&self.current, heard))
     }
 
     pub(super) fn forget_offer(&mut self) {
@@ -157,8 +195,20 @@ impl Configs {
             next.take_if(|next| next.version() <= membership.version());
         }
         self.text = Bytes::from(membership.text());
-        core::mem::replace(&mut self.current, membership)
+        let before = mem::replace(&mut self.current, membership);
+        if !mem::take(&mut self.current_is_lost) {
+            self.filed = Some(before.clone());
+        }
+        before
     }
+}
+
+/// What was applied, or is to be. Anybody who may can write something else to this znode; only a change of members has its
+/// own transaction for a version.
+fn in_tree(tree: &Tree) -> Option<Membership> {
+    let node = tree.node(path::CONFIG)?;
+    let membership = Membership::from_peer(node.data()?)?;
+    (Zxid(membership.version()) == node.stat().mzxid).then_some(membership)
 }
 
 /// A leader activates what it did not propose.

@@ -70,6 +70,18 @@ impl Server {
         self.show_configs();
     }
 
+    /// The files do not have what they should. While nothing is acknowledged that only they would remember, that is for the
+    /// operator to mend; ZooKeeper leaves it at that, and forgets. Else the leader has to do without this server.
+    pub(in crate::server) fn on_config_not_kept(&mut self, in_force: bool) {
+        let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
+        ensemble.configs.not_kept(in_force);
+        if let Role::Learning(learning) = &mut ensemble.role
+            && !ensemble.configs.is_remembered()
+        {
+            learning.learner.withhold(self.now.mono);
+        }
+    }
+
     /// This server leads an epoch that is now decided. The first configuration gets a version: then it is newer than
     /// that of a server that is about to join, and knows only some of the members.
     pub(super) fn number_first_config(&mut self) {
