@@ -165,8 +165,8 @@ mod tests {
 
     #[test]
     fn the_mix_has_runs_without_faults_with_one_kind_and_with_many() {
-        let families: [(fn(Seed) -> Options, &[FaultKind]); 2] =
-            [(Options::from_seed, LONE_KINDS), (Options::cluster, ALL_KINDS)];
+        type Family = fn(Seed) -> Options;
+        let families = [(Options::from_seed as Family, LONE_KINDS), (Options::cluster, ALL_KINDS)];
         for (family, kinds) in families {
             let comes = |profile: &FaultProfile| -> Vec<FaultKind> {
                 FaultKind::ALL.iter().copied().filter(|&kind| profile.mean(kind).is_some()).collect()
