@@ -131,12 +131,17 @@ impl Server {
     /// Sends what the log has behind `after`. `started`: the learner knows by what it is brought up to date, and that was the
     /// first part of it.
     fn begin_log_transfer(&mut self, link: LinkId, after: Zxid, started: bool) {
-        let until = self.log.durable().min(self.tree.last_zxid());
+        let until = self.readable_log_end();
         let reader = Box::new(LogReader::new(&self.config, &self.inventory, after, until));
         if let Some(transfers) = self.transfers() {
             transfers.under_way.insert(link, Transfer::Log { reader, sent: after, started });
         }
         self.continue_transfers();
+    }
+
+    /// Up to where what is in the log is final, and on the disk to be read.
+    fn readable_log_end(&self) -> Zxid {
+        self.log.durable().min(self.tree.last_zxid())
     }
 
     pub(super) fn forget_transfer(&mut self, link: LinkId) {
@@ -290,7 +295,7 @@ impl Server {
     }
 
     fn continue_transfer(&mut self, link: LinkId) {
-        let window = self.link_window();
+        let (window, readable) = (self.link_window(), self.readable_log_end());
         while let Some(Serving { master, transfers, peers, tail, configs, .. }) =
             self.ensemble.as_deref_mut().and_then(Ensemble::serving)
         {
@@ -338,9 +343,11 @@ impl Server {
             match over {
                 Over::Not => {}
                 // More was written meanwhile than memory keeps for it: a large snapshot takes long.
-                Over::Forgotten(sent) => return self.begin_log_transfer(link, sent, true),
-                // Trying the same again would not help.
-                Over::Broken => {
+                Over::Forgotten(sent) if sent < readable => {
+                    return self.begin_log_transfer(link, sent, true);
+                }
+                // Trying the same again would not help. Nor would a log whose disk is behind what memory forgets.
+                Over::Broken | Over::Forgotten(_) => {
                     transfers.snapshot_next.extend(master.server_on(link));
                     return master.hang_up(link, HangupReason::SlowReader);
                 }
