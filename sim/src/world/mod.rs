@@ -5,6 +5,7 @@
 
 pub mod counts;
 mod cuts;
+mod disks;
 #[cfg(test)]
 mod fault_tests;
 mod faults;

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use zabra_core::recovery::Recovery;
 use zabra_core::server::{Action, Event as Told, HaltReason, Input, Server};
-use zabra_core::store::{DiskDone, DiskOp, Stream};
+use zabra_core::store::DiskOp;
 use zabra_core::types::{ConnId, SessionId, Zxid};
 use zabra_core::wire::Reader;
 
 use super::{Event, World};
-use crate::check::storage::still_needed;
 use crate::check::{Checker, Violation, liveness};
 use crate::client::codec::ReplyHead;
 use crate::clock::SimTime;
@@ -21,8 +20,6 @@ use crate::places::NodeId;
 use crate::rt;
 use crate::txnlog::LogTap;
 
-/// What a disk operation takes at most once all faults have stopped.
-const HEALTHY_LATENCY_MAX: Duration = Duration::from_millis(2);
 /// How many of the last things in an inbox are looked at for something that a new one belongs to.
 const INBOX_SEARCHED: usize = 16;
 /// How often the checkers are told what a clock shows: what is late by then is so at the next time, too.
@@ -54,7 +51,7 @@ impl World {
     }
 
     /// Carries out what recovery asks for; once it has an outcome, there is a server or an end.
-    fn drive_recovery(&mut self, id: NodeId) -> Result<(), Violation> {
+    pub(super) fn drive_recovery(&mut self, id: NodeId) -> Result<(), Violation> {
         let Life::Recovering(recovery) = &mut self.nodes[id.0].life else { return Ok(()) };
         let ops: Vec<DiskOp> = std::iter::from_fn(|| recovery.poll_op()).collect();
         let outcome = if ops.is_empty() { recovery.poll_outcome() } else { None };
@@ -403,114 +400,6 @@ impl World {
     fn role_lost(&mut self, id: NodeId, why: RoleEnd) -> Result<(), Violation> {
         self.nodes[id.0].standing = None;
         self.observe(Observed::RoleLost { node: id, why })
-    }
-
-    /// Queues a request to the disk, and begins it if nothing stands before it.
-    fn submit(&mut self, id: NodeId, op: DiskOp) -> Result<(), Violation> {
-        let node = &mut self.nodes[id.0];
-        let records = match &op {
-            DiskOp::LogCreate { file, .. } => {
-                node.tap.on_create(file);
-                Vec::new()
-            }
-            DiskOp::LogAppend { bytes, .. } => node.tap.on_append(bytes),
-            _ => Vec::new(),
-        };
-        let stream = op.stream();
-        node.queue(stream).waiting.push_back(op);
-        for record in records {
-            self.observe(Observed::Logged { node: id, record })?;
-        }
-        self.begin_disk_op(id, stream);
-        Ok(())
-    }
-
-    pub(super) fn begin_disk_op(&mut self, id: NodeId, stream: Stream) {
-        let profile = self.options.disk;
-        let latency = profile.latency_min + self.disk_rng.exponential(profile.latency_mean);
-        let times = profile.slow.filter(|&(slow, _)| slow == id.0).map_or(1, |(_, times)| times);
-        // What a server must do within its limits has to be possible once all faults have stopped.
-        let latency = if self.healed { latency.min(HEALTHY_LATENCY_MAX) } else { latency * times };
-        let node = &mut self.nodes[id.0];
-        let (stalled_until, generation) = (node.stalled_until, node.generation);
-        let queue = node.queues.get_mut(&stream).expect("both streams have one");
-        let is_held = |op| self.holds.holds(id, op);
-        if queue.current.is_some() || queue.waiting.front().is_some_and(is_held) {
-            return;
-        }
-        queue.current = queue.waiting.pop_front();
-        if queue.current.is_some() {
-            let at = self.now.max(stalled_until) + latency;
-            self.schedule(at, Event::Disk { node: id, generation, stream });
-        }
-    }
-
-    pub(super) fn on_disk(&mut self, id: NodeId, generation: u64, stream: Stream) -> Result<(), Violation> {
-        let node = &mut self.nodes[id.0];
-        if node.generation != generation {
-            return Ok(());
-        }
-        if node.stalled_until > self.now {
-            // It stopped in the middle of this one.
-            let until = node.stalled_until;
-            self.schedule(until, Event::Disk { node: id, generation, stream });
-            return Ok(());
-        }
-        let op = node.queue(stream).current.take().expect("it was begun");
-        if let (DiskOp::Remove { files, .. }, Life::Up(_)) = (&op, &node.life) {
-            let still_needed = still_needed(&node.disk, files);
-            self.observe(Observed::Removed { node: id, still_needed })?;
-        }
-        let node = &mut self.nodes[id.0];
-        let result = node.disk.run(&op);
-        let rewound = match &op {
-            DiskOp::LogAppend { .. } => {
-                let before = node.tap.durable();
-                node.tap.on_done(&node.disk);
-                let durable = node.tap.durable();
-                if durable > before {
-                    self.observe(Observed::Synced { node: id, durable })?;
-                }
-                false
-            }
-            DiskOp::Truncate { .. } => {
-                node.tap.on_truncated(&node.disk);
-                true
-            }
-            DiskOp::Remove { files, .. } => node.tap.on_removed(files, &node.disk),
-            DiskOp::SnapshotFinish { .. } => node.tap.on_snapshot(&node.disk),
-            DiskOp::Replace { file, .. } if result.is_ok() => {
-                let found_more = node.tap.on_names(&node.disk);
-                self.observe(Observed::Replaced { node: id, name: file.name.clone() })?;
-                found_more
-            }
-            _ => false,
-        };
-        if rewound {
-            self.found(id)?;
-        }
-        let done = DiskDone { ticket: op.ticket(), result };
-        self.begin_disk_op(id, stream);
-        match &mut self.nodes[id.0].life {
-            Life::Recovering(recovery) => {
-                self.trace.done(&done);
-                rt::catch(|| recovery.on_done(done))
-                    .map_err(|message| Violation::new(Checker::Panic, format!("{id}: {message}")))?;
-                self.drive_recovery(id)
-            }
-            Life::Up(_) => {
-                self.tell_node(id, Input::Disk(done));
-                Ok(())
-            }
-            Life::Down | Life::Stopped => Ok(()),
-        }
-    }
-
-    /// Tells where the history on a disk ends.
-    fn found(&mut self, id: NodeId) -> Result<(), Violation> {
-        let tap = &self.nodes[id.0].tap;
-        let (last, durable) = (tap.last(), tap.durable());
-        self.observe(Observed::Found { node: id, last, durable })
     }
 
     /// A process ended by its own decision.
