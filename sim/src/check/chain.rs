@@ -50,10 +50,7 @@ impl Chain {
         let end = self.ends.insert(node, zxid).unwrap_or_default();
         let begins = zxid.epoch() > end.epoch() && zxid.counter() == 1;
         if zxid != end.next() && !begins {
-            return Err(Violation::new(
-                Checker::Chain,
-                format!("{record} is logged after {end} by n{}", node.0),
-            ));
+            return Err(Violation::new(Checker::Chain, format!("{record} is logged after {end} by {node}")));
         }
         // The beginning of an epoch is no transaction, and the first of all has nothing before it.
         let parent = (!hides_past(end)).then_some(end);
@@ -65,13 +62,13 @@ impl Chain {
             let other = entry.record;
             return Err(Violation::new(
                 Checker::Chain,
-                format!("{zxid} means two transactions: {other}, and for n{} {record}", node.0),
+                format!("{zxid} means two transactions: {other}, and for {node} {record}"),
             ));
         }
         match (entry.parent, parent) {
             (Some(one), Some(other)) if one != other => Err(Violation::new(
                 Checker::Chain,
-                format!("{zxid} stands behind {one}, and in the log of n{} behind {other}", node.0),
+                format!("{zxid} stands behind {one}, and in the log of {node} behind {other}"),
             )),
             (known, other) => {
                 entry.parent = known.or(other);

@@ -43,7 +43,7 @@ impl Durability {
         if !facts.is_held(zxid) {
             return Err(Violation::new(
                 Checker::Durability,
-                format!("n{} relies on {zxid}, which no quorum has on its disks", node.0),
+                format!("{node} relies on {zxid}, which no quorum has on its disks"),
             ));
         }
         self.held = zxid;
@@ -88,7 +88,7 @@ impl Durability {
                 }
                 Err(Violation::new(
                     Checker::Durability,
-                    format!("n{} has {durable} left, and no quorum has {} any more", node.0, self.held),
+                    format!("{node} has {durable} left, and no quorum has {} any more", self.held),
                 ))
             }
             Observed::Started { node, recovered, .. } => {
@@ -96,7 +96,7 @@ impl Durability {
                 if *recovered < found {
                     return Err(Violation::new(
                         Checker::Durability,
-                        format!("n{} recovered up to {recovered}, its disk had {found}", node.0),
+                        format!("{node} recovered up to {recovered}, its disk had {found}"),
                     ));
                 }
                 Ok(())

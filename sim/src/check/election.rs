@@ -18,7 +18,7 @@ use zabra_core::types::{Message, Notification, PeerState, ServerId, Vote, Zxid};
 use super::{Check, Checker, Facts, Violation};
 use crate::clock::SimTime;
 use crate::history::{Kept, Observed, Record};
-use crate::places::{NodeId, server_of};
+use crate::places::{Named, NodeId, server_of};
 
 /// The history that speaks for a candidate, and the candidate: the greater is elected.
 type Rank = (i64, Zxid, ServerId);
@@ -75,8 +75,8 @@ impl Elections {
         let vote = rank(&notification.vote);
         let (epoch, zxid, leader) = vote;
         let wrong = |what: String| {
-            let (leader, node) = (leader.0.saturating_sub(1), node.0);
-            let words = format!("n{node} votes for n{leader} with a history of {epoch} up to {zxid}, {what}");
+            let leader = Named(leader);
+            let words = format!("{node} votes for {leader} with a history of {epoch} up to {zxid}, {what}");
             Err(Violation::new(Checker::Election, words))
         };
         let is_own = leader == server_of(node);
@@ -126,8 +126,7 @@ impl Elections {
         if ballots.filter(|it| observes || it.1.2 == server_of(to)).any(|ballot| backed(&ballot)) {
             return Ok(());
         }
-        let words =
-            format!("n{} comes to n{} as to its leader, and has heard {:?}", node.0, to.0, looking.heard);
+        let words = format!("{node} comes to {to} as to its leader, and has heard {:?}", looking.heard);
         Err(Violation::new(Checker::Election, words))
     }
 }

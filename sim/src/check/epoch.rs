@@ -29,14 +29,14 @@ impl Epochs {
         if leader != node {
             return Err(Violation::new(
                 Checker::Epoch,
-                format!("n{} leads in epoch {}, as n{} does or did", node.0, standing.epoch, leader.0),
+                format!("{node} leads in epoch {}, as {leader} does or did", standing.epoch),
             ));
         }
         let (_, current) = self.kept.get(&node).copied().unwrap_or_default();
         if current != standing.epoch {
             return Err(Violation::new(
                 Checker::Epoch,
-                format!("n{} leads in epoch {} with a history of {current}", node.0, standing.epoch),
+                format!("{node} leads in epoch {} with a history of {current}", standing.epoch),
             ));
         }
         Ok(())
@@ -45,12 +45,12 @@ impl Epochs {
     fn on_accepted(&mut self, node: NodeId, epoch: i64, kept: Kept) -> Result<(), Violation> {
         let (accepted, _) = self.kept.entry(node).or_default();
         if epoch < *accepted {
-            let words = format!("n{} promises epoch {epoch} after {accepted}", node.0);
+            let words = format!("{node} promises epoch {epoch} after {accepted}");
             return Err(Violation::new(Checker::Epoch, words));
         }
         *accepted = epoch;
         if kept.accepted < epoch {
-            let words = format!("n{} promises epoch {epoch}, its disk has {}", node.0, kept.accepted);
+            let words = format!("{node} promises epoch {epoch}, its disk has {}", kept.accepted);
             return Err(Violation::new(Checker::Epoch, words));
         }
         Ok(())
@@ -59,7 +59,7 @@ impl Epochs {
     fn on_current(&mut self, node: NodeId, epoch: i64, kept: Kept, facts: &Facts) -> Result<(), Violation> {
         let (accepted, current) = self.kept.entry(node).or_default();
         let wrong = |words: String| {
-            Err(Violation::new(Checker::Epoch, format!("n{} begins epoch {epoch} {words}", node.0)))
+            Err(Violation::new(Checker::Epoch, format!("{node} begins epoch {epoch} {words}")))
         };
         if epoch < *current {
             return wrong(format!("after {current}"));

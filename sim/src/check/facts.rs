@@ -302,7 +302,7 @@ impl Facts {
         } else if target > Zxid::ZERO && !self.digests.contains_key(&target) {
             return Err(Violation::new(
                 Checker::Facts,
-                format!("n{} calls {target} committed, which was left out", node.0),
+                format!("{node} calls {target} committed, which was left out"),
             ));
         }
         if claim.begins_epoch() {

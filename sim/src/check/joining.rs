@@ -89,7 +89,7 @@ impl Joining {
         if at <= kept {
             return Ok(());
         }
-        let words = format!("n{} says {order} {zxid} to n{}, which has {at}, committed", leader.0, learner.0);
+        let words = format!("{leader} says {order} {zxid} to {learner}, which has {at}, committed");
         Err(Violation::new(Checker::Joining, words))
     }
 
@@ -106,8 +106,7 @@ impl Joining {
         if said {
             return Ok(());
         }
-        let words =
-            format!("n{} serves in epoch {epoch} before n{} says UPTODATE", node.0, node_of(leader).0);
+        let words = format!("{node} serves in epoch {epoch} before {} says UPTODATE", node_of(leader));
         Err(Violation::new(Checker::Joining, words))
     }
 }
@@ -122,7 +121,7 @@ impl Check for Joining {
                 if end == *last {
                     return Ok(());
                 }
-                let words = format!("n{} goes on behind {last}, its disk ends with {end}", node.0);
+                let words = format!("{node} goes on behind {last}, its disk ends with {end}");
                 Err(Violation::new(Checker::Joining, words))
             }
             _ => Ok(()),

@@ -47,7 +47,7 @@ impl Leaderships {
         if facts.is_quorum(lately.iter().copied()) {
             return Ok(());
         }
-        let words = format!("n{} leads on, and has heard of {lately:?} alone for {:?}", node.0, self.bound);
+        let words = format!("{node} leads on, and has heard of {lately:?} alone for {:?}", self.bound);
         Err(Violation::new(Checker::Leadership, words))
     }
 }

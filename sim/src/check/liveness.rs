@@ -17,7 +17,7 @@ impl Check for Stops {
     fn observe(&mut self, record: &Record, _facts: &Facts) -> Result<(), Violation> {
         match &record.what {
             Observed::Stopped { node, why, excuse: None } => {
-                Err(Violation::new(Checker::Liveness, format!("n{} stopped by itself: {why}", node.0)))
+                Err(Violation::new(Checker::Liveness, format!("{node} stopped by itself: {why}")))
             }
             _ => Ok(()),
         }
@@ -38,7 +38,7 @@ pub fn at_work(node: NodeId, turns: u32) -> Result<(), Violation> {
     }
     Err(Violation::new(
         Checker::Liveness,
-        format!("n{} asked {turns} times for the time that it was just told", node.0),
+        format!("{node} asked {turns} times for the time that it was just told"),
     ))
 }
 

@@ -92,7 +92,7 @@ impl Check for Moves {
                 let refused =
                     matches!(record.error, Some(ErrorCode::SESSIONMOVED | ErrorCode::SESSIONEXPIRED));
                 if misplaced && !refused {
-                    let words = format!("n{} takes {record}, whose session had moved", node.0);
+                    let words = format!("{node} takes {record}, whose session had moved");
                     return Err(Violation::new(Checker::Moved, words));
                 }
             }

@@ -36,8 +36,7 @@ impl Check for Order {
             *synced = (*synced).min(*claimed);
             if *claimed > facts.committed() {
                 let last = facts.committed();
-                let what =
-                    format!("c{} says it has seen {claimed}, committed is {last}, and is let in", client.0);
+                let what = format!("{client} says it has seen {claimed}, committed is {last}, and is let in");
                 return Err(Violation::new(Checker::Order, what));
             }
         }

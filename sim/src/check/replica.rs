@@ -53,7 +53,7 @@ impl Check for Replicas {
                 if !follows {
                     return Err(Violation::new(
                         Checker::Replica,
-                        format!("n{} applies {zxid} after {before}, which it does not follow", node.0),
+                        format!("{node} applies {zxid} after {before}, which it does not follow"),
                     ));
                 }
             }

@@ -85,7 +85,7 @@ impl Sessions {
         facts: &Facts,
     ) -> Result<(), Violation> {
         if !decides(node, facts) {
-            let words = format!("n{} declares {session} expired, and does not lead", node.0);
+            let words = format!("{node} declares {session} expired, and does not lead");
             return Err(Violation::new(Checker::Session, words));
         }
         let (Some(watched), Some((timeout, _))) =
@@ -189,7 +189,7 @@ impl Sessions {
 fn revived(node: NodeId, session: SessionId) -> Violation {
     Violation::new(
         Checker::Session,
-        format!("n{} gives {session} to a client, which it has declared expired", node.0),
+        format!("{node} gives {session} to a client, which it has declared expired"),
     )
 }
 

@@ -28,7 +28,7 @@ impl TreeEquality {
         }
         Err(Violation::new(
             Checker::Tree,
-            format!("n{} has digest {digest:x} after {zxid}, the reference {expected:x?}", node.0),
+            format!("{node} has digest {digest:x} after {zxid}, the reference {expected:x?}"),
         ))
     }
 }
@@ -43,7 +43,7 @@ impl Check for TreeEquality {
                 match notices.iter().find(differs) {
                     None => Ok(()),
                     Some(notice) => {
-                        Err(Violation::new(Checker::Tree, format!("n{} recovered: {notice:?}", node.0)))
+                        Err(Violation::new(Checker::Tree, format!("{node} recovered: {notice:?}")))
                     }
                 }
             }

@@ -178,7 +178,7 @@ impl Watcher {
     }
 
     fn wrong<T>(&self, what: impl std::fmt::Display) -> Result<T, Violation> {
-        Err(Violation::new(Checker::Watch, format!("c{} {what}", self.client.0)))
+        Err(Violation::new(Checker::Watch, format!("{} {what}", self.client)))
     }
 
     /// The client sees the state at `zxid`: it must have been told of all changes up to there.

@@ -31,8 +31,8 @@ impl Ledger {
             Message::Commit { zxid } | Message::CommitAndActivate { zxid, .. } => {
                 let next = self.talk(said.link).pending.pop_front();
                 if next != Some(zxid) {
-                    let (to, next) = (said.to.0, next.unwrap_or_default());
-                    return said.wrong(format_args!("COMMIT {zxid} to n{to}, next in line is {next}"));
+                    let (to, next) = (said.to, next.unwrap_or_default());
+                    return said.wrong(format_args!("COMMIT {zxid} to {to}, next in line is {next}"));
                 }
                 self.decide(said, zxid)
             }

@@ -41,8 +41,7 @@ impl Ledger {
         }
         let other = *self.promises.entry((said.node, epoch)).or_insert(said.to);
         if other != said.to {
-            let (to, other) = (said.to.0, other.0);
-            return said.wrong(format_args!("ACKEPOCH {epoch} to n{to}, as to n{other} before"));
+            return said.wrong(format_args!("ACKEPOCH {epoch} to {}, as to {other} before", said.to));
         }
         if i64::from(current) > kept.current {
             return said.wrong(format_args!("ACKEPOCH with history of {current}, has {}", kept.current));

@@ -101,7 +101,7 @@ struct Said<'a> {
 impl Said<'_> {
     /// It must not be said.
     fn wrong<T>(&self, what: impl Display) -> Result<T, Violation> {
-        Err(Violation::new(Checker::Ledger, format!("n{} says {what}", self.node.0)))
+        Err(Violation::new(Checker::Ledger, format!("{} says {what}", self.node)))
     }
 
     /// Where the history of who says it ends, if it says that it ends with `zxid`.
