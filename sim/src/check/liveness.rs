@@ -42,9 +42,9 @@ pub fn at_work(node: NodeId, turns: u32) -> Result<(), Violation> {
     ))
 }
 
-/// How a client or server stands when the bound is reached.
+/// A client or server when the bound is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct Waiting {
     /// Who.
     pub who: String,
     /// What it waits for, if it has not come to rest.
@@ -55,17 +55,17 @@ pub struct Standing {
 ///
 /// # Errors
 /// If somebody did not.
-pub fn at_rest(standings: &[Standing], bound: Duration) -> Result<(), Violation> {
-    let waiting: Vec<String> = standings
+pub fn at_rest(all: &[Waiting], bound: Duration) -> Result<(), Violation> {
+    let words: Vec<String> = all
         .iter()
-        .filter_map(|standing| Some(format!("{} waits for {}", standing.who, standing.waits_for.as_ref()?)))
+        .filter_map(|it| Some(format!("{} waits for {}", it.who, it.waits_for.as_ref()?)))
         .collect();
-    if waiting.is_empty() {
+    if words.is_empty() {
         return Ok(());
     }
     Err(Violation::new(
         Checker::Liveness,
-        format!("{bound:?} after all faults stopped: {}", waiting.join(", ")),
+        format!("{bound:?} after all faults stopped: {}", words.join(", ")),
     ))
 }
 
@@ -121,7 +121,7 @@ mod tests {
     #[test]
     fn somebody_who_waits() {
         let standing =
-            |waits_for: Option<&str>| Standing { who: "c1".into(), waits_for: waits_for.map(str::to_owned) };
+            |waits_for: Option<&str>| Waiting { who: "c1".into(), waits_for: waits_for.map(str::to_owned) };
         assert_eq!(at_rest(&[standing(None)], Duration::ZERO), Ok(()));
         let violation = at_rest(&[standing(None), standing(Some("an answer"))], Duration::ZERO);
         assert!(violation.unwrap_err().what.contains("c1 waits for an answer"));

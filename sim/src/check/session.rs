@@ -149,12 +149,14 @@ impl Sessions {
         self.over.get(&node).and_then(|over| over.get(&session)).is_some_and(|&at| at < now)
     }
 
-    /// From now on a session may have another timeout.
-    fn widen(&mut self, session: SessionId, timeout: Duration, facts: &Facts) {
+    /// From now on a session may have another timeout, no shorter than that one unless what it had before may still be
+    /// meant.
+    fn widen(&mut self, session: SessionId, timeout: Duration, or_before: bool, facts: &Facts) {
         for watched in self.watched.values_mut().filter_map(|watched| watched.get_mut(&session)) {
-            let (least, most) =
-                watched.timeout.or_else(|| logged(session, facts)).unwrap_or((timeout, timeout));
-            watched.timeout = Some((least.min(timeout), most.max(timeout)));
+            let before = watched.timeout.or_else(|| logged(session, facts));
+            let (least, most) = before.unwrap_or((timeout, timeout));
+            let least = if or_before { least.min(timeout) } else { timeout };
+            watched.timeout = Some((least, most.max(timeout)));
         }
     }
 
@@ -169,7 +171,7 @@ impl Sessions {
     ) -> Result<(), Violation> {
         match *message {
             Message::Revalidate { session, timeout_ms } => {
-                self.widen(session, Duration::from_millis(timeout_ms as u64), facts);
+                self.widen(session, Duration::from_millis(timeout_ms as u64), true, facts);
                 if self.was_over(node, session, now) {
                     self.in_vain.insert((node, other, session));
                 }
@@ -198,13 +200,8 @@ impl Check for Sessions {
         match &record.what {
             Observed::Connected { session, timeout_ms, .. } => {
                 let timeout = Duration::from_millis(*timeout_ms as u64);
-                for watched in self.watched.values_mut().filter_map(|watched| watched.get_mut(session)) {
-                    let before = watched.timeout.or_else(|| logged(*session, facts));
-                    let (least, most) = before.unwrap_or((timeout, timeout));
-                    // What a learner has heard before, it may report with the timeout of before.
-                    let least = if facts.is_shared(*session) { least.min(timeout) } else { timeout };
-                    watched.timeout = Some((least, most.max(timeout)));
-                }
+                // What a learner has heard before, it may report with the timeout of before.
+                self.widen(*session, timeout, facts.is_shared(*session), facts);
             }
             Observed::SessionExpired { node, session, mono } => {
                 self.on_expired(*node, *session, *mono, facts)?;
@@ -215,7 +212,7 @@ impl Check for Sessions {
                     return Err(revived(*node, *session));
                 }
                 // Until its client is told, nobody else knows the timeout that it has now.
-                self.widen(*session, self.tick * TIMEOUT_MIN, facts);
+                self.widen(*session, self.tick * TIMEOUT_MIN, true, facts);
             }
             Observed::Heard { node, from: other, message, .. }
             | Observed::Said { node, to: other, message, .. } => {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::World;
 use crate::check::Violation;
-use crate::check::liveness::{self, Standing};
+use crate::check::liveness::{self, Waiting};
 use crate::client::SimClient;
 use crate::clock::SimTime;
 use crate::history::Observed;
@@ -137,7 +137,7 @@ impl World {
             }
         }
         let last = self.model().last();
-        let standings = self.nodes.iter().enumerate().map(|(index, node)| Standing {
+        let standings = self.nodes.iter().enumerate().map(|(index, node)| Waiting {
             who: format!("{}, which applied {},", NodeId(index), node.applied),
             waits_for: (last == before || node.applied != last).then(|| format!("what follows {before}")),
         });
@@ -156,12 +156,12 @@ impl World {
         }
     }
 
-    fn standings(&self, nodes: &[NodeId]) -> Vec<Standing> {
-        let nodes = nodes.iter().map(|&node| Standing {
+    fn standings(&self, nodes: &[NodeId]) -> Vec<Waiting> {
+        let nodes = nodes.iter().map(|&node| Waiting {
             who: node.to_string(),
             waits_for: self.waits_for(node).map(str::to_owned),
         });
-        let clients = self.clients.iter().enumerate().map(|(index, client)| Standing {
+        let clients = self.clients.iter().enumerate().map(|(index, client)| Waiting {
             who: ClientId(index).to_string(),
             waits_for: (!client.rested()).then(|| match client.is_up() {
                 true => format!("{} answers", client.outstanding()),
