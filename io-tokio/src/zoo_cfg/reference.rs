@@ -19,7 +19,7 @@ Any key can be given in the file or as `-Dname=value`, with or without `zookeepe
 value is an error. An unknown key is named in the log and ignored. \"No effect\" keys are named in the log too.
 
 Of the environment a server reads `RUST_LOG`, what to log, and on glibc `GLIBC_TUNABLES`: unless that says something of
-`glibc.malloc.tcache_count`, the server begins itself once more with 1024, under the same process number.
+`glibc.malloc.tcache_count`, the server begins itself once more with 256, under the same process number.
 ";
 
 /// The whole reference, in Markdown.
