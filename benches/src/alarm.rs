@@ -1,10 +1,11 @@
 //! A timer that wakes a poll with better than millisecond precision.
 //!
-//! On Linux the poll itself rounds timeouts up to whole milliseconds, which would make an open loop of 10,000 requests a
-//! second send in bursts of ten and measure its own lateness. A timer descriptor has no such rounding; elsewhere the poll's
-//! own timeout is exact and the alarm only hands it out.
+//! On Linux the poll itself rounds timeouts up to whole milliseconds, which would make an open loop of 10,000 requests
+//! a second send in bursts of ten and measure its own lateness. A timer descriptor has no such rounding; elsewhere the
+//! poll's own timeout is exact and the alarm only hands it out.
 
-use std::{io, time::Duration};
+use std::io;
+use std::time::Duration;
 
 use mio::{Registry, Token};
 

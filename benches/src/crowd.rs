@@ -1,34 +1,28 @@
 //! Many sessions that do little: opened all at once, held idle, or holding watches.
 //!
-//! One thread is enough, since the server does the work that is measured. A connection that fails before its session is up
-//! is tried again, as any client would; a session lost after that is reported and not replaced.
+//! One thread is enough, since the server does the work that is measured. A connection that fails before its session is
+//! up is tried again, as any client would; a session lost after that is reported and not replaced.
 
-use std::{
-    collections::VecDeque,
-    io::BufRead,
-    mem,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
-    time::{Duration, Instant},
-};
+use std::collections::VecDeque;
+use std::io::BufRead;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use std::{mem, thread};
 
-use mio::{Events, Poll, Token, Waker, event::Event};
+use mio::event::Event;
+use mio::{Events, Poll, Token, Waker};
 
-use crate::{
-    clock::{Clock, Nanos, nanos},
-    generator::Class,
-    jute::error_code,
-    options::{Options, Phase},
-    outstanding::{Outstanding, Sent},
-    report::{PhaseReport, Quantiles, print, seconds},
-    session::{Arrival, Lost, Session},
-    setup,
-    tally::{Latencies, Tally},
-    template::Template,
-};
+use crate::clock::{Clock, Nanos, nanos};
+use crate::generator::Class;
+use crate::jute::error_code;
+use crate::options::{Options, Phase};
+use crate::outstanding::{Outstanding, Sent};
+use crate::report::{PhaseReport, Quantiles, print, seconds};
+use crate::session::{Arrival, Lost, Session};
+use crate::setup;
+use crate::tally::{Latencies, Tally};
+use crate::template::Template;
 
 const WAKE: Token = Token(usize::MAX);
 const TURN_MAX: Duration = Duration::from_millis(20);

@@ -1,12 +1,10 @@
 //! Which request a connection sends next.
 //!
-//! All randomness comes from a seed, so two runs with the same arguments ask for the same znodes in the same order on each
-//! connection.
+//! All randomness comes from a seed, so two runs with the same arguments ask for the same znodes in the same order on
+//! each connection.
 
-use crate::{
-    load::Load,
-    template::{CreateMode, PathPattern, Template},
-};
+use crate::load::Load;
+use crate::template::{CreateMode, PathPattern, Template};
 
 /// Digits of numbered znodes: ten million of them.
 const KEY_DIGITS: usize = 7;

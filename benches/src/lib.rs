@@ -1,9 +1,10 @@
 //! What Zabra is measured with: a load generator, a null server, and the script that compares.
 //!
-//! - `zabra-load` speaks the ZooKeeper client protocol to any server of it and reports throughput, latency, memory-relevant
-//!   crowds of sessions and watches, and every broken promise it sees (order, errors, lost sessions, missed watch events).
-//! - `zabra-null` is a server without a tree: it parses frames and answers canned replies of the right size. What it reaches
-//!   is the upper bound of one thread with the same traffic on the same machine.
+//! - `zabra-load` speaks the ZooKeeper client protocol to any server of it and reports throughput, latency,
+//!   memory-relevant crowds of sessions and watches, and every broken promise it sees (order, errors, lost sessions,
+//!   missed watch events).
+//! - `zabra-null` is a server without a tree: it parses frames and answers canned replies of the right size. What it
+//!   reaches is the upper bound of one thread with the same traffic on the same machine.
 //! - `benches/compare` starts Java ZooKeeper, Zabra and the null server in one go and prints the table of ratios:
 //!
 //! ```text

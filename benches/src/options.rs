@@ -1,20 +1,19 @@
 //! What can be asked of `zabra-load`, and the checks that make it a run that can be done.
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
+use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
 
-use crate::{
-    generator::{KEY_COUNT_MAX, Names},
-    limits::{DATA_SIZE_MAX, OUTSTANDING_COUNT_MAX, raise_open_files},
-    load::Load,
-};
+use crate::generator::{KEY_COUNT_MAX, Names};
+use crate::limits::{DATA_SIZE_MAX, OUTSTANDING_COUNT_MAX, raise_open_files};
+use crate::load::Load;
 
 /// Puts load on any server of the ZooKeeper client protocol.
 ///
-/// Without --phase or --fill it runs a load and reports throughput and latency. It exits with 1 if it could not run and with
-/// 2 if the server broke a promise: an error code, a lost session, a reply out of order, a watch event missed or without
-/// cause, a request without reply.
+/// Without --phase or --fill it runs a load and reports throughput and latency. It exits with 1 if it could not run and
+/// with 2 if the server broke a promise: an error code, a lost session, a reply out of order, a watch event missed or
+/// without cause, a request without reply.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "zabra-load", version)]
 pub struct Options {
@@ -88,7 +87,8 @@ pub struct Options {
     #[arg(long, default_value_t = 30.0)]
     pub patience: f64,
 
-    /// Sessions that may be opening at a time in a phase: all at once unless a server's listen backlog is too short for that
+    /// Sessions that may be opening at a time in a phase: all at once unless a server's listen backlog is too short for
+    /// that
     #[arg(long)]
     pub opening: Option<usize>,
 

@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use crate::{clock::Nanos, generator::Class};
+use crate::clock::Nanos;
+use crate::generator::Class;
 
 /// A request under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,15 +1,15 @@
 //! What a run has shown, as text or as one line of JSON.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::{
-    clock::Nanos,
-    jute::error_code,
-    options::Options,
-    tally::{Latencies, Tally},
-};
+use crate::clock::Nanos;
+use crate::jute::error_code;
+use crate::options::Options;
+use crate::tally::{Latencies, Tally};
 
 /// Share of one processor per thread above which the generator itself may have been the limit.
 const BUSY_LIMIT: f64 = 0.95;

@@ -1,23 +1,17 @@
 //! Runs a load: prepares, starts the threads together, and adds up what they counted.
 
-use std::{
-    io::BufRead,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
-    },
-    thread,
-    time::Duration,
-};
+use std::io::BufRead;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
 
-use crate::{
-    clock::{Clock, Nanos, nanos, processor_time},
-    options::Options,
-    report::{Begun, Report, print},
-    setup,
-    tally::Tally,
-    worker::Worker,
-};
+use crate::clock::{Clock, Nanos, nanos, processor_time};
+use crate::options::Options;
+use crate::report::{Begun, Report, print};
+use crate::setup;
+use crate::tally::Tally;
+use crate::worker::Worker;
 
 /// Time between the decision to start and the start, so that all threads have heard of it.
 const START_DELAY: Duration = Duration::from_millis(20);

@@ -2,15 +2,16 @@
 //!
 //! A session here is never moved to another connection: a lost connection is something to report, not to repair.
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
+use std::time::Duration;
 
-use mio::{Interest, Registry, Token, event::Event, net::TcpStream};
+use mio::event::Event;
+use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
 
-use crate::{
-    clock::{Nanos, nanos},
-    jute::{Malformed, PASSWORD_SIZE, Reader, opcode, put_buffer, put_frame, put_i32, put_i64, xid},
-    stream::{Ended, FramedStream},
-};
+use crate::clock::{Nanos, nanos};
+use crate::jute::{Malformed, PASSWORD_SIZE, Reader, opcode, put_buffer, put_frame, put_i32, put_i64, xid};
+use crate::stream::{Ended, FramedStream};
 
 /// Xid of the request that closes a session; no load counts that far down.
 const XID_CLOSE: i32 = i32::MIN;

@@ -1,19 +1,15 @@
 //! Creates the znodes a load needs, over one blocking connection.
 
-use std::{
-    io::{Read, Write},
-    net::{SocketAddr, TcpStream},
-    time::Duration,
-};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
 
-use crate::{
-    jute::{Reader, error_code, opcode, put_frame, put_i32},
-    limits::FRAME_SIZE_MAX,
-    load::Load,
-    options::Options,
-    session::{put_handshake, read_handshake},
-    template::{CreateMode, PathPattern, Template},
-};
+use crate::jute::{Reader, error_code, opcode, put_frame, put_i32};
+use crate::limits::FRAME_SIZE_MAX;
+use crate::load::Load;
+use crate::options::Options;
+use crate::session::{put_handshake, read_handshake};
+use crate::template::{CreateMode, PathPattern, Template};
 
 /// Requests sent before their replies are read.
 const BATCH: u64 = 500;

@@ -1,8 +1,8 @@
 //! A non-blocking socket that carries length-prefixed frames.
 //!
-//! Frames are handed out as slices of the thread's scratch buffer: bytes are copied once, by the kernel. Only a frame cut
-//! in half by a read is kept by the stream. For use with edge-triggered polls: [`FramedStream::receive`] reads until the
-//! socket is empty, [`FramedStream::flush`] writes until it is full or nothing is left.
+//! Frames are handed out as slices of the thread's scratch buffer: bytes are copied once, by the kernel. Only a frame
+//! cut in half by a read is kept by the stream. For use with edge-triggered polls: [`FramedStream::receive`] reads
+//! until the socket is empty, [`FramedStream::flush`] writes until it is full or nothing is left.
 
 use std::io::{ErrorKind, Read, Write};
 
@@ -65,8 +65,8 @@ impl FramedStream {
 
     /// Reads until the socket is empty and calls `on_frame` with the send buffer and each whole frame's body.
     ///
-    /// `to_end` must be set when the poll said that the peer closed its side: then no further edge will come, and the end
-    /// has to be read now. Returns the number of bytes received.
+    /// `to_end` must be set when the poll said that the peer closed its side: then no further edge will come, and the
+    /// end has to be read now. Returns the number of bytes received.
     pub fn receive<E: From<Ended>>(
         &mut self,
         scratch: &mut Vec<u8>,
@@ -147,7 +147,10 @@ fn split_frame(bytes: &[u8]) -> Result<Option<FrameAndRest<'_>>, Ended> {
 
 #[cfg(test)]
 mod tests {
-    use std::{io::Write as _, net::TcpListener, thread, time::Duration};
+    use std::io::Write as _;
+    use std::net::TcpListener;
+    use std::thread;
+    use std::time::Duration;
 
     use super::*;
 

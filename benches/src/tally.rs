@@ -1,19 +1,19 @@
 //! What one thread counted, and how the counts of several add up.
 //!
-//! The measuring window is half open. Throughput counts the replies that arrive in it. Latency counts the requests sent in
-//! it (under an open loop: due in it), whenever their replies come: a stall across the end of the window is not cut off.
+//! The measuring window is half open. Throughput counts the replies that arrive in it. Latency counts the requests sent
+//! in it (under an open loop: due in it), whenever their replies come: a stall across the end of the window is not cut
+//! off.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::collections::BTreeMap;
+use std::ops::Range;
 
 use hdrhistogram::Histogram;
 
-use crate::{
-    clock::Nanos,
-    generator::Class,
-    jute::error_code,
-    outstanding::{OutOfOrder, Sent},
-    session::Lost,
-};
+use crate::clock::Nanos;
+use crate::generator::Class;
+use crate::jute::error_code;
+use crate::outstanding::{OutOfOrder, Sent};
+use crate::session::Lost;
 
 /// Longest latency told apart from longer ones: a minute.
 const LATENCY_MAX: Nanos = 60_000_000_000;

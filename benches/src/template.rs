@@ -1,7 +1,7 @@
 //! Requests prepared once, so that issuing one is a copy and a few digits.
 //!
-//! The only parts of a request that change between two issues are the xid and the number at the end of a path. A template
-//! holds the finished frame and knows where these are.
+//! The only parts of a request that change between two issues are the xid and the number at the end of a path. A
+//! template holds the finished frame and knows where these are.
 
 use crate::jute::{opcode, put_buffer, put_frame, put_i32, put_open_acl};
 

@@ -4,27 +4,28 @@
 //! opening ──all sessions of the run up──▶ waiting for the start ──▶ warm-up, window ──▶ draining ──▶ closing
 //! ```
 //!
-//! Under a closed loop, each connection is refilled as soon as its replies have been read. Under an open loop, requests go
-//! out when they are due, in turn over the connections; while a connection cannot take more they stay due, so the wait
-//! counts.
+//! Under a closed loop, each connection is refilled as soon as its replies have been read. Under an open loop, requests
+//! go out when they are due, in turn over the connections; while a connection cannot take more they stay due, so the
+//! wait counts.
 
-use std::{mem, ops::Range, time::Duration};
+use std::mem;
+use std::ops::Range;
+use std::time::Duration;
 
-use mio::{Events, Poll, Token, event::Event};
+use mio::event::Event;
+use mio::{Events, Poll, Token};
 
-use crate::{
-    alarm::Alarm,
-    clock::{Nanos, nanos},
-    generator::{Class, Cursor, Generator},
-    jute::error_code,
-    limits::{OUTSTANDING_COUNT_MAX, UNSENT_SIZE_MAX},
-    load::Load,
-    options::Options,
-    outstanding::{Outstanding, Sent},
-    run::Shared,
-    session::{Arrival, Lost, Session},
-    tally::Tally,
-};
+use crate::alarm::Alarm;
+use crate::clock::{Nanos, nanos};
+use crate::generator::{Class, Cursor, Generator};
+use crate::jute::error_code;
+use crate::limits::{OUTSTANDING_COUNT_MAX, UNSENT_SIZE_MAX};
+use crate::load::Load;
+use crate::options::Options;
+use crate::outstanding::{Outstanding, Sent};
+use crate::run::Shared;
+use crate::session::{Arrival, Lost, Session};
+use crate::tally::Tally;
 
 const ALARM: Token = Token(usize::MAX);
 /// How long a poll waits at most, so that pings and the end of the run are seen in time.

@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use zabra_benches::{crowd, options::Options, report, run};
+use zabra_benches::options::Options;
+use zabra_benches::{crowd, report, run};
 
 fn main() -> ExitCode {
     let options = Options::parse();

@@ -1,12 +1,14 @@
 //! The null server, see `zabra-null --help`.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
 
 use clap::Parser;
-use zabra_benches::{
-    limits::raise_open_files,
-    null::{log::Log, replies::Replies, server::Server},
-};
+use zabra_benches::limits::raise_open_files;
+use zabra_benches::null::log::Log;
+use zabra_benches::null::replies::Replies;
+use zabra_benches::null::server::Server;
 
 /// Answers ZooKeeper clients without keeping anything: an upper bound to measure servers against.
 #[derive(Debug, Parser)]

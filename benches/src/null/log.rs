@@ -1,11 +1,9 @@
 //! Where the null server's writes go: one append and one sync for all writes of a turn.
 
-use std::{
-    fs::{File, OpenOptions},
-    io,
-    os::unix::fs::FileExt,
-    path::Path,
-};
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 /// Size of the file, set when it is opened, so that an append changes blocks and not the size.
 const LOG_SIZE: u64 = 256 << 20;

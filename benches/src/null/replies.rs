@@ -1,12 +1,10 @@
 //! The null server's answers: right in size and shape, empty in content.
 
-use crate::{
-    jute::{
-        Malformed, PASSWORD_SIZE, REPLY_HEADER_SIZE, Reader, STAT_SIZE, error_code, opcode, put_buffer,
-        put_frame, put_i32, put_i64, xid,
-    },
-    null::log::Log,
+use crate::jute::{
+    Malformed, PASSWORD_SIZE, REPLY_HEADER_SIZE, Reader, STAT_SIZE, error_code, opcode, put_buffer,
+    put_frame, put_i32, put_i64, xid,
 };
+use crate::null::log::Log;
 
 /// Digits a server appends to the name of a sequential znode.
 const SEQUENCE: &[u8] = b"0000000000";

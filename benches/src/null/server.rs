@@ -1,22 +1,17 @@
 //! The null server's loop: read all that is ready, make the writes durable together, answer.
 
-use std::{io, mem, net::SocketAddr};
+use std::net::SocketAddr;
+use std::{io, mem};
 
-use mio::{
-    Events, Interest, Poll, Token,
-    event::Event,
-    net::{TcpListener, TcpStream},
-};
+use mio::event::Event;
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Token};
 
-use crate::{
-    jute::Malformed,
-    limits::UNREAD_SIZE_MAX,
-    null::{
-        log::Log,
-        replies::{Asked, Client, Replies},
-    },
-    stream::{Ended, FramedStream},
-};
+use crate::jute::Malformed;
+use crate::limits::UNREAD_SIZE_MAX;
+use crate::null::log::Log;
+use crate::null::replies::{Asked, Client, Replies};
+use crate::stream::{Ended, FramedStream};
 
 const LISTENER: Token = Token(usize::MAX);
 
@@ -74,8 +69,8 @@ impl Server {
         Ok(Self { poll, listener, connections: Vec::new(), replies, log, scratch: Vec::new() })
     }
 
-    /// Serves until an error of the poll or of the log. A failed sync ends the server: nothing it answers after that could
-    /// be true.
+    /// Serves until an error of the poll or of the log. A failed sync ends the server: nothing it answers after that
+    /// could be true.
     pub fn run(&mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(1024);
         let mut waiting = Vec::new();
