@@ -1,8 +1,8 @@
 //! What a million znodes and a million watches cost in memory and time.
 //!
-//! `cargo run --release -p zabra-core --example tree_cost znodes`, `… watches` or `… crowd` (the same watches on a hundredth
-//! of the paths), on Linux: it reads what the kernel knows of its size and time. One thing a run, because freed memory
-//! blurs what the next one needs.
+//! `cargo run --release -p zabra-core --example tree_cost znodes`, `… watches` or `… crowd` (the same watches on a
+//! hundredth of the paths), on Linux: it reads what the kernel knows of its size and time. One thing a run, because
+//! freed memory blurs what the next one needs.
 
 use zabra_core::time::WallTime;
 use zabra_core::tree::{Change, SnapshotNode, Tree, TreeLoader, TreeOptions, WatchTable};

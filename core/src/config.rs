@@ -71,7 +71,8 @@ pub struct Config {
     pub snapshot_compression: Compression,
     /// Bytes of a snapshot handed to the disk at a time.
     pub snapshot_chunk_bytes: usize,
-    /// Likewise of a snapshot that a leader sends: this server has nobody else to serve meanwhile, and should be back soon.
+    /// Likewise of a snapshot that a leader sends: this server has nobody else to serve meanwhile, and should be back
+    /// soon.
     pub received_chunk_bytes: usize,
     /// `autopurge.snapRetainCount`: snapshots kept, at least 3.
     pub snap_retain_count: usize,
@@ -162,8 +163,8 @@ pub struct EnsembleConfig {
     pub commit_log_count: usize,
     /// Bytes of them at most.
     pub commit_log_bytes: usize,
-    /// `observerMasterPort`: where a follower serves observers, and an observer finds the voters that do. `None`: observers
-    /// learn from the leader.
+    /// `observerMasterPort`: where a follower serves observers, and an observer finds the voters that do. `None`:
+    /// observers learn from the leader.
     pub observer_master_port: Option<u16>,
     /// Bytes of committed transactions that a follower keeps in memory for observers that fell behind
     /// (`zookeeper.observerMaster.sizeLimit`).

@@ -165,8 +165,8 @@ fn multi() {
     assert_eq!(results[2], Ok(Outcome::Children { names, stat: None }));
 }
 
-/// `cl.chroot`, `cl.chroot.create`: paths go in with it and come out without it, in calls, results and events, and after
-/// a reconnect; the configuration lies outside.
+/// `cl.chroot`, `cl.chroot.create`: paths go in with it and come out without it, in calls, results and events, and
+/// after a reconnect; the configuration lies outside.
 #[test]
 fn cl_chroot() {
     let config = ClientConfig { chroot: Some("/app".into()), ..client_config() };
@@ -241,8 +241,8 @@ fn ev_persistent_survives_connections() {
     }
 }
 
-/// `cl.setwatches.batch`, `watch.setwatches`: one-shot watches of every kind are armed again in many small requests; what
-/// they missed is told before anything asked afterwards is answered.
+/// `cl.setwatches.batch`, `watch.setwatches`: one-shot watches of every kind are armed again in many small requests;
+/// what they missed is told before anything asked afterwards is answered.
 #[test]
 fn watches_are_armed_again() {
     let config = ClientConfig { set_watches_bytes_max: 20, ..client_config() };

@@ -1,4 +1,5 @@
-//! A member of an ensemble whose disk is damaged: it is brought up to date by the others, and counts for nothing before.
+//! A member of an ensemble whose disk is damaged: it is brought up to date by the others, and counts for nothing
+//! before.
 
 use core::time::Duration;
 

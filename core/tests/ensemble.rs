@@ -219,8 +219,8 @@ fn a_follower_stops_in_the_midst_of_writes() {
     agree(&mut cluster, &[1, 2, 3]);
 }
 
-/// PARITY `sync.choice.txnlog`: a leader that was started anew, from a snapshot that is ahead of a learner, still has the
-/// log files from before it, and sends what is in there; unless it is told not to, or one of them is gone.
+/// PARITY `sync.choice.txnlog`: a leader that was started anew, from a snapshot that is ahead of a learner, still has
+/// the log files from before it, and sends what is in there; unless it is told not to, or one of them is gone.
 #[test]
 fn sync_choice_txnlog_reaches_back_behind_the_snapshot_of_a_restart() {
     for (permille, gone, by_snapshot) in

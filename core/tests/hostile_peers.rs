@@ -64,8 +64,8 @@ fn an_observer_refuses_what_it_is_informed_of() {
     }
 }
 
-/// A follower is to log a transaction of an epoch that its leader has not begun: it would refuse its own log at the next
-/// start, if that log took it at all.
+/// A follower is to log a transaction of an epoch that its leader has not begun: it would refuse its own log at the
+/// next start, if that log took it at all.
 #[test]
 fn sync_contiguous_a_follower_refuses_what_is_of_a_later_epoch() {
     for zxid in [Zxid::new(1 << 31, 1), Zxid::new(9, 1)] {
@@ -146,8 +146,8 @@ fn a_leader_that_takes_nothing_is_left_at_once() {
     assert!(cluster.is_closed(1, conn));
 }
 
-/// PARITY `fle.config`: a configuration without members is none, whatever its version, and does not keep a server that looks
-/// from taking over one that is.
+/// PARITY `fle.config`: a configuration without members is none, whatever its version, and does not keep a server that
+/// looks from taking over one that is.
 #[test]
 fn fle_config_without_members_is_not_adopted() {
     let mut cluster = Cluster::new(&members(3, 0), |config| config.reconfig_enabled = true);

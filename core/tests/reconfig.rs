@@ -334,8 +334,8 @@ fn a_leader_that_dies_over_a_change_leaves_one_configuration() {
     }
 }
 
-/// PARITY `reconf.dynfile`: a leader of ZooKeeper begins its epoch with what it saw last, and that need not be in any log.
-/// Who acknowledged it, and forgot it in a crash, would help those who never heard of it to a quorum.
+/// PARITY `reconf.dynfile`: a leader of ZooKeeper begins its epoch with what it saw last, and that need not be in any
+/// log. Who acknowledged it, and forgot it in a crash, would help those who never heard of it to a quorum.
 #[test]
 fn reconf_dynfile_what_was_seen_counts_in_elections_without_a_transaction() {
     let seen = members(5, 0).with_version(0x1_0000_0007);

@@ -1,5 +1,5 @@
-//! Requests and their replies, byte for byte where it matters: PARITY `req.*`, `op.*`, `multi.*`, `auth.*`, `watch.*` and
-//! the data model, asked of a whole server.
+//! Requests and their replies, byte for byte where it matters: PARITY `req.*`, `op.*`, `multi.*`, `auth.*`, `watch.*`
+//! and the data model, asked of a whole server.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Sessions from the first byte of a connection to the last: PARITY `conn.*`, `xid.*` and `sess.*`, asked of a whole server.
+//! Sessions from the first byte of a connection to the last: PARITY `conn.*`, `xid.*` and `sess.*`, asked of a whole
+//! server.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! Fuzz targets for `zabra-core` and `io-tokio`, one a file in `fuzz_targets/`. What each of them does is in
 //! `zabra_core::testing::fuzz`, where ordinary builds compile it and `core/tests/fuzz_corpus.rs` runs it over the
-//! corpus; here a fuzzer only hands over its bytes. The one target that is not about the core is in `io_tokio::zoo_cfg::fuzz`,
-//! likewise.
+//! corpus; here a fuzzer only hands over its bytes. The one target that is not about the core is in
+//! `io_tokio::zoo_cfg::fuzz`, likewise.
 //!
 //! | target | what goes in | what must come out |
 //! |---|---|---|

@@ -1,7 +1,7 @@
 //! Keeps the configurations of the ensemble that the next start begins with, beside the configuration file.
 //!
-//! One in force that cannot be written is tried again with whatever is to be kept next; until it is written, the file of what
-//! was seen last stays as it is, for that has it.
+//! One in force that cannot be written is tried again with whatever is to be kept next; until it is written, the file
+//! of what was seen last stays as it is, for that has it.
 
 use std::path::PathBuf;
 

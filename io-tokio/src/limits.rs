@@ -6,8 +6,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// stop a write.
 const RESERVED: u64 = 64;
 
-/// Links from other servers that may be there at a time on each of the three ports. Beyond it new ones wait until others
-/// close. An ensemble needs one for each member and port, and a moment longer one that takes the place of another.
+/// Links from other servers that may be there at a time on each of the three ports. Beyond it new ones wait until
+/// others close. An ensemble needs one for each member and port, and a moment longer one that takes the place of
+/// another.
 pub(crate) const ACCEPTED_LINKS_MAX: usize = 256;
 
 /// Links in all: those that are accepted on each port, and as many again as on one of them by this server's doing.

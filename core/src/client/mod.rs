@@ -1,7 +1,8 @@
 //! A client: one session, whatever becomes of the connections and servers it lives on.
 //!
 //! A [`Client`] is a state machine of the same shape as [`Server`](crate::server::Server): it is told what happened and
-//! when, and asks for things to be done. It knows no socket; whoever runs it connects where it says and moves the bytes.
+//! when, and asks for things to be done. It knows no socket; whoever runs it connects where it says and moves the
+//! bytes.
 //!
 //! ```text
 //!            ┌────────────────── connection lost: what waits is failed ◀─────────────┐
@@ -314,8 +315,8 @@ impl Client {
         }
     }
 
-    /// The path as callers know it. What lies outside the chroot is left as it is: only the ensemble's own znodes can be
-    /// asked for there.
+    /// The path as callers know it. What lies outside the chroot is left as it is: only the ensemble's own znodes can
+    /// be asked for there.
     fn strip_chroot<'a>(&self, path: &'a str) -> &'a str {
         match &self.config.chroot {
             Some(chroot) if is_within(path, chroot) && path.len() == chroot.len() => ROOT,

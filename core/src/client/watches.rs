@@ -5,7 +5,8 @@
 //! on in the order in which it came.
 //!
 //! Paths are the server's: with the chroot. Five tables, as in ZooKeeper's client: one-shot watches left by getData and
-//! by exists on a znode that is there, by exists on one that is not, and by getChildren; persistent ones; recursive ones.
+//! by exists on a znode that is there, by exists on one that is not, and by getChildren; persistent ones; recursive
+//! ones.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
@@ -392,8 +393,8 @@ mod tests {
         assert_eq!(watches.len(), 3);
     }
 
-    /// PARITY `ev.remove`: each kind removes its own; a refusal counts unless the removal is local; who has none is told
-    /// so first.
+    /// PARITY `ev.remove`: each kind removes its own; a refusal counts unless the removal is local; who has none is
+    /// told so first.
     #[test]
     fn ev_remove() {
         use EventType::{ChildWatchRemoved, DataWatchRemoved, PersistentWatchRemoved};

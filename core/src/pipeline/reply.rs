@@ -6,8 +6,8 @@ use crate::tree::Applied;
 use crate::types::{ErrorCode, OpCode, Stat, Zxid};
 use crate::wire::reply::{self, MultiResult};
 
-/// Appends the whole reply to a write. `op` is the request's, `applied` what became of it; a change of members is answered
-/// with the data of the znode.
+/// Appends the whole reply to a write. `op` is the request's, `applied` what became of it; a change of members is
+/// answered with the data of the znode.
 pub fn write_reply(
     xid: i32,
     op: OpCode,

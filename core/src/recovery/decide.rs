@@ -43,8 +43,8 @@
 //! zeros in its place, or damages there a record whose own data fill a sector with zeros. Nothing was written after it
 //! that could bear witness. Damage with no missing sector is not what a power failure leaves, so it is taken for
 //! corruption wherever it is: refusing costs an operator's time, and cutting would cost data that clients were told is
-//! safe. The same goes for records without a mark, as ZooKeeper writes them, and for several appends torn at once, which
-//! happens only where syncing is switched off.
+//! safe. The same goes for records without a mark, as ZooKeeper writes them, and for several appends torn at once,
+//! which happens only where syncing is switched off.
 
 use crate::types::Zxid;
 

@@ -71,8 +71,8 @@ impl EpochReads {
         Ok(())
     }
 
-    /// The epochs to go on with behind `last_zxid`, if this server has any. `damaged`: there was more once, so that what
-    /// it promised does not follow from what there is.
+    /// The epochs to go on with behind `last_zxid`, if this server has any. `damaged`: there was more once, so that
+    /// what it promised does not follow from what there is.
     pub(super) fn check(&self, last_zxid: Zxid, damaged: bool) -> Result<Option<Epochs>, RecoveryError> {
         if !self.wanted {
             return Ok(None);

@@ -11,8 +11,8 @@
 //! never finished at the end of a file, is harmless here if the next file has exactly the record that is due.
 //!
 //! Recovery reads from the newest snapshot on, this from any log file that is still there; and a server that was sent a
-//! snapshot may have log files from before it that the snapshot does not follow. So where the log goes from one epoch to
-//! a later one, no snapshot may be between the two: it would hold what the log has not.
+//! snapshot may have log files from before it that the snapshot does not follow. So where the log goes from one epoch
+//! to a later one, no snapshot may be between the two: it would hold what the log has not.
 //!
 //! Two things go unseen, in both places: a file whose last records of an epoch are missing without a trace, where the
 //! next file begins a later epoch, and what stands behind the zeros at the end of a file.

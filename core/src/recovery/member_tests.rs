@@ -111,7 +111,8 @@ fn disk_log_eof_a_damaged_member_goes_on_without_a_vote() {
     }
 }
 
-/// Whom the others cannot help refuses to start, as a server that stands alone does; and whoever accepts the loss votes.
+/// Whom the others cannot help refuses to start, as a server that stands alone does; and whoever accepts the loss
+/// votes.
 #[test]
 fn damage_that_nobody_can_mend_is_refused() {
     for (name, damage, _) in CASES {

@@ -75,10 +75,10 @@ pub struct Recovered {
     /// What the epoch files say, which is on the disk by now; only at the start of a member of an ensemble.
     pub epochs: Option<Epochs>,
     /// A member of an ensemble may have lost what it once acknowledged: there was nothing on its disk, and nothing says
-    /// that this is right; or its log or its newest snapshot is damaged; or that was so before, and no leader has brought
-    /// it up since. Until one has, it must not vote, and calls its last transaction [`Zxid::UNKNOWN`] (PARITY
-    /// `disk.load.empty`). The file [`UNSYNCED`] says so until then. What is damaged was
-    /// not touched: it goes when a leader has been found, by [`Recovery::rewinding`] to the last transaction.
+    /// that this is right; or its log or its newest snapshot is damaged; or that was so before, and no leader has
+    /// brought it up since. Until one has, it must not vote, and calls its last transaction [`Zxid::UNKNOWN`] (PARITY
+    /// `disk.load.empty`). The file [`UNSYNCED`] says so until then. What is damaged was not touched: it goes when a
+    /// leader has been found, by [`Recovery::rewinding`] to the last transaction.
     pub unsynced: bool,
     /// The files there are now.
     pub inventory: Inventory,
@@ -475,7 +475,8 @@ impl Recovery {
         }
         let mut ops = VecDeque::new();
         if self.target.is_none() && unsynced && !marked {
-            // Before anything else: whatever is changed from here on, the next start must not take it for all there was.
+            // Before anything else: whatever is changed from here on, the next start must not take it for all there
+            // was.
             ops.push_back(Repair::Write(marker.clone(), Bytes::from(format!("{last_zxid:x}"))));
         }
         if let Some(target) = self.target {

@@ -25,8 +25,8 @@ pub enum Notice {
         /// The last transaction before.
         last_zxid: Zxid,
     },
-    /// Finished records of a member of an ensemble are damaged or missing. They and what follows do not count; they stay
-    /// on the disk until a leader has been found.
+    /// Finished records of a member of an ensemble are damaged or missing. They and what follows do not count; they
+    /// stay on the disk until a leader has been found.
     DamageFound {
         /// Where the first of them is.
         file: FileName,
@@ -240,7 +240,8 @@ pub enum RecoveryError {
         /// Why not.
         why: SnapshotProblem,
     },
-    /// A standalone server was started on the data of a member of an ensemble that has lost some, and waits for a leader.
+    /// A standalone server was started on the data of a member of an ensemble that has lost some, and waits for a
+    /// leader.
     Unsynced {
         /// The file that says so.
         file: FileName,

@@ -20,11 +20,11 @@
 //! * A snapshot from before the target that was written while transactions behind it went on holds some of them. It
 //!   goes before everything else: once the log is cut, nothing else would show that it must not be loaded.
 //!
-//! The target need not be a record. With counter 0 it is the beginning of an epoch, and the last record before it is the
-//! right one. Any other target that is not found means that this server's history is not the one that the leader has
-//! in mind: it is then cut to the last record before, which [`super::Recovered::last_zxid`] shows, and the leader must
-//! be asked again. If not even that is possible ([`super::RecoveryError::CannotRewind`] or another error that recovery
-//! knows), nothing is changed.
+//! The target need not be a record. With counter 0 it is the beginning of an epoch, and the last record before it is
+//! the right one. Any other target that is not found means that this server's history is not the one that the leader
+//! has in mind: it is then cut to the last record before, which [`super::Recovered::last_zxid`] shows, and the leader
+//! must be asked again. If not even that is possible ([`super::RecoveryError::CannotRewind`] or another error that
+//! recovery knows), nothing is changed.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -44,7 +44,8 @@ pub(super) struct Unwanted {
     behind: Vec<FileName>,
 }
 
-/// Which snapshots go with what is behind `target`. If nothing is to stay, that goes for those that cannot be used, too.
+/// Which snapshots go with what is behind `target`. If nothing is to stay, that goes for those that cannot be used,
+/// too.
 pub(super) fn unwanted_snapshots(
     inventory: &Inventory,
     unusable: &[(SnapshotFile, SnapshotProblem)],

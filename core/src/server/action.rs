@@ -17,16 +17,16 @@ use crate::types::{Address, ConnId, DialId, LinkId, Membership, ServerId, Zxid};
 /// Something to be done, in the order in which it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Another configuration of the ensemble is in force: start with it the next time, and listen where it says that this
-    /// server does. It is to be kept before what is asked for behind this is done; if that cannot be, it is tried again
-    /// with the next one that is to be kept, and until then that one is not kept either.
+    /// Another configuration of the ensemble is in force: start with it the next time, and listen where it says that
+    /// this server does. It is to be kept before what is asked for behind this is done; if that cannot be, it is tried
+    /// again with the next one that is to be kept, and until then that one is not kept either.
     /// [`super::Input::ConfigNotKept`] says so.
     KeepConfig {
         /// The configuration.
         membership: Membership,
     },
-    /// The newest configuration that was proposed, while that is not in force, has changed: start with this one the next
-    /// time. Likewise to be kept before what is asked for behind this is done.
+    /// The newest configuration that was proposed, while that is not in force, has changed: start with this one the
+    /// next time. Likewise to be kept before what is asked for behind this is done.
     KeepSeenConfig {
         /// The configuration; `None`: there is no such one any more.
         membership: Option<Membership>,

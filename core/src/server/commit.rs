@@ -86,9 +86,9 @@ impl Server {
         }
     }
 
-    /// The request that became this transaction by way of the leader, if it came from a client of this server: the oldest
-    /// one of its session that waits for the leader. A transaction that an earlier connection of the session asked for has
-    /// another cxid.
+    /// The request that became this transaction by way of the leader, if it came from a client of this server: the
+    /// oldest one of its session that waits for the leader. A transaction that an earlier connection of the session
+    /// asked for has another cxid.
     fn forwarder(&self, header: &TxnHeader) -> Option<Asked> {
         self.ensemble.as_ref()?;
         let conn = self.conns.get(self.sessions.conn(header.session)?)?;

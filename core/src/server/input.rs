@@ -64,11 +64,11 @@ pub enum Input {
         /// How many.
         bytes: usize,
     },
-    /// What [`super::Action::KeepConfig`] or [`super::Action::KeepSeenConfig`] asked for could not be done. To be said before
-    /// anything is done that was asked for behind it.
+    /// What [`super::Action::KeepConfig`] or [`super::Action::KeepSeenConfig`] asked for could not be done. To be said
+    /// before anything is done that was asked for behind it.
     ConfigNotKept {
-        /// Whether it is the configuration in force that is not kept, and with it nothing that was asked to be kept since;
-        /// else only the newest one is not.
+        /// Whether it is the configuration in force that is not kept, and with it nothing that was asked to be kept
+        /// since; else only the newest one is not.
         in_force: bool,
     },
     /// The link is gone, by either side's doing. Nothing more will come from it.

@@ -1,11 +1,11 @@
 //! Local sessions: known to the server they were opened at and to nobody else, until they need to be (PARITY
 //! `sess.local`).
 //!
-//! A member with `localSessionsEnabled` opens none but these. They cost no transaction, neither when they begin nor when
-//! they end, and end with the server's role: a client that finds another server, or this one with another leader, has
-//! to begin anew. They may do everything but create ephemeral znodes, for nobody else would know when those are to go.
-//! With `localSessionsUpgradingEnabled` a session that does becomes known to all, by a transaction before that of the
-//! znode; without, the request is refused.
+//! A member with `localSessionsEnabled` opens none but these. They cost no transaction, neither when they begin nor
+//! when they end, and end with the server's role: a client that finds another server, or this one with another leader,
+//! has to begin anew. They may do everything but create ephemeral znodes, for nobody else would know when those are to
+//! go. With `localSessionsUpgradingEnabled` a session that does becomes known to all, by a transaction before that of
+//! the znode; without, the request is refused.
 
 use super::{CloseReason, Server};
 use crate::conn::Conn;
@@ -29,8 +29,8 @@ impl Server {
         self.opens_local_sessions() && !given_here
     }
 
-    /// Whether a write of a local session is for this server alone, which answers it like a read: its end, or what it may
-    /// not ask for.
+    /// Whether a write of a local session is for this server alone, which answers it like a read: its end, or what it
+    /// may not ask for.
     pub(super) fn is_settled_here(&self, conn: &Conn, op: OpCode, request: &Request<'_>) -> bool {
         let refused = creates_ephemeral(op, request) && !self.upgrades_local_sessions();
         (op == OpCode::CLOSE_SESSION || refused) && self.sessions.is_local(conn.session)

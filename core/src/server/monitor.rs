@@ -1,4 +1,5 @@
-//! `mntr`: how the server is, one metric a line, under the names and in the formats of ZooKeeper (PARITY `4lw.mntr`, 6.3).
+//! `mntr`: how the server is, one metric a line, under the names and in the formats of ZooKeeper (PARITY `4lw.mntr`,
+//! 6.3).
 //!
 //! What ZooKeeper tells of parts that this server does not have is not there: a number here was counted or measured.
 

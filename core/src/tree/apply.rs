@@ -319,8 +319,8 @@ impl Tree {
         Applied::new(op, ErrorCode::OK, path, Some(stat))
     }
 
-    /// Writes the configuration that a server acts by, of which there is no transaction. It is no change of the database:
-    /// nobody is told, and the digest leaves this znode out.
+    /// Writes the configuration that a server acts by, of which there is no transaction. It is no change of the
+    /// database: nobody is told, and the digest leaves this znode out.
     pub fn write_config(&mut self, text: &[u8], version: Zxid, time: WallTime) {
         let Some(slot) = self.find(path::CONFIG) else { return };
         let old_len = self.nodes.get(slot).data_len() as u64;

@@ -199,8 +199,8 @@ pub enum Message {
 }
 
 impl Message {
-    /// What stands for the epoch of its history where a learner's promise does not count: it had promised this epoch before, to
-    /// whoever led it, and cannot promise it twice; or it may have lost what others rely on.
+    /// What stands for the epoch of its history where a learner's promise does not count: it had promised this epoch
+    /// before, to whoever led it, and cannot promise it twice; or it may have lost what others rely on.
     pub const UNCOUNTED: i32 = -1;
 }
 

@@ -75,8 +75,8 @@ pub fn validate(path: &str) -> Result<(), PathError> {
     Ok(())
 }
 
-/// Whether the path is valid and of the usual kind, which one pass over the bytes settles: absolute, in printable ASCII,
-/// without a name that is empty or begins with a dot.
+/// Whether the path is valid and of the usual kind, which one pass over the bytes settles: absolute, in printable
+/// ASCII, without a name that is empty or begins with a dot.
 fn is_plain(path: &str) -> bool {
     let Some((b'/', names)) = path.as_bytes().split_first() else { return false };
     let mut previous = b'/';

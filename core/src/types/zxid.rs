@@ -29,8 +29,8 @@ impl Zxid {
         self.0 as u32
     }
 
-    /// Whether it is no transaction, but what its epoch begins with: NEWLEADER and its acknowledgement are said with it, and
-    /// snapshots may be named after it. [`Self::ZERO`] is one, too.
+    /// Whether it is no transaction, but what its epoch begins with: NEWLEADER and its acknowledgement are said with
+    /// it, and snapshots may be named after it. [`Self::ZERO`] is one, too.
     pub const fn begins_epoch(self) -> bool {
         self.counter() == 0
     }

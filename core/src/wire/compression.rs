@@ -11,8 +11,8 @@ use miniz_oxide::{DataFormat, MZError, MZFlush, MZStatus};
 use super::snappy::Snappy;
 pub use crate::types::Compression;
 
-/// Whether a file that is compressed so and begins like this is worth reading (PARITY `disk.snap.valid`). For one that is
-/// not compressed see [`super::snapshot::is_complete`].
+/// Whether a file that is compressed so and begins like this is worth reading (PARITY `disk.snap.valid`). For one that
+/// is not compressed see [`super::snapshot::is_complete`].
 pub fn begins_well(compression: Compression, first_bytes: &[u8]) -> bool {
     match compression {
         Compression::Gzip => first_bytes.starts_with(&GZIP_MAGIC),

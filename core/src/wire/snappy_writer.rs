@@ -1,7 +1,7 @@
 //! Writes Java's snappy stream (`SnappyOutputStream`): a header, then blocks, each with its compressed length in front.
 //!
-//! A block is its length and then literals and copies of what came before in the same block. Copies are found by a table
-//! of where four bytes with a certain hash were last: quick, and good enough.
+//! A block is its length and then literals and copies of what came before in the same block. Copies are found by a
+//! table of where four bytes with a certain hash were last: quick, and good enough.
 
 use alloc::boxed::Box;
 use alloc::vec;

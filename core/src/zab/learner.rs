@@ -19,8 +19,8 @@ use crate::types::{HangupReason, LearnerInfo, LinkId, Message, OwnHistory, Serve
 
 /// How often to connect before the leader is given up (PARITY `sync.connect`).
 const CONNECT_ATTEMPTS_MAX: u32 = 5;
-/// How often if the leader's process is there. ZooKeeper gives up as early as otherwise; but its servers also wait when a
-/// quorum agrees, each on its own, and who does not wait finds the port of one that does still closed. Who gives up
+/// How often if the leader's process is there. ZooKeeper gives up as early as otherwise; but its servers also wait when
+/// a quorum agrees, each on its own, and who does not wait finds the port of one that does still closed. Who gives up
 /// then begins a round that the other does not take part in, until its `initLimit` is over.
 const CONNECT_ATTEMPTS_TO_THE_LIVING_MAX: u32 = 30;
 
@@ -578,8 +578,8 @@ impl Learner {
         }
     }
 
-    /// Of what the leader's epoch begins with something is not durable, and is not going to be: if that is not acknowledged
-    /// yet, it is not.
+    /// Of what the leader's epoch begins with something is not durable, and is not going to be: if that is not
+    /// acknowledged yet, it is not.
     pub fn withhold(&mut self, now: Instant) {
         if matches!(self.phase, Phase::SavingHistory { .. } | Phase::SavingCurrent) {
             self.phase = Phase::Withholding;

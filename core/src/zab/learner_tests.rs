@@ -168,8 +168,8 @@ fn sync_contiguous_gaps_and_repetitions_end_it() {
     }
 }
 
-/// What a leader says of an epoch that it has not begun, or of none, would come into no log and no database that the next
-/// start could go on from.
+/// What a leader says of an epoch that it has not begun, or of none, would come into no log and no database that the
+/// next start could go on from.
 #[test]
 fn sync_contiguous_an_epoch_after_the_leaders_ends_it() {
     for zxid in [Zxid::new(3, 1), Zxid::new(9, 1), Zxid::new(1 << 31, 1), Zxid(i64::MIN), Zxid(-1)] {
@@ -363,8 +363,8 @@ fn nothing_a_leader_says_out_of_turn_does_harm() {
     }
 }
 
-/// Who has lost data does not count among those whose promises say what a quorum has; and what is damaged behind the end
-/// of its log goes before anything follows there.
+/// Who has lost data does not count among those whose promises say what a quorum has; and what is damaged behind the
+/// end of its log goes before anything follows there.
 #[test]
 fn quorum_ackepoch_of_who_has_lost_data_does_not_count() {
     let last_zxid = Zxid::new(1, 5);

@@ -1,5 +1,5 @@
-//! The learners of a server that others learn from: a leader, or a follower that serves observers. How far each has come,
-//! what is said to it on the way, and when it is given up.
+//! The learners of a server that others learn from: a leader, or a follower that serves observers. How far each has
+//! come, what is said to it on the way, and when it is given up.
 //!
 //! Whose word counts for what is not known here; that is the leader's.
 
@@ -173,8 +173,8 @@ impl Learners {
         }
     }
 
-    /// FOLLOWERINFO or OBSERVERINFO (PARITY `sync.configversion`): who it is, if it may learn here. Whoever was taken for
-    /// the same server has gone.
+    /// FOLLOWERINFO or OBSERVERINFO (PARITY `sync.configversion`): who it is, if it may learn here. Whoever was taken
+    /// for the same server has gone.
     pub(super) fn introduce<O: From<LearnersOutput>>(
         &mut self,
         link: LinkId,
@@ -351,8 +351,8 @@ impl Learners {
             if learner.pings.len() >= PINGS_OWED_MAX {
                 continue;
             }
-            // Before UPTODATE learners answer none. But once they have acknowledged the history they hear that their leader
-            // is there, and wait for the others.
+            // Before UPTODATE learners answer none. But once they have acknowledged the history they hear that their
+            // leader is there, and wait for the others.
             if learner.stage == Stage::Following {
                 learner.pings.push_back(round);
             }

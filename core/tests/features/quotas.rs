@@ -45,7 +45,8 @@ fn quota_hard() {
     }
 }
 
-/// `quota.soft`: a limit that is only a warning refuses nothing; where quotas are enforced it is told of, once in a while.
+/// `quota.soft`: a limit that is only a warning refuses nothing; where quotas are enforced it is told of, once in a
+/// while.
 #[test]
 fn quota_soft() {
     for enforce_quota in [false, true] {

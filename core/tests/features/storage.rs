@@ -40,8 +40,8 @@ fn snapshot_due(config: Config) -> LoneServer {
     lone
 }
 
-/// `disk.snap.trigger`: a start with the newest snapshot needs no log file but those that begin behind it, however much was
-/// on its way to the disk when the snapshot became due.
+/// `disk.snap.trigger`: a start with the newest snapshot needs no log file but those that begin behind it, however much
+/// was on its way to the disk when the snapshot became due.
 #[test]
 fn disk_snap_trigger_the_log_goes_on_in_a_new_file_first() {
     let (mut lone, conn) = server_with(Config { snap_count: 20, ..Config::default() });
@@ -87,8 +87,8 @@ fn cfg_force_sync() {
     }
 }
 
-/// `cfg.fsync.warningthresholdms`, `disk.log.flush`: a sync that takes longer is told of. The first one is for a new file,
-/// whose creation does not count.
+/// `cfg.fsync.warningthresholdms`, `disk.log.flush`: a sync that takes longer is told of. The first one is for a new
+/// file, whose creation does not count.
 #[test]
 fn cfg_fsync_warningthresholdms() {
     for force_sync in [true, false] {

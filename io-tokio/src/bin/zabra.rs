@@ -93,8 +93,9 @@ fn property(text: &str) -> Result<(String, String), String> {
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
-/// What `--log`, or the environment without it, may be. The parser takes any word for the name of a part of the program,
-/// of which everything is logged, and nothing of the others; so a level that is misspelt would silence them all.
+/// What `--log`, or the environment without it, may be. The parser takes any word for the name of a part of the
+/// program, of which everything is logged, and nothing of the others; so a level that is misspelt would silence them
+/// all.
 fn log_filter(text: &str) -> Result<String, String> {
     const EXPECTED: &str = "expected error, warn, info, debug, trace or off, alone or in a list such as \
                             warn,io_tokio::driver=debug (without --log, RUST_LOG counts)";

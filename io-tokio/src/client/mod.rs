@@ -1,8 +1,8 @@
 //! A client for programs: a handle that any number of tasks may share, and the one task that owns the core's machine.
 //!
-//! Every decision, from which server is next to who is told of what, is [`zabra_core::client`]'s; here are only sockets,
-//! the clock, and who waits for which answer. The session ends with [`Client::close`], or when the last handle is
-//! dropped.
+//! Every decision, from which server is next to who is told of what, is [`zabra_core::client`]'s; here are only
+//! sockets, the clock, and who waits for which answer. The session ends with [`Client::close`], or when the last handle
+//! is dropped.
 
 mod task;
 mod watch;

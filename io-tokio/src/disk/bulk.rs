@@ -17,8 +17,8 @@ use super::disk_error;
 /// busy for seconds, and the log's syncs behind it; this much keeps it busy for less than a sync of the log takes.
 const UNSYNCED_MAX: usize = 256 << 10;
 
-/// Large pieces are those of a snapshot that a leader sends: nothing goes to this server's log meanwhile, somebody waits
-/// for the end, and a sync costs more than its bytes. So that many of them are synced at once.
+/// Large pieces are those of a snapshot that a leader sends: nothing goes to this server's log meanwhile, somebody
+/// waits for the end, and a sync costs more than its bytes. So that many of them are synced at once.
 const PIECES_UNSYNCED_MAX: usize = 2;
 
 /// Carries out the operations of the bulk stream.

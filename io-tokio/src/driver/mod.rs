@@ -59,8 +59,8 @@ pub(crate) type Shared<M> = Rc<RefCell<Driver<M>>>;
 /// once: nothing is under way on the disk, and no client but one is waiting for this thread.
 pub(crate) type DiskPort = Box<dyn FnMut(DiskOp, bool) -> Option<DiskDone>>;
 
-/// Where configurations go that the next start begins with. It may block: members change when an operator says so. What the
-/// core is to be told, if they could not be kept.
+/// Where configurations go that the next start begins with. It may block: members change when an operator says so. What
+/// the core is to be told, if they could not be kept.
 pub(crate) type KeepConfig = Box<dyn FnMut(Kept<'_>) -> Option<Input>>;
 
 /// A configuration of the ensemble that is to be kept.

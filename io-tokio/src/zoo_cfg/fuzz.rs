@@ -1,7 +1,7 @@
 //! What the fuzz target `zoo_cfg` does with its bytes: they are a `zoo.cfg`, and whatever that refers to.
 //!
-//! It takes any bytes at all and panics if something is wrong. It is here, not there, so that ordinary builds compile it
-//! and an ordinary test runs it over the corpus that the repository keeps.
+//! It takes any bytes at all and panics if something is wrong. It is here, not there, so that ordinary builds compile
+//! it and an ordinary test runs it over the corpus that the repository keeps.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -36,8 +36,8 @@ impl Outside for Drawn<'_> {
     }
 }
 
-/// Reads the bytes up to the first 0 as a `zoo.cfg`, which may refer to what is behind it, keeps another list of members
-/// in it, and writes every entry in another way.
+/// Reads the bytes up to the first 0 as a `zoo.cfg`, which may refer to what is behind it, keeps another list of
+/// members in it, and writes every entry in another way.
 ///
 /// # Panics
 /// If what is read cannot be a configuration, or something is read in another way afterwards.

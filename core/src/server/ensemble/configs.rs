@@ -4,15 +4,15 @@
 //! other servers. What is newer than that was proposed and may come into force: until that is known, it takes quorums
 //! of both to elect a leader.
 //!
-//! The newest one is durable before it is acknowledged. If a transaction proposed it, that is in the log, and in the tree
-//! of the next start, whatever becomes of the files. But a leader can also begin its epoch with one of which there is no
-//! transaction: a new leader gives the first configuration a version (PARITY `sync.leader.activation`), and a leader of
-//! ZooKeeper, which looks for none in its log, takes what it saw last from the file `zoo.cfg.dynamic.next` (PARITY
-//! `reconf.dynfile`), into which it went before the transaction went to the log, and maybe instead. So that is kept, too,
-//! as ZooKeeper keeps it: for a ZooKeeper server that takes over the files, and for this one, lest it acknowledge the
-//! beginning of an epoch, forget the configuration in a crash, and help those who never heard of it to a quorum that is
-//! none any more. Where it cannot be kept, and is in no log, this server does not acknowledge the epoch's beginning; the
-//! same goes for one in force that another server told of. ZooKeeper logs the error and goes on.
+//! The newest one is durable before it is acknowledged. If a transaction proposed it, that is in the log, and in the
+//! tree of the next start, whatever becomes of the files. But a leader can also begin its epoch with one of which there
+//! is no transaction: a new leader gives the first configuration a version (PARITY `sync.leader.activation`), and a
+//! leader of ZooKeeper, which looks for none in its log, takes what it saw last from the file `zoo.cfg.dynamic.next`
+//! (PARITY `reconf.dynfile`), into which it went before the transaction went to the log, and maybe instead. So that is
+//! kept, too, as ZooKeeper keeps it: for a ZooKeeper server that takes over the files, and for this one, lest it
+//! acknowledge the beginning of an epoch, forget the configuration in a crash, and help those who never heard of it to
+//! a quorum that is none any more. Where it cannot be kept, and is in no log, this server does not acknowledge the
+//! epoch's beginning; the same goes for one in force that another server told of. ZooKeeper logs the error and goes on.
 
 use core::mem;
 
@@ -99,8 +99,8 @@ impl Configs {
         View::new(self.current.clone(), self.next().cloned(), self.text.clone())
     }
 
-    /// Whether the configuration in force has the server as an observer; one that it does not have at all follows without
-    /// a vote (PARITY `reconf.learneraction`).
+    /// Whether the configuration in force has the server as an observer; one that it does not have at all follows
+    /// without a vote (PARITY `reconf.learneraction`).
     pub(super) fn is_observer(&self, server: ServerId) -> bool {
         self.current.member(server).is_some_and(|member| member.role == MemberRole::Observer)
     }
@@ -203,8 +203,8 @@ impl Configs {
     }
 }
 
-/// What was applied, or is to be. Anybody who may can write something else to this znode; only a change of members has its
-/// own transaction for a version.
+/// What was applied, or is to be. Anybody who may can write something else to this znode; only a change of members has
+/// its own transaction for a version.
 fn in_tree(tree: &Tree) -> Option<Membership> {
     let node = tree.node(path::CONFIG)?;
     let membership = Membership::from_peer(node.data()?)?;

@@ -97,8 +97,8 @@ impl Server {
         true
     }
 
-    /// Follows, or leads, without an election: the leader before said who leads from here on, and a quorum knows (PARITY
-    /// `reconf.leader-handoff`). That takes a quorum's promises like any other epoch.
+    /// Follows, or leads, without an election: the leader before said who leads from here on, and a quorum knows
+    /// (PARITY `reconf.leader-handoff`). That takes a quorum's promises like any other epoch.
     fn go_to(&mut self, leader: ServerId) {
         let last_zxid = self.log.appended();
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return };

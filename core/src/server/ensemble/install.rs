@@ -1,8 +1,8 @@
 //! What changes the database under a learner: its log is cut, or a snapshot from the leader takes its place.
 //!
 //! Both wait until the disk is at rest, and once begun both run to their end, whatever becomes of the leader meanwhile:
-//! they leave nothing half done in memory, for memory changes last, and nothing on the disk that the next start could not
-//! go on from.
+//! they leave nothing half done in memory, for memory changes last, and nothing on the disk that the next start could
+//! not go on from.
 //!
 //! ```text
 //! TRUNC(z)   recovery with the limit z: cuts the log, reads everything again         (recovery::rewind)

@@ -53,12 +53,13 @@ impl Leading {
 }
 
 /// A sync is answered once what was proposed before it is committed, and a quorum has said since that it follows: then
-/// nobody else can have committed anything that this server does not know of. ZooKeeper's leader does without the second
-/// (PARITY `op.sync`), and may then be one that was deposed.
+/// nobody else can have committed anything that this server does not know of. ZooKeeper's leader does without the
+/// second (PARITY `op.sync`), and may then be one that was deposed.
 ///
-/// A learner hears of it behind the commit of the last transaction that was proposed before, and ahead of the next one: its
-/// own clients' writes and syncs are queued in the order in which it passed them on, and a learner of ZooKeeper's that
-/// sees them done in another waits for ever. A quorum that acknowledges the next one follows, so it is never too early.
+/// A learner hears of it behind the commit of the last transaction that was proposed before, and ahead of the next one:
+/// its own clients' writes and syncs are queued in the order in which it passed them on, and a learner of ZooKeeper's
+/// that sees them done in another waits for ever. A quorum that acknowledges the next one follows, so it is never too
+/// early.
 #[derive(Debug)]
 struct Sync {
     behind: Zxid,
@@ -108,8 +109,8 @@ impl Server {
         }
     }
 
-    /// A server connected to the quorum port, which it does when it believes that this one leads. It may know before this
-    /// server does.
+    /// A server connected to the quorum port, which it does when it believes that this one leads. It may know before
+    /// this server does.
     pub(super) fn on_learner_up(&mut self, link: LinkId) {
         let now = self.now.mono;
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
@@ -278,8 +279,8 @@ impl Server {
         }
     }
 
-    /// Orders a write of a learner's client. Whatever it is, it becomes a transaction: the learner waits for one (PARITY
-    /// `zab.forward`).
+    /// Orders a write of a learner's client. Whatever it is, it becomes a transaction: the learner waits for one
+    /// (PARITY `zab.forward`).
     fn order(
         &mut self,
         server: ServerId,

@@ -1,10 +1,10 @@
-//! Whom an observer learns from (PARITY `obs.master`): with `observerMasterPort`, one of the voters that do not lead, each
-//! of which is expected to serve observers on that port; and the leader where none of them does.
+//! Whom an observer learns from (PARITY `obs.master`): with `observerMasterPort`, one of the voters that do not lead,
+//! each of which is expected to serve observers on that port; and the leader where none of them does.
 //!
 //! The order is drawn, so that observers spread over the voters, and drawn anew when those change. Every attempt to
-//! connect takes the next one, round and round; once all have failed since one served, it is the leader's turn, and then
-//! theirs again. ZooKeeper's observers take the leader for one of them, which never serves on that port, and do not learn
-//! from it otherwise either.
+//! connect takes the next one, round and round; once all have failed since one served, it is the leader's turn, and
+//! then theirs again. ZooKeeper's observers take the leader for one of them, which never serves on that port, and do
+//! not learn from it otherwise either.
 
 use alloc::vec::Vec;
 

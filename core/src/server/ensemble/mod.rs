@@ -8,9 +8,9 @@
 //! ```
 //!
 //! `zab` and `election` decide; here it is carried out: messages get bytes, promises go to the disk and come back,
-//! transactions to the log and the tree. A role begins with everything of the role before at rest: no append, no snapshot
-//! and no promise is under way when a vote is cast, so that nothing late of one role can reach into the next, and what the
-//! vote claims is durable.
+//! transactions to the log and the tree. A role begins with everything of the role before at rest: no append, no
+//! snapshot and no promise is under way when a vote is cast, so that nothing late of one role can reach into the next,
+//! and what the vote claims is durable.
 //!
 //! | file | what happens there |
 //! |---|---|

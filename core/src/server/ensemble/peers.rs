@@ -1,4 +1,5 @@
-//! Connections of the quorum port, and of that for observers: bytes in, cut into messages; messages out, gathered into one buffer a turn.
+//! Connections of the quorum port, and of that for observers: bytes in, cut into messages; messages out, gathered into
+//! one buffer a turn.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;

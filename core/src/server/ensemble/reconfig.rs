@@ -70,8 +70,8 @@ impl Server {
         self.show_configs();
     }
 
-    /// The files do not have what they should. While nothing is acknowledged that only they would remember, that is for the
-    /// operator to mend; ZooKeeper leaves it at that, and forgets. Else the leader has to do without this server.
+    /// The files do not have what they should. While nothing is acknowledged that only they would remember, that is for
+    /// the operator to mend; ZooKeeper leaves it at that, and forgets. Else the leader has to do without this server.
     pub(in crate::server) fn on_config_not_kept(&mut self, in_force: bool) {
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
         ensemble.configs.not_kept(in_force);
@@ -123,8 +123,8 @@ impl Server {
         }
     }
 
-    /// The leader has a quorum for its epoch, and with it for the configuration that the epoch begins with. Whether this
-    /// server may go on as it is.
+    /// The leader has a quorum for its epoch, and with it for the configuration that the epoch begins with. Whether
+    /// this server may go on as it is.
     pub(super) fn activate_offered(&mut self) -> bool {
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return false };
         let Some(offered) = ensemble.configs.take_offer() else { return true };

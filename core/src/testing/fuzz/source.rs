@@ -80,8 +80,8 @@ impl<'a> Source<'a> {
         bytes
     }
 
-    /// All that is left, and the same in pieces, each with a number below 8 for what is done behind it. Eight bytes before
-    /// it say both, in turn.
+    /// All that is left, and the same in pieces, each with a number below 8 for what is done behind it. Eight bytes
+    /// before it say both, in turn.
     pub fn pieces(&mut self) -> (&'a [u8], Vec<(&'a [u8], u8)>) {
         let cuts: [u8; 8] = self.array();
         let stream = self.rest();

@@ -19,8 +19,8 @@ pub use reconfigure::ReconfigureError;
 
 use super::ids::ServerId;
 
-/// Bytes of a configuration's text, whatever its version: servers tell each other of it with every vote, in a frame of no
-/// more than 512 KiB (PARITY `qcm.frame`).
+/// Bytes of a configuration's text, whatever its version: servers tell each other of it with every vote, in a frame of
+/// no more than 512 KiB (PARITY `qcm.frame`).
 pub const TEXT_MAX: usize = 512 * 1024 - 64;
 
 /// Whether a member votes.

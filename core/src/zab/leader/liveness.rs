@@ -42,8 +42,8 @@ impl Leader {
     }
 
     /// Does once for all messages of a turn what each of them may make necessary: counts who has acknowledged what, and
-    /// sends the ping that somebody waits for. Call it at the end of a turn: outputs that are taken before hold no commits
-    /// of that turn.
+    /// sends the ping that somebody waits for. Call it at the end of a turn: outputs that are taken before hold no
+    /// commits of that turn.
     pub fn flush(&mut self) {
         self.commit_what_a_quorum_has();
         if self.ping_wanted && self.phase == Phase::Broadcast {
