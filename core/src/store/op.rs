@@ -52,21 +52,24 @@ pub struct DirEntry {
 /// A request to the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DiskOp {
-    /// Create the log file, empty, and append to it from now on. It must not exist.
+    /// Create the log file, empty, and append to it from now on. It must not exist. Nothing of it is durable, nor is
+    /// its name, before the first synced [`Self::LogAppend`] to it is done.
     LogCreate {
         /// Names the completion.
         ticket: Ticket,
         /// The new file.
         file: FileName,
     },
-    /// Append to the current log file. Done once the bytes survive a power failure (`sync`), or once they are
-    /// handed to the operating system.
+    /// Append to the current log file. Done once the bytes and the file's name survive a power failure (`sync`), or
+    /// once they are handed to the operating system.
     LogAppend {
         /// Names the completion.
         ticket: Ticket,
         /// What to write, at the end of what was written so far.
         bytes: Bytes,
-        /// Grow the file to this size first, with zeros (preallocation).
+        /// Grow the file to this size afterwards, with zeros (preallocation). Not before: a process that is killed
+        /// between the two leaves a log that is short, which every server takes for one that ends there. On zeros where
+        /// a file's header belongs a ZooKeeper server does not start.
         grow_to: Option<u64>,
         /// Whether to wait for the disk.
         sync: bool,

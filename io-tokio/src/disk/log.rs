@@ -88,6 +88,7 @@ impl LogFiles {
         Ok(())
     }
 
+    /// What is written comes first, and the zeros behind it: see [`DiskOp::LogAppend`].
     fn append(&mut self, bytes: &[u8], grow_to: Option<u64>, sync: bool) -> io::Result<()> {
         let current = self.current.as_mut().expect("the core creates a log file before it appends");
         current.file.write_all_at(bytes, current.position)?;
@@ -157,6 +158,18 @@ mod tests {
         let cut = DiskOp::Truncate { ticket: Tickets::default().issue(), file: name("log.1"), size: 4 };
         assert_eq!(log.execute(cut), Ok(DiskAnswer::Done));
         assert_eq!(std::fs::read(&path).expect("it is there"), b"abcd");
+    }
+
+    /// No file can have this size: it is as if the process were killed before the file grew.
+    #[test]
+    fn what_is_appended_is_there_before_the_file_grows() {
+        let root = tempfile::tempdir().expect("a place for tests");
+        let directories = Directories::open(root.path(), root.path(), true).expect("a fresh directory");
+        let mut log = LogFiles::new(Arc::clone(&directories));
+        assert_eq!(log.execute(create("log.1")), Ok(DiskAnswer::Done));
+        assert!(log.execute(append(b"abc", Some(u64::MAX))).is_err());
+        let content = std::fs::read(directories.path(&name("log.1"))).expect("it is there");
+        assert_eq!(content, b"abc");
     }
 
     #[test]
