@@ -260,11 +260,10 @@ impl Disk {
             DiskOp::LogCreate { file, .. } => vec![Step::Create { file: file.clone(), exclusive: true }],
             DiskOp::LogAppend { bytes, grow_to, sync, .. } => {
                 let (file, offset) = self.log.clone().expect("nothing is appended before a log was created");
-                let mut steps = Vec::new();
+                let mut steps = vec![Step::Write { file: file.clone(), offset, bytes: bytes.clone() }];
                 if let Some(len) = *grow_to {
                     steps.push(Step::SetLen { file: file.clone(), len, only_grow: true });
                 }
-                steps.push(Step::Write { file: file.clone(), offset, bytes: bytes.clone() });
                 if *sync {
                     let dir = file.dir;
                     steps.push(Step::SyncFile(file));
@@ -551,6 +550,24 @@ mod tests {
         assert!(disk.files.is_empty(), "what was removed for good takes memory");
         disk.lose_power(&mut rng, &ALL_LOST);
         assert!(names(&disk).is_empty());
+    }
+
+    #[test]
+    fn a_killed_process_leaves_no_zeros_before_what_it_appended() {
+        let mut rng = Seed(5).stream("test", 0);
+        let mut lengths = BTreeSet::new();
+        for _ in 0..300 {
+            let mut disk = Disk::default();
+            disk.run(&DiskOp::LogCreate { ticket: T, file: log("log.1") }).unwrap();
+            disk.run_partly(&append(b"abc", true), &mut rng);
+            disk.end_process();
+            let (_, image) = disk.files().next().unwrap();
+            let whole = image.len().min(3);
+            assert_eq!(&image[..whole], &b"abc"[..whole]);
+            assert!(image[whole..].iter().all(|&byte| byte == 0));
+            lengths.insert(image.len());
+        }
+        assert_eq!(lengths, BTreeSet::from([0, 1, 2, 3, 64]));
     }
 
     #[test]
