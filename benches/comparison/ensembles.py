@@ -53,11 +53,9 @@ class Ensemble:
         self.wait()
         return self
 
-    def launch(self, number, fresh=False):
-        """Starts a member, on an empty disk if it should be `fresh`."""
+    def launch(self, number):
+        """Starts a member."""
         member = self.members[number]
-        if fresh:
-            member.remove()
         data = os.path.join(member.folder, "data")
         os.makedirs(data, exist_ok=True)
         with open(os.path.join(data, "myid"), "w") as file:

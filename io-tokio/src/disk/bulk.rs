@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -20,6 +20,10 @@ const UNSYNCED_MAX: usize = 256 << 10;
 /// Large pieces are those of a snapshot that a leader sends: nothing goes to this server's log meanwhile, somebody
 /// waits for the end, and a sync costs more than its bytes. So that many of them are synced at once.
 const PIECES_UNSYNCED_MAX: usize = 2;
+
+/// Bytes by which a large file shrinks at a time before it goes. A file system that gives back all of it at once keeps the
+/// log's syncs waiting: 25 ms for 138 MB on ext4 with `discard`, half a millisecond in such steps.
+const SHRINK_BYTES: u64 = 4 << 20;
 
 /// Carries out the operations of the bulk stream.
 #[derive(Debug)]
@@ -117,7 +121,10 @@ impl BulkFiles {
 
     fn snapshot_discard(&mut self) -> io::Result<()> {
         match self.snapshot.take() {
-            Some(snapshot) => unless_missing(fs::remove_file(snapshot.temporary)),
+            Some(snapshot) => {
+                drop(snapshot.file);
+                unless_missing(remove_in_steps(&snapshot.temporary))
+            }
             None => Ok(()),
         }
     }
@@ -139,7 +146,7 @@ impl BulkFiles {
 
     fn remove(&self, files: &[FileName]) -> io::Result<()> {
         for file in files {
-            unless_missing(fs::remove_file(self.directories.path(file)))?;
+            unless_missing(self.remove_one(file))?;
         }
         for dir in [Dir::Log, Dir::Snapshot] {
             if files.iter().any(|file| file.dir == dir) {
@@ -147,6 +154,19 @@ impl BulkFiles {
             }
         }
         Ok(())
+    }
+
+    /// From the first step on a large file has the name of one that was never finished: after a crash in between it is no
+    /// log or snapshot of which the end is missing.
+    fn remove_one(&self, file: &FileName) -> io::Result<()> {
+        let path = self.directories.path(file);
+        let is_rewritten = self.snapshot.as_ref().is_some_and(|snapshot| snapshot.name == *file);
+        if is_rewritten || fs::metadata(&path)?.len() <= SHRINK_BYTES {
+            return fs::remove_file(path);
+        }
+        let doomed = self.temporary(file);
+        fs::rename(path, &doomed)?;
+        remove_in_steps(&doomed)
     }
 
     fn list(&self) -> io::Result<Vec<DirEntry>> {
@@ -204,6 +224,23 @@ impl Snapshot {
 
 const fn done((): ()) -> DiskAnswer {
     DiskAnswer::Done
+}
+
+/// Removes a file that nobody looks at, the end of it first.
+fn remove_in_steps(path: &Path) -> io::Result<()> {
+    let shrink = || {
+        let file = File::options().write(true).open(path)?;
+        let mut len = file.metadata()?.len();
+        while len > SHRINK_BYTES {
+            len -= SHRINK_BYTES;
+            file.set_len(len)?;
+            file.sync_data()?;
+        }
+        io::Result::Ok(())
+    };
+    // What does not shrink goes at once.
+    let _ = shrink();
+    fs::remove_file(path)
 }
 
 fn unless_missing(result: io::Result<()>) -> io::Result<()> {
@@ -299,6 +336,26 @@ mod tests {
         }
         let read = DiskOp::Read { ticket: TICKET, file: name("acceptedEpoch"), offset: 0, len: 100 };
         assert_eq!(bulk.execute(read), Err(DiskError::NotFound));
+    }
+
+    /// A large file goes in steps, of which nothing stays, and neither does what another such removal left half-done.
+    #[test]
+    fn large_files_are_removed_whole() {
+        let root = tempfile::tempdir().expect("a place for tests");
+        let mut bulk = files(root.path());
+        let path = bulk.directories.path(&name("snapshot.1"));
+        for left in [false, true] {
+            let mut large = vec![path.clone()];
+            large.extend(left.then(|| bulk.temporary(&name("snapshot.1"))));
+            for path in large {
+                let file = File::create(path).expect("a file");
+                file.set_len(3 * SHRINK_BYTES + 1).expect("room");
+            }
+            let remove = DiskOp::Remove { ticket: TICKET, files: vec![name("snapshot.1")] };
+            assert_eq!(bulk.execute(remove), Ok(DiskAnswer::Done));
+            let entries = bulk.list().expect("a listing");
+            assert!(!entries.iter().any(|entry| entry.file.name.contains("snapshot")), "{entries:?}");
+        }
     }
 
     #[test]
