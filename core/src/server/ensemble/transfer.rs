@@ -29,6 +29,10 @@ use crate::zab::{LearnerMaster, Tail};
 /// Bytes that wait on a link before more is read or encoded for it.
 const WINDOW_BYTES: usize = 1 << 20;
 
+/// Bytes of a snapshot that are encoded between two inputs: a snapshot must not hold up the clients. What was sent is an
+/// input once it is taken, so there is a next one.
+const SNAPSHOT_TURN_BYTES: usize = 64 << 10;
+
 /// How long the first learner that needs a snapshot waits for others: those of a new epoch come one after the other.
 const GATHERING: Duration = Duration::from_millis(100);
 
@@ -248,11 +252,12 @@ impl Server {
         true
     }
 
-    /// Encodes pieces of the snapshot for as long as every learner that gets it has room.
+    /// Encodes some pieces of the snapshot, if every learner that gets it has room.
     fn continue_snapshot_send(&mut self) {
         let chunk_bytes = self.config.snapshot_chunk_bytes;
         let window = self.link_window();
-        loop {
+        let mut encoded = 0;
+        while encoded < SNAPSHOT_TURN_BYTES {
             let Some(Serving { transfers, peers, .. }) =
                 self.ensemble.as_deref_mut().and_then(Ensemble::serving)
             else {
@@ -273,6 +278,7 @@ impl Server {
             if !more {
                 encoder.end_nodes(&mut chunk);
             }
+            encoded += chunk.len();
             for (link, transfer) in &mut getting {
                 peers.write(*link, |out| out.extend_from_slice(&chunk));
                 if !more {
