@@ -22,7 +22,7 @@ use crate::types::{
     ConnId, ErrorCode, Id, LinkId, Message, OpCode, ServerId, SessionId, Txn, TxnDigest, TxnHeader, Zxid,
 };
 use crate::wire::{self, Request, record};
-use crate::zab::leader::StepDownReason;
+use crate::zab::leader::{StepDownReason, beginning};
 use crate::zab::{Keep, Leader, LeaderOutput, LearnerMaster, LearnersOutput, Quorums};
 
 /// Syncs of learners that may wait for a quorum, far more than their throttling leaves over; who asks for one more is
@@ -49,6 +49,19 @@ pub(super) struct Leading {
 impl Leading {
     pub(super) fn pending_syncs(&self) -> usize {
         self.syncs.len()
+    }
+
+    /// Takes the oldest syncs for as long as they are due: learners hear of theirs behind what they were told before; the
+    /// clients of this server are named.
+    fn end_syncs(&mut self, is_due: impl Fn(&Sync) -> bool) -> Vec<ConnId> {
+        let mut clients = Vec::new();
+        while let Some(sync) = self.syncs.pop_front_if(|sync| is_due(sync)) {
+            match sync.asked_by {
+                Asker::Conn(conn) => clients.push(conn),
+                Asker::Learner(link) => self.leader.send(link, Message::Sync),
+            }
+        }
+        clients
     }
 }
 
@@ -384,18 +397,14 @@ impl Server {
 
     fn answer_syncs(&mut self) {
         let applied = self.tree.last_zxid();
-        while let Some(Ensemble { role: Role::Leading(leading), .. }) = self.ensemble.as_deref_mut() {
-            let begins = leading.leader.epoch() << 32;
-            let confirmed = leading.confirmed;
-            // Before the first transaction of the epoch there is nothing to wait for.
-            let ready = |sync: &mut Sync| {
-                sync.round <= confirmed && (sync.behind <= applied || sync.behind.0 == begins)
-            };
-            let Some(sync) = leading.syncs.pop_front_if(ready) else { return };
-            match sync.asked_by {
-                Asker::Conn(id) => self.answer_sync(id),
-                Asker::Learner(link) => leading.leader.send(link, Message::Sync),
-            }
+        let Some(leading) = self.leading() else { return };
+        let begins = beginning(leading.leader.epoch());
+        let confirmed = leading.confirmed;
+        // Before the first transaction of the epoch there is nothing to wait for.
+        let synced = leading
+            .end_syncs(|sync| sync.round <= confirmed && (sync.behind <= applied || sync.behind == begins));
+        for conn in synced {
+            self.answer_sync(conn);
         }
     }
 
@@ -407,12 +416,7 @@ impl Server {
         let mut synced = Vec::new();
         for (committed, txn) in tail.behind(tail.committed()).take_while(|(entry, _)| *entry <= zxid) {
             self.metrics.counters.commit_count += 1;
-            while let Some(sync) = leading.syncs.pop_front_if(|sync| sync.behind < *committed) {
-                match sync.asked_by {
-                    Asker::Conn(conn) => synced.push(conn),
-                    Asker::Learner(link) => leading.leader.send(link, Message::Sync),
-                }
-            }
+            synced.extend(leading.end_syncs(|sync| sync.behind < *committed));
             leading.leader.announce_commit(*committed, observers.then_some(txn));
         }
         // What may stay anyway, four times.
