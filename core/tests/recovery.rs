@@ -46,8 +46,12 @@ fn recover(files: &Files) -> Recovered {
                     let rest = files[&file].get(offset as usize..).unwrap_or_default();
                     DiskAnswer::Data(Bytes::copy_from_slice(&rest[..len.min(rest.len())]))
                 }
-                // Cutting nothing off makes the newest log durable before it is served.
-                DiskOp::Truncate { file, size, .. } if size == files[&file].len() as u64 => DiskAnswer::Done,
+                // The newest log is made durable before it is served, and what it was preallocated to goes.
+                DiskOp::Truncate { file, size, .. } => {
+                    let padding = &files[&file][size as usize..];
+                    assert!(padding.iter().all(|byte| *byte == 0), "a record is cut off");
+                    DiskAnswer::Done
+                }
                 other => panic!("there is nothing to repair: {other:?}"),
             };
             recovery.on_done(DiskDone { ticket, result: Ok(answer) });

@@ -80,7 +80,7 @@ impl Database {
 pub(super) struct Repairs {
     /// In this order.
     pub(super) remove: Vec<FileName>,
-    /// Then this.
+    /// Then this, at the end of a record.
     pub(super) truncate: Option<(FileName, u64)>,
     /// Without any of these repairs, and without any snapshot behind the target, the log could be replayed to its end.
     pub(super) goes_on: bool,
@@ -137,6 +137,14 @@ struct Dropping {
 struct Scanned {
     log: LogFile,
     records: u64,
+    /// Where the last record ends.
+    end: u64,
+}
+
+impl Scanned {
+    const fn new(log: LogFile) -> Self {
+        Self { log, records: 0, end: 0 }
+    }
 }
 
 /// Replays log files.
@@ -202,7 +210,7 @@ impl Replay {
             let Some(scan) = &mut self.scan else {
                 let Some(log) = self.files.pop_front() else { return self.finish(database).map(Some) };
                 self.scan = Some(LogScan::new(log.file.clone(), log.size, self.field_max));
-                self.scanned.push(Scanned { log, records: 0 });
+                self.scanned.push(Scanned::new(log));
                 continue;
             };
             match scan.step(self.seen) {
@@ -238,7 +246,7 @@ impl Replay {
                     if self.unwanted.as_ref().is_some_and(|unwanted| !(judge_rest && unwanted.goes_on)) {
                         // What else there is goes unseen.
                         self.scan = None;
-                        self.scanned.extend(self.files.drain(..).map(|log| Scanned { log, records: 0 }));
+                        self.scanned.extend(self.files.drain(..).map(Scanned::new));
                     }
                 }
             }
@@ -289,6 +297,7 @@ impl Replay {
         let zxid = record.header.zxid;
         let current = self.current();
         current.records += 1;
+        current.end = record.offset + record.len;
         let file = current.log.file.clone();
         if let Some(dropping) = &mut self.dropping {
             dropping.records += 1;
@@ -467,6 +476,9 @@ impl Replay {
             repairs = Repairs::default();
         } else {
             self.remove_empty(last_zxid, &mut repairs);
+            if repairs.truncate.is_none() {
+                self.cut_padding(&mut repairs);
+            }
         }
         for file in &repairs.remove {
             database.report.push(Notice::LogRemoved { file: file.clone() });
@@ -502,9 +514,18 @@ impl Replay {
         }
     }
 
+    /// Cuts the zeros behind the last record: the file was preallocated. Nothing is appended to it again, and every start
+    /// that replays it would read them to the end, for more records behind them would be damage.
+    fn cut_padding(&self, repairs: &mut Repairs) {
+        let stays = |scanned: &&Scanned| scanned.records > 0 && !repairs.remove.contains(&scanned.log.file);
+        let last = self.scanned.iter().rfind(stays);
+        repairs.truncate =
+            last.filter(|last| last.end < last.log.size).map(|last| (last.log.file.clone(), last.end));
+    }
+
     /// Removes files that never got a record and stand where the next file will be.
     fn remove_empty(&self, last_zxid: Zxid, repairs: &mut Repairs) {
-        for Scanned { log, records } in self.scanned.iter().rev() {
+        for Scanned { log, records, .. } in self.scanned.iter().rev() {
             if *records == 0 && log.zxid > last_zxid && !repairs.remove.contains(&log.file) {
                 repairs.remove.push(log.file.clone());
             }

@@ -83,10 +83,10 @@ impl Local {
             listed.mark_complete(&snapshot.file, snapshot.complete);
         }
         assert_eq!(rewound.inventory, listed);
-        let files = disk.files.clone();
+        let files = content(disk);
         let again = disk.recover(&config()).expect("it is repaired");
         self.check(&again, last_zxid);
-        assert_eq!(disk.files, files);
+        assert_eq!(content(disk), files);
     }
 
     /// Lets the power fail at every point of forgetting what is behind `target`.
@@ -119,6 +119,16 @@ impl Local {
         }
         unreachable!("some number of changes is enough")
     }
+}
+
+/// What the files hold but for the padding of logs: those that were not read keep it until they are.
+fn content(disk: &TestDisk) -> BTreeMap<FileName, Vec<u8>> {
+    let mut files = disk.files.clone();
+    for (_, log) in files.iter_mut().filter(|(file, _)| file.dir == Dir::Log) {
+        let end = log.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        log.truncate(end);
+    }
+    files
 }
 
 fn epoch(epoch: u32, counters: core::ops::RangeInclusive<u32>) -> Vec<Zxid> {

@@ -44,6 +44,8 @@ fn check(disk: &mut TestDisk, recovered: &Recovered, last_zxid: Zxid) {
         assert!(bytes.len() > 9, "{file} is of no use");
     }
     assert!(!disk.files.contains_key(&log_name(last_zxid.next())), "in the way of the next log file");
+    let newest = disk.files.iter().rfind(|(file, _)| file.dir == Dir::Log);
+    assert_ne!(newest.and_then(|(_, log)| log.last()), Some(&0), "no padding is left to be read again");
     let before = disk.files.clone();
     let again = disk.recover(&config()).expect("it went well just before");
     assert_eq!(disk.files, before);
