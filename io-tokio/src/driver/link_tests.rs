@@ -1,6 +1,6 @@
 //! Links on real sockets, under a scripted state machine.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -206,6 +206,43 @@ fn a_greedy_server_is_read_in_bounded_pieces_and_others_are_served() {
         lengths.fold((0, 0), |(longest, total), length| (length.max(longest), total + length));
     assert!(longest <= READ_BYTES, "{longest}");
     assert!(total > MIB, "the greedy one was served too");
+}
+
+/// A learner may take a snapshot as fast as it is made. What the others say meanwhile is heard before many more pieces
+/// of it: the sockets are looked at behind each, not when the queue of tasks is empty at last.
+#[test]
+fn between_the_pieces_of_what_is_taken_at_once_the_others_are_heard() {
+    const TIMES: usize = 10;
+    let speaker: Rc<RefCell<Option<std::net::TcpStream>>> = Rc::default();
+    let speaks = Rc::clone(&speaker);
+    let (mut pieces, mut longest, mut heard) = (0, 0, 0);
+    let answer = move |input: &Input, actions: &mut VecDeque<Action>| match input {
+        Input::LinkReceived { link: FIRST, .. } | Input::LinkDrained { link: FIRST, .. } => {
+            if pieces == 0 {
+                speaks.borrow_mut().as_mut().unwrap().write_all(b"x").unwrap();
+            }
+            pieces += 1;
+            actions.push_back(Action::SendLink { link: FIRST, bytes: Bytes::from_static(&[1]) });
+        }
+        Input::LinkReceived { .. } => {
+            longest = longest.max(pieces);
+            pieces = 0;
+            heard += 1;
+            if heard == TIMES {
+                actions.push_back(Action::SendLink { link: FIRST, bytes: Bytes::from(vec![longest]) });
+                actions.push_back(Action::Hangup { link: FIRST, why: HangupReason::Duplicate });
+            }
+        }
+        _ => {}
+    };
+    let run = run(servers(), answer, async |address| {
+        let mut first = connect(address).await;
+        *speaker.borrow_mut() = Some(std::net::TcpStream::connect(address).unwrap());
+        first.write_all(b"begin").await.unwrap();
+        rest(&mut first).await
+    });
+    let longest = *run.client.last().unwrap();
+    assert!(longest <= 10, "{longest} pieces before somebody else was heard");
 }
 
 #[test]

@@ -286,8 +286,8 @@ impl<M: Machine> Driver<M> {
         self.schedule();
     }
 
-    /// Drains the actions and offers what is to be sent once. A client that takes replies as fast as they are made
-    /// has to wait for the next turn like everybody else.
+    /// Drains the actions and offers what is to be sent once. A client that takes replies as fast as they are made, and
+    /// a learner that takes a snapshot, has to wait for the next turn like everybody else.
     fn turn(&mut self) {
         self.fed = 0;
         self.drain();
@@ -302,9 +302,6 @@ impl<M: Machine> Driver<M> {
         self.report_ended(now);
         self.drain();
         self.reads = 0;
-        if !self.is_idle() {
-            self.schedule();
-        }
     }
 
     /// Whether a turn has nothing to send and nobody to see off.

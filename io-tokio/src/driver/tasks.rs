@@ -13,7 +13,7 @@ use zabra_core::server::{HaltReason, Input};
 use zabra_core::time::Instant;
 use zabra_core::types::ConnId;
 
-use super::Shared;
+use super::{Shared, run_after_next_look};
 use crate::clock::Clock;
 use crate::link;
 use crate::machine::Machine;
@@ -124,6 +124,10 @@ impl<M: Machine> Future for DriverTask<M> {
             driver.drop_overdue(now.mono);
         }
         driver.turn();
+        if !driver.is_idle() {
+            // Others may have something to say first.
+            run_after_next_look(cx);
+        }
         let (dials, lookups) = driver.links.take_dials();
         for dial in dials {
             tokio::task::spawn_local(link::dial(Rc::clone(&shared), dial, Arc::clone(&lookups)));
