@@ -80,8 +80,10 @@ impl LogFiles {
         quick_disk && is_named && bytes.len() <= QUICK_BYTES
     }
 
-    /// Begins a file. Its name becomes durable with its first bytes and not before: a ZooKeeper server does not start
-    /// on a directory with an empty log, so whoever is killed here should leave none if that can be helped.
+    /// Begins a file. Its name becomes durable with its first bytes and not before, so that whoever loses its power here
+    /// leaves no empty file if that can be helped. A ZooKeeper 3.9.3 server that takes the directory over removes an
+    /// empty log file that it comes to as the last one, and says so; one with another behind it, or with a part of the
+    /// file's header alone, it cannot read, and it does not start.
     fn create(&mut self, name: &FileName) -> io::Result<()> {
         let file = File::options().create_new(true).write(true).open(self.directories.path(name))?;
         self.current = Some(Current { file, position: 0, unnamed: Some(name.dir) });
