@@ -132,7 +132,7 @@ pub(super) fn decide(before: Zxid, between: Between, next: Next, accept_data_los
     }
     // The last records of an epoch may be missing here without a trace; but so they may in any log that was cut
     // to what its ensemble had agreed on, which is what a log looks like after a change of leader.
-    if begins_later_epoch(before, zxid) {
+    if zxid.begins_epoch_after(before) {
         return match between {
             Between::Nothing => Verdict::Apply,
             Between::Torn if in_later_file => Verdict::Apply,
@@ -148,12 +148,8 @@ pub(super) fn decide(before: Zxid, between: Between, next: Next, accept_data_los
 /// What is damaged is the transaction after `before`, since batches have no gaps; or the one that the file is named
 /// after, where an epoch begins with the file. A batch that began there or earlier has it.
 pub(super) fn is_in_damaged_batch(before: Zxid, begins: Option<Zxid>, batch: Option<Zxid>) -> bool {
-    let damaged = begins.filter(|begins| begins_later_epoch(before, *begins)).unwrap_or(before.next());
+    let damaged = begins.filter(|begins| begins.begins_epoch_after(before)).unwrap_or(before.next());
     batch.is_some_and(|batch| batch <= damaged)
-}
-
-fn begins_later_epoch(before: Zxid, zxid: Zxid) -> bool {
-    zxid.epoch() > before.epoch() && zxid.counter() == 1
 }
 
 #[cfg(test)]
@@ -226,9 +222,8 @@ mod tests {
                 let verdict = decide(before, between, next, false);
                 let torn_batch = between == Between::TornBatch;
                 if verdict == Verdict::Apply {
-                    let first_of_epoch = zxid.epoch() > before.epoch() && zxid.counter() == 1;
                     assert!(zxid > before);
-                    assert!(zxid == before.next() || first_of_epoch);
+                    assert!(zxid.follows(before));
                     assert!(!torn_batch, "what was left out is behind it");
                 }
                 assert_eq!(verdict == Verdict::Skip, zxid <= before && !torn_batch);

@@ -295,9 +295,8 @@ impl LogReader {
             if zxid <= last {
                 return None;
             }
-            let first_of_epoch = zxid.epoch() > last.epoch() && zxid.counter() == 1;
             let leaps = self.snapshots.iter().any(|snapshot| last < *snapshot && *snapshot < zxid);
-            if zxid != last.next() && (self.torn || !first_of_epoch || leaps) {
+            if !zxid.follows(last) || zxid != last.next() && (self.torn || leaps) {
                 self.failed = Some(LogReadError::Gap { last_zxid: last, found: zxid });
                 return None;
             }

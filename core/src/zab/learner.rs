@@ -500,7 +500,7 @@ impl Learner {
         if self.skip_known && zxid <= self.logged {
             return;
         }
-        if !follows(self.logged, zxid) {
+        if !zxid.follows(self.logged) {
             return self.fail(LostReason::NotContiguous);
         }
         self.skip_known = false;
@@ -679,15 +679,6 @@ impl Learner {
             self.phase = Phase::Over;
             self.outputs.push_back(LearnerOutput::Lost { why });
         }
-    }
-}
-
-/// Whether `next` is the transaction after `last`, or the first one of a later epoch.
-const fn follows(last: Zxid, next: Zxid) -> bool {
-    if next.epoch() == last.epoch() {
-        next.counter() == last.counter().wrapping_add(1) && next.0 > last.0
-    } else {
-        next.epoch() > last.epoch() && next.counter() == 1
     }
 }
 

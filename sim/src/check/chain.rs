@@ -32,6 +32,13 @@ pub fn hides_past(zxid: Zxid) -> bool {
     zxid.begins_epoch() && zxid > Zxid::ZERO
 }
 
+/// Whether a transaction may come right behind another in a history: it is the next one, or the first of a later epoch.
+/// The core has the same rule, which is what is checked with this.
+pub fn may_follow(end: Zxid, zxid: Zxid) -> bool {
+    let begins = zxid.epoch() > end.epoch() && zxid.counter() == 1;
+    zxid.0 == end.0 + 1 || begins
+}
+
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub struct Chain {
@@ -48,8 +55,7 @@ impl Chain {
     pub fn on_logged(&mut self, node: NodeId, record: Logged) -> Result<(), Violation> {
         let zxid = record.zxid;
         let end = self.ends.insert(node, zxid).unwrap_or_default();
-        let begins = zxid.epoch() > end.epoch() && zxid.counter() == 1;
-        if zxid != end.next() && !begins {
+        if !may_follow(end, zxid) {
             return Err(Violation::new(Checker::Chain, format!("{record} is logged after {end} by {node}")));
         }
         // The beginning of an epoch is no transaction, and the first of all has nothing before it.

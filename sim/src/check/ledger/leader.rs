@@ -4,7 +4,7 @@ use zabra_core::types::{Message, Zxid};
 
 use super::{Ledger, Said, may_equal};
 use crate::check::Violation;
-use crate::check::chain::hides_past;
+use crate::check::chain::{hides_past, may_follow};
 
 impl Ledger {
     /// A leader says something.
@@ -118,7 +118,7 @@ impl Ledger {
         let Some(end) = self.talk(said.link).end.replace(zxid) else { return Ok(()) };
         let follows = match said.facts.chain().parent(zxid) {
             Some(parent) => parent == end,
-            None => zxid == end.next() || (zxid.counter() == 1 && zxid.epoch() > end.epoch()),
+            None => may_follow(end, zxid),
         };
         if follows { Ok(()) } else { said.wrong(format_args!("PROPOSAL {zxid} behind {end}")) }
     }
