@@ -258,7 +258,8 @@ impl Prep<'_> {
         Ok(Txn::SetData { path: path.into(), data: data.map(Box::from), version })
     }
 
-    /// PARITY `reconf.checks`, `reconf.txn`: permission comes last, and the version is always -1.
+    /// PARITY `reconf.checks`, `reconf.txn`: permission comes last, and the version is always -1. What comes before it
+    /// costs whoever may not change anything no more than the length of the request makes other requests cost.
     fn reconfigure(
         &mut self,
         joining: Option<&str>,

@@ -5,7 +5,7 @@
 //! the client's `[host:]port`. What ZooKeeper takes, this takes, but for hosts that are no host's name or address,
 //! weights less than nothing, and addresses of one server that clash: it would print those as something else.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -263,6 +263,7 @@ impl core::str::FromStr for Member {
         let mut member =
             Self { quorum: Vec::new(), election: Vec::new(), client, role: MemberRole::Participant };
         let mut role = None;
+        let (mut quorums, mut elections) = (BTreeSet::new(), BTreeSet::new());
         for server in java_split(servers, '|') {
             let parts = host_and_ports(server)?;
             let (&[host, quorum, election], rest) =
@@ -281,7 +282,7 @@ impl core::str::FromStr for Member {
                 }
                 _ => return Err(EntryProblem::ServerForm),
             }
-            if member.quorum.contains(&quorum) || member.election.contains(&election) {
+            if !quorums.insert(quorum.clone()) || !elections.insert(election.clone()) {
                 return Err(EntryProblem::DuplicateAddress);
             }
             member.quorum.push(quorum);

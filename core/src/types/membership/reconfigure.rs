@@ -1,5 +1,6 @@
 //! What becomes of a configuration that is to change (PARITY `reconf.incremental`, `reconf.bulk`, `reconf.minvoters`).
 
+use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt;
@@ -131,6 +132,10 @@ impl Membership {
             let server = text.parse().map_err(|_| ReconfigureError::Leaving(text.to_string()))?;
             members.remove(&ServerId(server));
         }
+        let mut taken = Taken::default();
+        for (&server, member) in &members {
+            taken.take(server, member);
+        }
         for joiner in words(joining, ',') {
             let [key, value] = words(joiner, '=')[..] else {
                 return Err(ReconfigureError::JoinerForm(joiner.to_string()));
@@ -142,11 +147,14 @@ impl Membership {
             if member.client.is_none() {
                 return Err(ReconfigureError::NoClientAddress(server));
             }
-            for (&other, other_member) in members.iter().filter(|&(&other, _)| other != server) {
-                if let Some(address) = clash(&member, other_member) {
-                    return Err(ReconfigureError::AddressInUse { server, other, address: address.clone() });
-                }
+            if let Some(before) = members.remove(&server) {
+                taken.release(server, &before);
             }
+            if let Some((address, other)) = taken.clash(&member) {
+                let address = address.clone();
+                return Err(ReconfigureError::AddressInUse { server, other, address });
+            }
+            taken.take(server, &member);
             members.insert(server, member);
         }
         Ok(Self::majority(self.version, members))
@@ -171,10 +179,30 @@ fn words(text: &str, separator: char) -> Vec<&str> {
     text.split(separator).map(str::trim).filter(|word| !word.is_empty()).collect()
 }
 
-/// An address that both have, if it is one that only one server can have.
-fn clash<'a>(member: &'a Member, other: &Member) -> Option<&'a Address> {
-    let theirs = |address| all_addresses(other).any(|their| their == address);
-    all_addresses(member).find(|&address| !address.is_anywhere() && theirs(address))
+/// Who has which address, of those that only one server can have. Whoever may ask for a change can name many servers at
+/// once, before anybody looks whether it may: each of them is looked up, not compared with all others.
+#[derive(Default)]
+struct Taken(BTreeSet<(Address, ServerId)>);
+
+impl Taken {
+    fn take(&mut self, server: ServerId, member: &Member) {
+        let own = all_addresses(member).filter(|address| !address.is_anywhere());
+        self.0.extend(own.map(|address| (address.clone(), server)));
+    }
+
+    fn release(&mut self, server: ServerId, member: &Member) {
+        for address in all_addresses(member) {
+            self.0.remove(&(address.clone(), server));
+        }
+    }
+
+    /// The first address of `member` that a server has, and the first that has it.
+    fn clash<'a>(&self, member: &'a Member) -> Option<(&'a Address, ServerId)> {
+        all_addresses(member).find_map(|address| {
+            let (taken, server) = self.0.range((address.clone(), ServerId(i64::MIN))..).next()?;
+            (taken == address).then_some((address, *server))
+        })
+    }
 }
 
 fn all_addresses(member: &Member) -> impl Iterator<Item = &Address> {

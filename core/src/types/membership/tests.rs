@@ -302,3 +302,65 @@ fn parse_ids(text: &str) -> Vec<String> {
     let id = |line: &str| Some(line.strip_prefix("server.")?.split_once('=')?.0.to_string());
     text.lines().filter_map(id).collect()
 }
+
+/// PARITY `reconf.incremental`: who would have another server's address is refused, against comparing each with all, for
+/// everything that two servers that join, one of which may replace another, can have of a few addresses.
+#[test]
+fn reconf_incremental_addresses_of_others_are_found() {
+    let hosts = ["10.0.0.1", "10.0.0.2", "localhost"];
+    let three = parse(
+        "server.1=10.0.0.1:1:2;3\nserver.2=10.0.0.2:1:2;3\nserver.3=10.0.0.1:1:9;localhost:4\nversion=5",
+    );
+    let entries: Vec<String> = hosts
+        .iter()
+        .flat_map(|host| [(1, 2), (2, 1), (9, 4), (5, 6)].map(|(quorum, election)| (host, quorum, election)))
+        .flat_map(|(host, quorum, election)| {
+            ["3", "10.0.0.2:7"].map(|client| format!("{host}:{quorum}:{election};{client}"))
+        })
+        .collect();
+    let addresses = |member: &Member| -> Vec<Address> {
+        member.quorum.iter().chain(&member.client).chain(&member.election).cloned().collect()
+    };
+    for (leaving, ids) in [("", [1, 4]), ("", [4, 5]), ("3", [5, 2]), ("1", [3, 3])] {
+        for (one, two) in entries.iter().flat_map(|one| entries.iter().map(move |two| (one, two))) {
+            let joining = format!("server.{}={one},server.{}={two}", ids[0], ids[1]);
+            let mut members = three.members().clone();
+            members.remove(&ServerId(leaving.parse().unwrap_or(0)));
+            let mut clashes = false;
+            for (id, entry) in ids.into_iter().zip([one, two]) {
+                let joiner: Member = entry.parse().expect("an entry");
+                let mut others = members.iter().filter(|(other, _)| other.0 != id);
+                clashes |= others.any(|(_, other)| {
+                    let theirs = addresses(other);
+                    addresses(&joiner).iter().any(|own| !own.is_anywhere() && theirs.contains(own))
+                });
+                members.insert(ServerId(id), joiner);
+            }
+            let found = three.reconfigured(9, Some(&joining), Some(leaving), None, true);
+            let refused = matches!(found, Err(ReconfigureError::AddressInUse { .. }));
+            assert_eq!(refused, clashes, "{joining} {found:?}");
+            assert!(refused || found.is_ok_and(|next| *next.members() == members), "{joining}");
+        }
+    }
+}
+
+/// Whoever may send the longest request there is, but may change nothing, is told so in time: comparing each of these
+/// with all others would take minutes here.
+#[test]
+fn reconf_checks_many_servers_are_not_compared_with_each_other() {
+    let three = parse(&servers(1..=3));
+    let many = 40_000_u32;
+    let host = |id: u32| format!("10.{}.{}.{}", 1 + (id >> 16), id >> 8 & 255, id & 255);
+    let joining: Vec<String> = (0..many).map(|id| format!("{}={}:1:2;3", 10 + id, host(id))).collect();
+    let change = |joining: &str| three.reconfigured(9, Some(joining), None, None, true);
+    assert_eq!(change(&joining.join(",")), Err(ReconfigureError::TooLong));
+    let addresses: Vec<String> = (0..many).map(|id| format!("{}:1:2", host(id))).collect();
+    let one = format!("server.4={};3", addresses.join("|"));
+    assert_eq!(change(&one), Err(ReconfigureError::TooLong));
+    let twice = format!("server.4={}|{};3", addresses.join("|"), addresses[0]);
+    let refused = matches!(
+        change(&twice),
+        Err(ReconfigureError::Joiner { problem: EntryProblem::DuplicateAddress, .. })
+    );
+    assert!(refused);
+}
