@@ -382,6 +382,45 @@ fn reconf_dynfile_what_cannot_be_kept_is_not_acknowledged() {
     agree(&mut cluster, &[1, 2, 3], &[1, 2, 3, 4, 5]);
 }
 
+/// Nor does a leader count itself that would not know after a crash whom it leads: three servers are in force, of which
+/// it and another one are a quorum; but its file has five others, of which it could be in a quorum without that one.
+#[test]
+fn reconf_dynfile_a_leader_that_cannot_keep_the_members_does_not_count_itself() {
+    let of = |ids: &[i64]| {
+        let line = |id: &i64| format!("server.{id}=node{id}:2888:3888\n");
+        Membership::parse(&ids.iter().map(line).collect::<String>()).expect("members")
+    };
+    let in_force = of(&[1, 2, 3]).with_version(0x1_0000_0007);
+    for keeps in [false, true] {
+        let mut cluster = Cluster::new(&in_force, |config| {
+            dynamic(config);
+            if config.server_id == 3 {
+                config.ensemble.as_mut().expect("a member").membership = of(&[1, 3, 4, 5, 6]);
+            }
+        });
+        cluster.keep_configs(3, keeps);
+        cluster.start(1);
+        cluster.start(3);
+        cluster.pass(Duration::from_secs(60));
+        assert_eq!(cluster.leader(), keeps.then_some(3), "1 is no quorum: {}", cluster.roles());
+        if keeps {
+            continue;
+        }
+        cluster.start(2);
+        cluster.settle();
+        assert_eq!(cluster.leader(), Some(3), "1 and 2 are one: {}", cluster.roles());
+        write(&mut cluster, 1, "/by-two");
+        cluster.kill(2, 1);
+        cluster.pass(Duration::from_secs(60));
+        assert_eq!(cluster.leader(), None, "1 is none any more: {}", cluster.roles());
+        cluster.keep_configs(3, true);
+        cluster.settle();
+        assert_eq!(cluster.leader(), Some(3), "{}", cluster.roles());
+        assert!(cluster.exists(3, "/by-two"));
+        agree(&mut cluster, &[1, 3], &[1, 2, 3]);
+    }
+}
+
 /// What the log has needs no file: an ensemble whose files nobody can write changes its members like any other.
 #[test]
 fn reconf_dynfile_files_that_cannot_be_written_stop_nobody() {

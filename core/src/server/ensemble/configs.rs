@@ -12,7 +12,8 @@
 //! kept, too, as ZooKeeper keeps it: for a ZooKeeper server that takes over the files, and for this one, lest it
 //! acknowledge the beginning of an epoch, forget the configuration in a crash, and help those who never heard of it to
 //! a quorum that is none any more. Where it cannot be kept, and is in no log, this server does not acknowledge the
-//! epoch's beginning; the same goes for one in force that another server told of. ZooKeeper logs the error and goes on.
+//! epoch's beginning, and as a leader does not count itself; the same goes for one in force that another server told of.
+//! ZooKeeper logs the error and goes on.
 
 use core::mem;
 

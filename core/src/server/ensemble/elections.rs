@@ -125,6 +125,8 @@ impl Server {
         let last_zxid = self.log.appended();
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
         self.metrics.counters.looking_count += 1;
+        // What could not be kept is tried again: it may be possible now.
+        self.show_configs();
         ensemble.looking_since = Some(now);
         ensemble.unavailable_since.get_or_insert(now);
         let own = ensemble.own_history(last_zxid);

@@ -106,6 +106,9 @@ impl Server {
         for &link in &links {
             leader.on_link_up(link, now);
         }
+        if !ensemble.configs.is_remembered() {
+            leader.withhold();
+        }
         let leading = Leading {
             leader,
             transfers: Transfers::default(),

@@ -71,14 +71,18 @@ impl Server {
     }
 
     /// The files do not have what they should. While nothing is acknowledged that only they would remember, that is for
-    /// the operator to mend; ZooKeeper leaves it at that, and forgets. Else the leader has to do without this server.
+    /// the operator to mend; ZooKeeper leaves it at that, and forgets. Else the leader has to do without this server's
+    /// word, also where it is the leader itself.
     pub(in crate::server) fn on_config_not_kept(&mut self, in_force: bool) {
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
         ensemble.configs.not_kept(in_force);
-        if let Role::Learning(learning) = &mut ensemble.role
-            && !ensemble.configs.is_remembered()
-        {
-            learning.learner.withhold(self.now.mono);
+        if ensemble.configs.is_remembered() {
+            return;
+        }
+        match &mut ensemble.role {
+            Role::Leading(leading) => leading.leader.withhold(),
+            Role::Learning(learning) => learning.learner.withhold(self.now.mono),
+            Role::Looking | Role::Settling => {}
         }
     }
 

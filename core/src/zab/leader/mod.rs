@@ -77,6 +77,8 @@ pub struct Leader {
     /// Voters that promised to follow nobody of an earlier epoch.
     promised: BTreeSet<ServerId>,
     learners: Learners,
+    /// Whether this server's own word counts for histories and transactions.
+    votes: bool,
     /// The newest transaction proposed; (epoch, 0) before the first.
     last_proposed: Zxid,
     /// What this server's own log has durable.
@@ -123,6 +125,7 @@ impl Leader {
             introduced: BTreeSet::from([me]),
             promised: BTreeSet::from([me]),
             learners: Learners::new(me, tick * config.init_limit, tick * config.sync_limit),
+            votes: true,
             last_proposed: own.last_zxid,
             durable: own.last_zxid,
             committed: own.last_zxid,
@@ -233,10 +236,21 @@ impl Leader {
         }
     }
 
-    /// The servers that are in such a stage and may have a vote, and this one.
+    /// The servers that are in such a stage and may have a vote, and this one if its word counts.
     fn voices(&self, is_there: impl Fn(Stage) -> bool) -> BTreeSet<ServerId> {
         let there = self.learners.values().filter(|learner| !learner.observer && is_there(learner.stage));
-        there.filter_map(|learner| learner.server).chain([self.me]).collect()
+        let own = Some(self.me).filter(|_| self.votes);
+        there.filter_map(|learner| learner.server).chain(own).collect()
+    }
+
+    /// What this server goes by, its next start would not know: from here on its own word counts no more for the history
+    /// of the epoch, or for what is proposed in it, than that of a learner that withholds its acknowledgement. It may
+    /// lead those who are a quorum without it.
+    ///
+    /// Were it counted, it could crash, forget the members, and help those who never heard of them to a quorum of the
+    /// members before: that could lack everybody else who has what was committed.
+    pub const fn withhold(&mut self) {
+        self.votes = false;
     }
 
     /// The servers that follow and may have a vote, and this one: what a new configuration needs a quorum of (PARITY
@@ -294,7 +308,8 @@ impl Leader {
             let following = |learner: &&Progress| learner.stage == Stage::Following && !learner.observer;
             let followers = self.learners.values().filter(following);
             let acked = followers.filter_map(|learner| Some((learner.acked, learner.server?)));
-            let acked = self.quorums.committed(acked.chain([(self.durable, self.me)]).collect());
+            let own = Some((self.durable, self.me)).filter(|_| self.votes);
+            let acked = self.quorums.committed(acked.chain(own).collect());
             let Some(reached) = acked else { return };
             if reached <= self.committed || i64::from(reached.epoch()) != self.epoch || reached.begins_epoch()
             {
