@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use zabra_core::config::FourLetterWords;
 use zabra_core::server::{Event, HaltReason, Role};
+use zabra_core::store::epochs::{ACCEPTED_EPOCH, epoch_file};
 use zabra_core::testing::cluster::{Cluster, create, members};
 use zabra_core::types::OpCode;
 use zabra_core::wire::Request;
@@ -281,4 +282,24 @@ fn conn_revalidate_of_a_session_that_ended_is_forgotten() {
     }
     let metrics = cluster.word(1, b"mntr");
     assert!(metrics.contains("zk_global_sessions\t0\n"), "{metrics}");
+}
+
+/// A server that does not run has promised `epoch` before.
+fn promised(cluster: &mut Cluster, id: i64, epoch: i64) {
+    let known = cluster.disk(id).files().insert(epoch_file(ACCEPTED_EPOCH), epoch.to_string().into_bytes());
+    assert!(known.is_some(), "it has run before");
+}
+
+/// A voter that has promised a later epoch than its leader's ends that one, once: the next is later than its promise,
+/// whether it is there in time or not.
+#[test]
+fn a_voter_that_promised_more_than_the_epoch_ends_one_leadership() {
+    let mut cluster = three();
+    cluster.kill(1, 1);
+    promised(&mut cluster, 1, 50);
+    cluster.start(1);
+    cluster.pass(Duration::from_secs(20));
+    assert_eq!((cluster.leader(), cluster.role(1)), (Some(3), Some(Role::Following)), "{}", cluster.roles());
+    let lost = |event: &&Event| matches!(event, Event::SteppedDown { .. });
+    assert_eq!(cluster.events(3).iter().filter(lost).count(), 1);
 }

@@ -142,7 +142,7 @@ impl Marks {
         match why {
             RoleEnd::SteppedDown(why) => match why {
                 StepDownReason::Doubted => self.reach(Mark::LeaderDoubted),
-                StepDownReason::EpochOvertaken => self.reach(Mark::LeaderOvertaken),
+                StepDownReason::EpochOvertaken { .. } => self.reach(Mark::LeaderOvertaken),
                 StepDownReason::NoQuorumInTime => self.reach(Mark::LeaderWithoutQuorum),
                 StepDownReason::QuorumLost => self.reach(Mark::LeaderLostQuorum),
                 StepDownReason::FollowerAhead => self.reach(Mark::LeaderBehind),

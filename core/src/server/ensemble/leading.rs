@@ -106,6 +106,7 @@ impl Server {
         for &link in &links {
             leader.on_link_up(link, now);
         }
+        leader.begin_above(ensemble.promised);
         if !ensemble.configs.is_remembered() {
             leader.withhold();
         }
@@ -255,6 +256,11 @@ impl Server {
 
     fn step_down(&mut self, why: StepDownReason) {
         self.tell(Event::SteppedDown { why });
+        if let (StepDownReason::EpochOvertaken { promised }, Some(ensemble)) =
+            (why, self.ensemble.as_deref_mut())
+        {
+            ensemble.promised = ensemble.promised.max(promised);
+        }
         self.leave_role();
     }
 

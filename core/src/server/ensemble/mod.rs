@@ -75,6 +75,8 @@ pub(super) struct Ensemble {
     me: ServerId,
     configs: Configs,
     masters: Masters,
+    /// The latest epoch that a voter said it had promised when it was too late for the one that this server led.
+    promised: i64,
     /// Who leads from here on, as the leader before said.
     designated: Option<ServerId>,
     election: Election,
@@ -129,6 +131,7 @@ impl Ensemble {
                 &recovered.tree,
             ),
             masters: Masters::new(ensemble.observer_master_port, seed),
+            promised: 0,
             designated: None,
             election: Election::new(me, ensemble),
             election_links: Links::new(me, &addresses, ensemble, config.tick_time * ensemble.sync_limit),

@@ -44,8 +44,16 @@ impl Leader {
                 self.send_leader_info(link);
             }
             // It could never follow in this epoch, nor would any number of tries change that.
-            _ if voter => self.step_down(StepDownReason::EpochOvertaken),
+            _ if voter => self.step_down(StepDownReason::EpochOvertaken { promised: accepted_epoch }),
             _ => self.hang_up(link, HangupReason::Unwanted),
+        }
+    }
+
+    /// A voter is known to have promised this epoch: the one that begins is to be later, though that voter may say so too
+    /// late again.
+    pub fn begin_above(&mut self, promised: i64) {
+        if self.phase == Phase::Epoch {
+            self.epoch = self.epoch.max(promised + 1);
         }
     }
 

@@ -9,7 +9,10 @@ pub enum StepDownReason {
     /// Those who voted for it look for another one.
     Doubted,
     /// A voter has promised itself to a later epoch than this one.
-    EpochOvertaken,
+    EpochOvertaken {
+        /// The epoch that it promised.
+        promised: i64,
+    },
     /// The epoch has no zxids left; the next one begins with an election (PARITY `zab.rollover`).
     EpochUsedUp,
     /// A voter has a history that this server has not.

@@ -217,7 +217,14 @@ fn a_voter_that_promised_more_than_the_epoch_ends_it() {
     lead.follow(1, 2, false);
     assert!(lead.leader.is_serving());
     lead.introduce(2, 3, 7, false);
-    assert_eq!(lead.stepped_down(), Some(StepDownReason::EpochOvertaken));
+    assert_eq!(lead.stepped_down(), Some(StepDownReason::EpochOvertaken { promised: 7 }));
+    // Whoever comes first then, the next one is later.
+    let mut lead = fresh(3, 0);
+    lead.leader.begin_above(7);
+    lead.introduce(1, 2, 0, false);
+    assert!(lead.took().contains(&LeaderOutput::SaveAccepted { epoch: 8 }));
+    lead.leader.begin_above(20);
+    assert_eq!(lead.leader.epoch(), 8, "it is decided");
 }
 
 /// More than half, for even and odd numbers of voters.
