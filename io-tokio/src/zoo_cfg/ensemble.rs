@@ -248,7 +248,16 @@ fn read_seen(path: &Path, outside: &dyn Outside) -> Result<Option<Membership>, P
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Problem::unreadable(&shown, &error)),
     };
-    Membership::parse(&text).map(Some).map_err(|error| Problem::general(&shown, &error.to_string()))
+    let seen = Membership::parse(&text).map_err(|error| Problem::general(&shown, &error.to_string()))?;
+    // Members that can elect nobody would keep this server from every election.
+    if seen.can_elect() {
+        Ok(Some(seen))
+    } else {
+        Err(Problem::general(
+            &shown,
+            "it names no participants that could elect a leader: put back what was in it",
+        ))
+    }
 }
 
 /// The version at the end of a dynamic file's name, in hexadecimal: `zoo.cfg.dynamic.100000002`.

@@ -352,4 +352,12 @@ fn reconf_dynfile_a_change_of_members_under_way_is_read() {
     assert_eq!(loaded.warnings, [""; 0]);
     std::fs::write(&next, "server.4=x\n").unwrap();
     assert!(load().unwrap_err().to_string().starts_with(&format!("{next}: ")));
+    // Newer than the members in force, these would have a say in every election, and nobody could be elected.
+    let weightless = "group.1=1\nweight.1=0\nserver.1=127.0.0.1:2888:3888\nversion=100000002\n";
+    for text in ["", "version=100000002\n", weightless] {
+        std::fs::write(&next, text).unwrap();
+        let expected =
+            format!("{next}: it names no participants that could elect a leader: put back what was in it");
+        assert_eq!(load().unwrap_err().to_string(), expected, "{text:?}");
+    }
 }

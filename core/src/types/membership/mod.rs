@@ -97,7 +97,7 @@ impl Membership {
     }
 
     /// Whether all voters together are a quorum. Where there is none, or none that weighs anything, they are not.
-    fn can_elect(&self) -> bool {
+    pub fn can_elect(&self) -> bool {
         self.has_quorum(&self.voters().collect())
     }
 
