@@ -46,12 +46,34 @@ fn a_wrong_log_level_ends_with_2_and_says_what_is_expected() {
                 text.starts_with(&format!("error: invalid value '{wrong}' for '--log <LEVEL>': {why}"));
             assert!(named && text.contains(expected), "{text}");
         }
-        let of_environment = zabra(&["server"]).env("RUST_LOG", wrong).output().unwrap();
-        assert_eq!(of_environment.status.code(), Some(2), "RUST_LOG={wrong}");
     }
-    for right in ["warn", "OFF", "3", "zabra", "io_tokio::driver", "warn,zabra_core=debug", ""] {
+    for right in ["warn", "OFF", "3", "zabra", "io_tokio::driver", "warn,zabra_core=debug", "hyper=trace", ""]
+    {
         // It goes on to the configuration, of which there is none.
         assert_eq!(run(&["server", "--log", right, "/nowhere/zoo.cfg"]).0, Some(1), "{right}");
+    }
+}
+
+/// It is not this program's alone: what other programs understand does not stop it, nor what none does.
+#[test]
+fn a_log_filter_of_the_environment_stops_nobody() {
+    let ignored = "zabra: RUST_LOG=io_tokio=verbose is ignored, and info is logged: ";
+    let word = "zabra: RUST_LOG=hyper is no level: only what a part named hyper logs is shown\n";
+    for (text, begins) in [
+        ("io_tokio=verbose", ignored),
+        ("hyper", word),
+        ("warn,hyper", "zabra: /nowhere/zoo.cfg: "),
+        ("hyper=debug", "zabra: /nowhere/zoo.cfg: "),
+        ("", "zabra: /nowhere/zoo.cfg: "),
+    ] {
+        let run = |arguments: &[&str]| {
+            let output = zabra(arguments).env("RUST_LOG", text).output().unwrap();
+            (output.status.code(), String::from_utf8(output.stderr).unwrap())
+        };
+        let (code, said) = run(&["server", "/nowhere/zoo.cfg"]);
+        assert!(code == Some(1) && said.starts_with(begins), "{text}: {code:?} {said}");
+        let (_, said) = run(&["server", "--log=off", "/nowhere/zoo.cfg"]);
+        assert!(said.starts_with("zabra: /nowhere/zoo.cfg: "), "--log counts: {said}");
     }
 }
 

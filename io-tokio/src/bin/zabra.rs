@@ -83,9 +83,9 @@ struct CommonArguments {
     /// Set a configuration key or Java system property, with or without `zookeeper.` in front; repeatable
     #[arg(short = 'D', value_name = "NAME=VALUE", value_parser = property)]
     properties: Vec<(String, String)>,
-    /// What to log: error, warn, info, debug, trace, or a filter as in RUST_LOG
-    #[arg(short, long, value_name = "LEVEL", env = "RUST_LOG", default_value = "info", value_parser = log_filter)]
-    log: String,
+    /// What to log: error, warn, info, debug, trace, or a filter as in RUST_LOG, which counts without this [default: info]
+    #[arg(short, long, value_name = "LEVEL", value_parser = log_filter)]
+    log: Option<String>,
 }
 
 fn property(text: &str) -> Result<(String, String), String> {
@@ -93,19 +93,51 @@ fn property(text: &str) -> Result<(String, String), String> {
     Ok((name.trim().to_owned(), value.trim().to_owned()))
 }
 
-/// What `--log`, or the environment without it, may be. The parser takes any word for the name of a part of the
-/// program, of which everything is logged, and nothing of the others; so a level that is misspelt would silence them
-/// all.
+/// What is logged unless somebody says otherwise.
+const LOG_DEFAULT: &str = "info";
+
+/// What `--log` may be. A filter takes any word for the name of a part of the program, of which everything is logged, and
+/// nothing of the others; here that would be a level that is misspelt, and silence them all.
 fn log_filter(text: &str) -> Result<String, String> {
     const EXPECTED: &str = "expected error, warn, info, debug, trace or off, alone or in a list such as \
                             warn,io_tokio::driver=debug (without --log, RUST_LOG counts)";
-    let is_word = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    if is_word && text != env!("CARGO_BIN_NAME") && text.parse::<LevelFilter>().is_err() {
-        return Err(format!("there is no such level; {EXPECTED}"));
+    if is_unknown_word(text) {
+        return Err(format!(
+            "there is no such level; {EXPECTED}; all of a part of the program is {text}=trace"
+        ));
     }
     match EnvFilter::try_new(text) {
         Ok(_) => Ok(text.to_owned()),
         Err(error) => Err(format!("{error}; {EXPECTED}")),
+    }
+}
+
+/// Whether it is one word, and neither a level nor this program.
+fn is_unknown_word(text: &str) -> bool {
+    let is_word = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    is_word && text != env!("CARGO_BIN_NAME") && text.parse::<LevelFilter>().is_err()
+}
+
+/// What to log. `RUST_LOG` may be there for other programs: whatever a filter can be it may be here, and what is none
+/// stops nobody; but it is said, and not in the log, where it might be left out.
+fn filter(log: Option<&str>) -> EnvFilter {
+    let from_environment = std::env::var_os("RUST_LOG").filter(|text| log.is_none() && !text.is_empty());
+    let Some(found) = from_environment else {
+        return EnvFilter::try_new(log.unwrap_or(LOG_DEFAULT))
+            .expect("it was looked at with the other arguments");
+    };
+    let text = found.to_string_lossy();
+    match EnvFilter::try_new(&text) {
+        Ok(filter) => {
+            if is_unknown_word(&text) {
+                eprintln!("zabra: RUST_LOG={text} is no level: only what a part named {text} logs is shown");
+            }
+            filter
+        }
+        Err(error) => {
+            eprintln!("zabra: RUST_LOG={text} is ignored, and {LOG_DEFAULT} is logged: {error}");
+            EnvFilter::new(LOG_DEFAULT)
+        }
     }
 }
 
@@ -195,8 +227,7 @@ fn finish(outcome: Result<(), Failure>) -> ExitCode {
 }
 
 fn run(arguments: &ServerArguments) -> Result<(), Failure> {
-    let filter =
-        EnvFilter::try_new(&arguments.common.log).expect("it was looked at with the other arguments");
+    let filter = filter(arguments.common.log.as_deref());
     // A thread of its own writes the log: a terminal that stands still must not stop the server. What does not fit
     // into its queue is dropped.
     let (writer, _flushed_when_dropped) = tracing_appender::non_blocking(std::io::stderr());
@@ -221,8 +252,10 @@ fn run_ensemble(arguments: &EnsembleArguments) -> Result<(), Failure> {
     let EnsembleArguments { servers, dir, base_port, common } = arguments;
     let layout = Layout::new(*servers, *base_port, dir)
         .map_err(|error| Failure::Launch(LaunchError::Layout(error)))?;
-    let mut options = vec![format!("--log={}", common.log)];
-    options.extend(common.properties.iter().map(|(name, value)| format!("-D{name}={value}")));
+    // They have the environment of this process.
+    let log = common.log.iter().map(|log| format!("--log={log}"));
+    let properties = common.properties.iter().map(|(name, value)| format!("-D{name}={value}"));
+    let options: Vec<String> = log.chain(properties).collect();
     let program = std::env::current_exe().map_err(Failure::System)?;
     runtime()?.block_on(async {
         let signals = Signals::listen().map_err(Failure::System)?;
