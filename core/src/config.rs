@@ -158,6 +158,10 @@ pub struct EnsembleConfig {
     pub finalize_wait: Duration,
     /// `zookeeper.leaderConnectDelayDuringRetryMs`: how long to wait before connecting to the leader again.
     pub leader_connect_delay: Duration,
+    /// `zookeeper.observer.election.DelayMs`: an observer that lost its leader looks for one within this time.
+    pub observer_election_delay: Duration,
+    /// `zookeeper.observer.reconnectDelayMs`: within this time it connects to the one it found.
+    pub observer_reconnect_delay: Duration,
     /// Committed transactions that the leader keeps in memory for learners that fell behind
     /// (`zookeeper.commitLogCount`).
     pub commit_log_count: usize,
@@ -201,6 +205,8 @@ impl EnsembleConfig {
             notification_interval_max: Duration::from_millis(60_000),
             finalize_wait: Duration::from_millis(200),
             leader_connect_delay: Duration::from_millis(100),
+            observer_election_delay: Duration::from_millis(200),
+            observer_reconnect_delay: Duration::ZERO,
             commit_log_count: 500,
             commit_log_bytes: 64 << 20,
             observer_master_port: None,

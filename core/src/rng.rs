@@ -13,6 +13,8 @@ pub enum Stream {
     Hash = 1,
     /// In which order an observer tries those whom it may learn from.
     LearnerMaster = 5,
+    /// How long an observer waits before it comes back.
+    ObserverDelay = 6,
     /// Where session ids go on after the clock went back.
     Session = 3,
     /// When the next snapshot is taken.

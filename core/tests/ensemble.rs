@@ -290,6 +290,33 @@ fn promised(cluster: &mut Cluster, id: i64, epoch: i64) {
     assert!(known.is_some(), "it has run before");
 }
 
+/// An observer that has promised a later epoch than its leader's is of no use to it, and no quorum needs it. It comes
+/// back, since leaders change; but not without an end as fast as it can.
+#[test]
+fn an_observer_that_promised_more_than_the_epoch_comes_back_at_times() {
+    let mut cluster = Cluster::new(&members(3, 1), |config| {
+        config.tick_time = Duration::from_secs(2);
+        config.ensemble.as_mut().expect("a member").observer_election_delay = Duration::ZERO;
+    });
+    cluster.start_all();
+    cluster.kill(4, 1);
+    promised(&mut cluster, 4, 50);
+    let before = cluster.events(4).len();
+    cluster.start(4);
+    cluster.pass(Duration::from_secs(60));
+    let lost =
+        cluster.events(4)[before..].iter().filter(|event| matches!(event, Event::LeaderLost { .. })).count();
+    // Five times within three seconds, and then once in a tick.
+    assert!((20..=40).contains(&lost), "{lost}: {}", cluster.roles());
+    assert_eq!(cluster.leader(), Some(3), "nobody else is bothered");
+    // Leaders before that epoch come and go, until it is over.
+    cluster.kill(1, 1);
+    promised(&mut cluster, 1, 60);
+    cluster.start(1);
+    cluster.pass(Duration::from_secs(5));
+    assert_eq!(cluster.role(4), Some(Role::Observing), "{}", cluster.roles());
+}
+
 /// A voter that has promised a later epoch than its leader's ends that one, once: the next is later than its promise,
 /// whether it is there in time or not.
 #[test]

@@ -180,6 +180,8 @@ pub struct Start {
     pub config_version: i64,
     /// What it has promised, and what it has.
     pub own: OwnHistory,
+    /// How long it waits before it connects.
+    pub wait: Duration,
 }
 
 /// See the module.
@@ -214,14 +216,15 @@ pub struct Learner {
 impl Learner {
     /// Begins to follow.
     pub fn new(start: Start, tick: Duration, config: &EnsembleConfig, now: Instant) -> Self {
-        let Start { me, leader, observer, config_version, own } = start;
+        let Start { me, leader, observer, config_version, own, wait } = start;
+        let due = (!wait.is_zero()).then(|| now + wait);
         Self {
             me,
             leader,
             observer,
             own,
             config_version,
-            phase: Phase::Dialing { due: None },
+            phase: Phase::Dialing { due },
             link: None,
             attempts: 1,
             connect_delay: config.leader_connect_delay,
@@ -233,8 +236,8 @@ impl Learner {
             durable: own.last_zxid,
             unacked: VecDeque::new(),
             committed: Zxid::ZERO,
-            deadline: now + tick * config.init_limit,
-            outputs: VecDeque::from([LearnerOutput::Dial]),
+            deadline: now + wait + tick * config.init_limit,
+            outputs: if due.is_none() { VecDeque::from([LearnerOutput::Dial]) } else { VecDeque::new() },
         }
     }
 

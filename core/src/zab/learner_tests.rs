@@ -18,7 +18,14 @@ impl Learn {
     }
 
     fn with(observer: bool, own: OwnHistory) -> Self {
-        let start = Start { me: ServerId(1), leader: ServerId(2), observer, config_version: 0, own };
+        let start = Start {
+            me: ServerId(1),
+            leader: ServerId(2),
+            observer,
+            config_version: 0,
+            own,
+            wait: Duration::ZERO,
+        };
         let now = Instant::from_millis(1000);
         let learner = Learner::new(start, TICK, &EnsembleConfig::new(members(3, 1)), now);
         let mut learn = Self { learner, now };
@@ -298,7 +305,14 @@ fn sync_connect_is_tried_five_times() {
 
 fn tries_to_connect(is_alive: bool) -> u32 {
     let own = OwnHistory { accepted_epoch: 0, current_epoch: 0, last_zxid: Zxid::ZERO, has_data: true };
-    let start = Start { me: ServerId(1), leader: ServerId(2), observer: false, config_version: 0, own };
+    let start = Start {
+        me: ServerId(1),
+        leader: ServerId(2),
+        observer: false,
+        config_version: 0,
+        own,
+        wait: Duration::ZERO,
+    };
     let mut now = Instant::from_millis(1000);
     let mut learner = Learner::new(start, TICK * 10, &EnsembleConfig::new(members(3, 0)), now);
     let mut dials = 0;

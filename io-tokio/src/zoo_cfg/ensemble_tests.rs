@@ -89,6 +89,15 @@ fn keys_of_ensembles_reach_the_configuration() {
         Duration::from_millis(777)
     );
     assert_eq!(ensemble("leaderConnectDelayDuringRetryMs=7").leader_connect_delay, Duration::from_millis(7));
+    let delays = |text: &str| {
+        let EnsembleConfig { observer_reconnect_delay, observer_election_delay, .. } = ensemble(text);
+        (observer_reconnect_delay.as_millis(), observer_election_delay.as_millis())
+    };
+    assert_eq!(delays(""), (0, 200));
+    assert_eq!(delays("observer.reconnectDelayMs=7\nobserver.election.DelayMs=8"), (7, 8));
+    assert_eq!(delays("observer.reconnectDelayMs=-7\nobserver.election.DelayMs=-8"), (0, 0));
+    let long = u128::from(u32::MAX);
+    assert_eq!(delays(&format!("observer.reconnectDelayMs={}", i64::MAX)), (long, 200));
     assert!(!ensemble("leaderServes=no").leader_serves);
     assert!(ensemble("forceSnapshotSync=true").force_snapshot_sync);
     assert!(!ensemble("standaloneEnabled=false").standalone_enabled);

@@ -82,9 +82,13 @@ impl Server {
         }
     }
 
-    /// Goes from settling to looking, once the disk is at rest. Whether it did.
+    /// Goes from settling to looking, once the disk is at rest and nothing else is waited for. Whether it did.
     pub(super) fn settle(&mut self) -> bool {
-        let done = self.ensemble.as_deref().is_some_and(|ensemble| self.is_at_rest(ensemble));
+        let now = self.now.mono;
+        let done = self
+            .ensemble
+            .as_deref()
+            .is_some_and(|ensemble| self.is_at_rest(ensemble) && !ensemble.pauses.holds(now));
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return false };
         if !matches!(ensemble.role, Role::Settling) || !done || self.phase != Phase::Running {
             return false;
@@ -121,12 +125,12 @@ impl Server {
     }
 
     fn look(&mut self) {
+        // What could not be kept is tried again: it may be possible now.
+        self.show_configs();
         let now = self.now.mono;
         let last_zxid = self.log.appended();
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
         self.metrics.counters.looking_count += 1;
-        // What could not be kept is tried again: it may be possible now.
-        self.show_configs();
         ensemble.looking_since = Some(now);
         ensemble.unavailable_since.get_or_insert(now);
         let own = ensemble.own_history(last_zxid);

@@ -245,6 +245,7 @@ impl Server {
         let ensemble = self.ensemble.as_deref_mut().expect("only a member leads");
         let Role::Leading(leading) = &mut ensemble.role else { unreachable!("the leader said so") };
         leading.serving_since = Some(now);
+        ensemble.pauses.on_serving();
         let epoch = leading.leader.epoch();
         let leader = Some(ensemble.me);
         ensemble.election.on_epoch(epoch);
@@ -255,12 +256,12 @@ impl Server {
     }
 
     fn step_down(&mut self, why: StepDownReason) {
-        self.tell(Event::SteppedDown { why });
         if let (StepDownReason::EpochOvertaken { promised }, Some(ensemble)) =
             (why, self.ensemble.as_deref_mut())
         {
             ensemble.promised = ensemble.promised.max(promised);
         }
+        self.tell(Event::SteppedDown { why });
         self.leave_role();
     }
 

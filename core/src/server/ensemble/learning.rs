@@ -100,12 +100,16 @@ impl Server {
             self.actions.push_back(Action::Hangup { link, why: crate::server::HangupReason::RoleOver });
         }
         let own = ensemble.own_history(last_zxid);
+        let observer = ensemble.is_observer();
+        let spares_leader =
+            observer && !ensemble.masters.has_untried(ensemble.configs.current(), leader, observer);
         let start = Start {
             me: ensemble.me,
             leader,
-            observer: ensemble.is_observer(),
+            observer,
             config_version: ensemble.configs.current().version(),
             own,
+            wait: ensemble.pauses.before_connecting(leader, spares_leader),
         };
         let learner = Learner::new(start, self.config.tick_time, config, now);
         ensemble.role = Role::Learning(Box::new(Learning {
@@ -162,6 +166,12 @@ impl Server {
             LearnerOutput::Hangup { link, why } => self.hang_up(link, why),
             LearnerOutput::Log { zxid, txn } => self.log_proposal(zxid, txn),
             LearnerOutput::Lost { why } => {
+                let Ensemble { role: Role::Learning(learning), pauses, designated, .. } = ensemble else {
+                    unreachable!("the learner said so")
+                };
+                // Who is told where to go need not look.
+                let spares_voters = learning.learner.is_observer() && designated.is_none();
+                pauses.on_lost(learning.learner.leader(), why, spares_voters, self.now.mono);
                 self.tell(Event::LeaderLost { why });
                 self.leave_role();
             }
@@ -224,6 +234,7 @@ impl Server {
             ensemble.promises.save(Promise::Synced);
         }
         ensemble.masters.on_serving();
+        ensemble.pauses.on_serving();
         ensemble.election.on_epoch(epoch);
         self.answer_notifications();
         self.measure_available(false);

@@ -78,15 +78,24 @@ impl Masters {
         master
     }
 
-    /// The next voter that does not lead; none if all were tried.
-    fn next_voter(&mut self, membership: &Membership, leader: ServerId) -> Option<ServerId> {
+    /// Whether there is one to try that passes on what the leader says, and was not tried since one served.
+    pub(super) fn has_untried(&mut self, membership: &Membership, leader: ServerId, observer: bool) -> bool {
+        self.port.is_some() && observer && self.tried < self.candidates(membership, leader)
+    }
+
+    /// How many voters do not lead.
+    fn candidates(&mut self, membership: &Membership, leader: ServerId) -> usize {
         let mut known = self.order.clone();
         known.sort_unstable();
         if !membership.voters().eq(known) {
             self.draw(membership);
         }
-        let candidates = self.order.iter().filter(|&&server| server != leader).count();
-        if self.tried >= candidates {
+        self.order.iter().filter(|&&server| server != leader).count()
+    }
+
+    /// The next voter that does not lead; none if all were tried.
+    fn next_voter(&mut self, membership: &Membership, leader: ServerId) -> Option<ServerId> {
+        if self.tried >= self.candidates(membership, leader) {
             self.tried = 0;
             return None;
         }
@@ -133,6 +142,7 @@ mod tests {
             for round in 0..3 {
                 let mut tried = Vec::new();
                 for _ in 0..3 {
+                    assert!(masters.has_untried(&membership, leader, true));
                     let master = masters.next(&membership, leader, true);
                     assert_eq!(master, of(master.server.0, PeerPort::ObserverMaster));
                     assert_eq!(masters.current(), Some(master.server));
@@ -175,6 +185,7 @@ mod tests {
         for (port, observer) in [(None, true), (Some(2191), false), (None, false)] {
             let mut masters = Masters::new(port, [1; 32]);
             for _ in 0..3 {
+                assert!(!masters.has_untried(&membership, ServerId(1), observer));
                 assert_eq!(masters.next(&membership, ServerId(1), observer), of(1, PeerPort::Quorum));
             }
         }

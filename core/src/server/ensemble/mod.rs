@@ -24,6 +24,7 @@
 //! | `transfer` | a learner is brought up to date, as fast as it takes it |
 //! | `configs` | the configurations that are known |
 //! | `reconfig` | members change |
+//! | `pauses` | how long it waits before it comes back |
 //! | `install` | a snapshot that comes becomes the database; a log is cut |
 //! | `promises` | the epoch files |
 //! | `read_only` | without a leader, clients that only read |
@@ -39,6 +40,7 @@ mod learning;
 mod links;
 mod masters;
 mod observers;
+mod pauses;
 mod peers;
 mod promises;
 mod read_only;
@@ -55,6 +57,7 @@ use self::leading::Leading;
 use self::learning::Learning;
 use self::masters::Masters;
 use self::observers::Observers;
+use self::pauses::Pauses;
 use self::peers::PeerLinks;
 use self::promises::Promises;
 use self::read_only::ReadOnly;
@@ -75,6 +78,7 @@ pub(super) struct Ensemble {
     me: ServerId,
     configs: Configs,
     masters: Masters,
+    pauses: Pauses,
     /// The latest epoch that a voter said it had promised when it was too late for the one that this server led.
     promised: i64,
     /// Who leads from here on, as the leader before said.
@@ -131,6 +135,7 @@ impl Ensemble {
                 &recovered.tree,
             ),
             masters: Masters::new(ensemble.observer_master_port, seed),
+            pauses: Pauses::new(ensemble, config.tick_time, seed),
             promised: 0,
             designated: None,
             election: Election::new(me, ensemble),
@@ -302,7 +307,7 @@ impl Server {
                 timers.into_iter().flatten().min()
             }
             // What is under way ends with an input. Where nothing is, as at the start, there is none to wait for.
-            Role::Settling => self.is_at_rest(ensemble).then_some(self.now.mono),
+            Role::Settling => self.is_at_rest(ensemble).then(|| ensemble.pauses.ends(self.now.mono)),
         };
         let timers = [role, ensemble.election_links.poll_timeout(), ensemble.peers.deadline()];
         timers.into_iter().flatten().min()

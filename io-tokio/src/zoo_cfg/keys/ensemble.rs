@@ -17,7 +17,6 @@ const MILLIS_OR_NONE: Kind = Kind::Num(from(0, " of milliseconds"));
 const ONE_LOOP: &str = "one event loop does all the work here";
 const FOR_TESTS: &str = "it is for ZooKeeper's own tests";
 const NO_SYNC_LIMIT: &str = "how many observers are brought up at a time is not limited here";
-const OBSERVERS_WAIT: &str = "observers come back as soon as there is a leader here";
 
 /// Does nothing in an ensemble, which is worth a word unless the value is this one.
 const fn idle(harmless: &'static str, why: &'static str) -> Effect {
@@ -31,6 +30,11 @@ const fn unless_false(why: &'static str) -> Effect {
 
 fn millis(number: i64) -> Duration {
     Duration::from_millis(number.unsigned_abs())
+}
+
+/// Less than none is none, and nobody waits for weeks.
+fn delay(number: i64) -> Duration {
+    Duration::from_millis(u64::try_from(number).unwrap_or(0).min(u32::MAX.into()))
 }
 
 /// A number that its row has checked.
@@ -107,8 +111,8 @@ pub(super) const KEYS: &[Key] = &[
     key("learner.asyncSending", Prefixed, Kind::Flag, "false", idle("false", ONE_LOOP), "Whether learners send in the background."),
     key("follower.skipLearnerRequestToNextProcessor", Prefixed, Kind::Flag, "false", idle("false", ONE_LOOP), "A shortcut in the follower."),
     key("forward_learner_requests_to_commit_processor_disabled", Prefixed, Kind::Flag, "false", idle("false", ONE_LOOP), "A shortcut in the leader."),
-    key("observer.reconnectDelayMs", Prefixed, LONG, "0", idle("0", OBSERVERS_WAIT), "How long an observer waits before it comes back."),
-    key("observer.election.DelayMs", Prefixed, LONG, "200", idle("200", OBSERVERS_WAIT), "How long an observer waits for an election."),
+    key("observer.reconnectDelayMs", Prefixed, LONG, "0", Int(|d, n| d.ensemble.options.observer_reconnect_delay = delay(n)), "An observer waits up to so many milliseconds before it connects to its leader. 0 or less: not at all."),
+    key("observer.election.DelayMs", Prefixed, LONG, "200", Int(|d, n| d.ensemble.options.observer_election_delay = delay(n)), "An observer that lost its leader waits up to so many milliseconds before it looks for one. 0 or less: not at all."),
     key("observer.syncEnabled", Prefixed, Kind::Flag, "true", idle("true", "observers always write a log here"), "Whether an observer syncs its log."),
     key("observerMaster.sizeLimit", Prefixed, INT, "33554432", Int(|d, n| d.ensemble.options.observer_master_bytes = bytes(n)), "Bytes of transactions that a follower keeps for an observer that it brings up to date."),
     key("commitProcessor.numWorkerThreads", Prefixed, INT, "cores", idle("", ONE_LOOP), "Threads of the commit processor."),
