@@ -662,6 +662,36 @@ fn shutdown_finishes_what_was_taken() {
     assert_eq!(lone.halted, Some(HaltReason::Shutdown));
 }
 
+/// A stop in order waits for no snapshot, and keeps no client that waits for nothing: those that do not are answered
+/// first, and nothing that they still ask for is taken.
+#[test]
+fn shutdown_waits_for_writes_alone() {
+    let config = Config { snap_count: 10, snapshot_chunk_bytes: 64, ..Config::default() };
+    let mut lone = LoneServer::new(config);
+    let (idle, _) = lone.client();
+    let (busy, _) = lone.client();
+    lone.hold_disk();
+    for n in 0..40 {
+        lone.send(busy, n, OpCode::CREATE, &create(&format!("/n{n}"), 0));
+    }
+    let is_written = |lone: &LoneServer| lone.held().any(|op| matches!(op, DiskOp::SnapshotAppend { .. }));
+    while !is_written(&lone) {
+        lone.end_next(Ok(DiskAnswer::Done));
+    }
+    lone.take_sent(busy);
+    lone.send(busy, 40, OpCode::CREATE, &create("/last", 0));
+    lone.input(Input::Shutdown);
+    assert_eq!(lone.closed.get(&idle), Some(&CloseReason::Shutdown));
+    assert_eq!((lone.closed.get(&busy), lone.paused.get(&busy)), (None, Some(&true)));
+    lone.send(busy, 41, OpCode::CREATE, &create("/late", 0));
+    lone.release_disk();
+    assert_eq!(lone.halted, Some(HaltReason::Shutdown));
+    assert_eq!(lone.replies(busy).last().map(|reply| reply.xid), Some(40));
+    assert_eq!(lone.closed.get(&busy), Some(&CloseReason::Shutdown));
+    let finished = lone.events.iter().any(|event| matches!(event, Event::SnapshotFinished { .. }));
+    assert!(!finished, "the snapshot was left");
+}
+
 /// `acl.auth`: the id does not matter, not even that it is null.
 #[test]
 fn acl_auth_with_a_null_id() {

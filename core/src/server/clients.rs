@@ -28,6 +28,10 @@ impl Server {
     pub(super) fn on_received(&mut self, id: ConnId, bytes: Bytes) {
         // A connection that the server closed may still have had bytes on their way.
         let Some(mut conn) = self.conns.take(id) else { return };
+        if self.phase != Phase::Running {
+            // No request is taken any more.
+            return self.conns.put_back(conn);
+        }
         conn.deframer.push(bytes);
         self.sessions.touch(conn.session, None, self.now.mono);
         self.take_frames(&mut conn);
@@ -45,6 +49,7 @@ impl Server {
         if conn.deframer.buffered() > 0 {
             self.take_frames(&mut conn);
         }
+        self.show_out_if_stopping(&mut conn);
         self.conns.put_back(conn);
     }
 
@@ -95,10 +100,37 @@ impl Server {
         self.log.buffered_bytes() > self.config.log_buffer_max
     }
 
+    /// The server stops: who waits for nothing is closed, so that it turns to another server, and from the others
+    /// nothing more is read.
+    pub(super) fn show_everybody_out(&mut self) {
+        for id in self.conns.ids() {
+            if let Some(mut conn) = self.conns.take(id) {
+                self.show_out_if_stopping(&mut conn);
+                self.conns.put_back(conn);
+            }
+        }
+    }
+
+    /// If the server stops, a connection is closed once all that it waited for is answered.
+    pub(super) fn show_out_if_stopping(&mut self, conn: &mut Conn) {
+        if self.phase != Phase::Stopping || conn.phase == conn::Phase::Closed {
+            return;
+        }
+        if conn.waiting.is_empty() {
+            self.close(conn, CloseReason::Shutdown);
+        } else if !conn.paused {
+            conn.paused = true;
+            self.actions.push_back(Action::PauseReads { conn: conn.id });
+        }
+    }
+
     /// Stops reading from a client whose requests are not taken, and goes on once they are.
     fn regulate_reads(&mut self, conn: &mut Conn) {
         if conn.phase == conn::Phase::Closed {
             return;
+        }
+        if self.phase != Phase::Running {
+            return self.show_out_if_stopping(conn);
         }
         let full = conn.deframer.buffered() > self.config.inbox_pause_bytes;
         let pause = full && !conn.takes_requests(&self.config);

@@ -78,6 +78,7 @@ impl Server {
             self.answer_write(&mut conn, header.cxid, &applied, asked);
             self.answer_waiting_reads(&mut conn);
             self.list_for_sending(&mut conn);
+            self.show_out_if_stopping(&mut conn);
             self.conns.put_back(conn);
         }
         // A session that expired takes its connection with it; the client learns when it comes back.

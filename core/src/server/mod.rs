@@ -137,7 +137,7 @@ pub struct Server {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Running,
-    /// No more requests; what was proposed is finished.
+    /// No more requests: what was proposed is finished, and who waits for none of it is closed.
     Stopping,
     /// It asked to be halted. Nothing that it is told has any effect.
     Halted,
@@ -300,8 +300,10 @@ impl Server {
     fn on_shutdown(&mut self) {
         if self.phase == Phase::Running {
             self.phase = Phase::Stopping;
-            // Nobody looks any more whether the leader that sends it is still there.
-            self.abandon_install();
+            // A snapshot may take minutes, and nobody looks any more whether a leader that sends one is still there.
+            self.abandon_snapshots();
+            self.snapshotter.leave();
+            self.show_everybody_out();
         }
     }
 

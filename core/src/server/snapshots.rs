@@ -6,7 +6,7 @@ use core::mem;
 use bytes::Bytes;
 use rand_core::RngCore;
 
-use super::{Event, Server};
+use super::{Event, Phase, Server};
 use crate::store::{DiskDone, SnapshotOutcome};
 use crate::tree::{DIGEST_VERSION, SnapshotMark};
 use crate::types::TxnDigest;
@@ -31,7 +31,8 @@ impl Server {
     /// snapshot begins once the tree has all of those. So a server that starts with it reads nothing but the new file:
     /// the log is ahead of the tree by what is on its way to the disk, and that would have been in the file before.
     pub(super) fn begin_snapshot_if_due(&mut self) {
-        if !self.snapshotter.is_due() || self.is_sending_snapshot() {
+        let has_time = self.phase == Phase::Running && !self.is_sending_snapshot();
+        if !self.snapshotter.is_due() || !has_time {
             return;
         }
         let rolled_behind = *self.rolled_behind.get_or_insert_with(|| {

@@ -220,6 +220,14 @@ impl Snapshotter {
         }
     }
 
+    /// Leaves the snapshot that is being written where it is, unless its last chunk was given: what there is of it has
+    /// no name yet, and the next start removes it. To remove gigabytes now would take a server that stops its time.
+    pub fn leave(&mut self) {
+        let (State::Writing(_) | State::Failing) = self.state else { return };
+        self.asked.clear();
+        self.state = if self.in_flight.is_empty() { State::Idle } else { State::Failing };
+    }
+
     /// What the disk is to do next, if anything: call until `None`.
     pub fn poll_op(&mut self, tickets: &mut Tickets) -> Option<DiskOp> {
         let asked = self.asked.pop_front()?;
@@ -393,6 +401,40 @@ mod tests {
         let mut snapshotter = begun(&Config { snapshot_chunk_bytes: 10, ..Config::default() });
         snapshotter.chunk(Bytes::from(vec![b'x'; 40]));
         assert!(!snapshotter.wants_chunk());
+    }
+
+    /// Whether it is left before anything was asked of the disk, in its midst, when it has failed, or too late.
+    #[test]
+    fn a_snapshot_that_is_left_asks_for_nothing_more() {
+        for (asked, fails, finished) in
+            [(0, false, false), (1, false, false), (3, false, false), (3, true, false), (4, false, true)]
+        {
+            let mut tickets = Tickets::default();
+            let mut snapshotter = begun(&Config::default());
+            for _ in 0..2 {
+                snapshotter.chunk(Bytes::from_static(b"chunk"));
+            }
+            if finished {
+                snapshotter.finish();
+            }
+            let mut ops: VecDeque<DiskOp> =
+                (0..asked).filter_map(|_| snapshotter.poll_op(&mut tickets)).collect();
+            assert_eq!(ops.len(), asked);
+            if fails {
+                let ticket = ops.pop_front().expect("the first").ticket();
+                let result = Err(DiskError::Full);
+                let SnapshotOutcome::Failed { .. } = snapshotter.on_done(&DiskDone { ticket, result }) else {
+                    panic!("it failed")
+                };
+            }
+            snapshotter.leave();
+            assert_eq!(snapshotter.poll_op(&mut tickets), None);
+            assert_eq!(snapshotter.is_running(), !ops.is_empty(), "what is under way comes to its end");
+            let outcomes: Vec<_> = ops.iter().map(|op| snapshotter.on_done(&ended(op.ticket()))).collect();
+            let ends = outcomes.iter().filter(|outcome| matches!(outcome, SnapshotOutcome::Finished { .. }));
+            assert_eq!(ends.count(), usize::from(finished));
+            assert!(!snapshotter.is_running());
+        }
     }
 
     /// Whichever operation fails, and whether or not the ones behind it fail too: one report, one discard, idle.

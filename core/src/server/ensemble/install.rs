@@ -98,7 +98,7 @@ impl Server {
     }
 
     /// Gives up the snapshot that is being written or received, unless it is all there.
-    pub(super) fn abandon_snapshots(&mut self) {
+    pub(in crate::server) fn abandon_snapshots(&mut self) {
         if self.snapshot.take().is_some() {
             self.tree.end_snapshot();
             self.snapshotter.abandon();
@@ -109,7 +109,7 @@ impl Server {
     }
 
     /// Gives up the snapshot that is being received, unless it is all there, and what waits for the disk to be at rest.
-    pub(in crate::server) fn abandon_install(&mut self) {
+    fn abandon_install(&mut self) {
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
         match &ensemble.work {
             Work::Installing(install) if !install.finished => {
