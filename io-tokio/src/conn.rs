@@ -54,12 +54,14 @@ impl Farewell {
             | CloseReason::NotServing
             | CloseReason::ReadOnly
             | CloseReason::ReadOnlyOver
-            | CloseReason::SessionMoved
             | CloseReason::Shutdown
             | CloseReason::UnknownOperation => Self::Plain,
             // ZooKeeper too resets connections over its limits: they must cost nothing. One that does not read
-            // would not take what is in its outbox either.
-            CloseReason::SlowReader | CloseReason::TooManyConnections => Self::Reset,
+            // would not take what is in its outbox either, and who moved elsewhere does not look any more: a session that
+            // goes from one connection to the next must not leave its replies on each of them.
+            CloseReason::SessionMoved | CloseReason::SlowReader | CloseReason::TooManyConnections => {
+                Self::Reset
+            }
         }
     }
 }

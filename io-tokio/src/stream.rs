@@ -27,6 +27,8 @@ pub(crate) struct Stream {
     /// What the operating system has not taken yet, in order. Bounded by the core, which is told of every byte that
     /// was taken.
     outbox: VecDeque<Bytes>,
+    /// The bytes in `outbox`.
+    unsent: usize,
     /// The task that waits for this socket, once it has run.
     waker: Option<Waker>,
     /// In the driver's list of connections that have something to send.
@@ -59,6 +61,7 @@ impl Stream {
         Self {
             socket,
             outbox: VecDeque::new(),
+            unsent: 0,
             waker: None,
             dirty: false,
             blocked: false,
@@ -76,6 +79,11 @@ impl Stream {
     /// Whether there is nothing left to send.
     pub(crate) fn is_flushed(&self) -> bool {
         self.outbox.is_empty()
+    }
+
+    /// Bytes that are left to send.
+    pub(crate) const fn unsent(&self) -> usize {
+        self.unsent
     }
 
     /// Who is at the other end, for the log.
@@ -117,6 +125,7 @@ impl Stream {
     /// Adds bytes to what is to be sent.
     pub(crate) fn push(&mut self, bytes: Bytes) {
         if !bytes.is_empty() {
+            self.unsent += bytes.len();
             self.outbox.push_back(bytes);
         }
     }
@@ -151,6 +160,7 @@ impl Stream {
     }
 
     fn advance(&mut self, mut bytes: usize) {
+        self.unsent -= bytes;
         while let Some(first) = self.outbox.front_mut() {
             if bytes < first.len() {
                 first.advance(bytes);

@@ -2,7 +2,9 @@
 //!
 //! The script answers inputs by a function and keeps them; the test plays whoever is at the other end.
 
+use std::collections::VecDeque;
 use std::future::Future;
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::{Builder, LocalOptions};

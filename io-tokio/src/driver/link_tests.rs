@@ -1,6 +1,8 @@
 //! Links on real sockets, under a scripted state machine.
 
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Write};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

@@ -9,18 +9,18 @@
 //! [`TURN_BYTES`] fed in all, after which the actions are drained at once, whoever is running.
 
 mod inbox;
+mod leaving;
 mod links;
 mod tasks;
 
 use std::cell::RefCell;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::fmt;
 use std::mem;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -31,6 +31,7 @@ use zabra_core::time::{Instant, Now};
 use zabra_core::types::{ConnId, ConnIdHash, Membership};
 
 use self::inbox::Inbox;
+use self::leaving::Leaving;
 use self::links::Links;
 pub(crate) use self::tasks::{AbortOnPanic, ConnTask, DriverTask};
 use crate::clock::Clock;
@@ -48,9 +49,6 @@ const READ_BYTES: usize = 64 << 10;
 /// as soon as the one before is durable, while the rest of the round is still being read: with all of a round in one
 /// batch, disk and processor would wait for each other in turns. Other servers, too, get to work the sooner.
 const TURN_BYTES: usize = 32 << 10;
-
-/// How long a closed connection may take to send what is left, and then its client to close its half.
-const FAREWELL: Duration = Duration::from_secs(2);
 
 /// A driver, shared by the tasks of one thread.
 pub(crate) type Shared<M> = Rc<RefCell<Driver<M>>>;
@@ -109,9 +107,8 @@ pub(crate) struct Driver<M> {
     dirty: Vec<ConnId>,
     /// Connections that ended while the core did not know it yet.
     ended: Vec<ConnId>,
-    /// Connections that the core closed, with the time at which they are dropped whatever they still hold. All
-    /// wait equally long, so the earliest is in front.
-    leaving: VecDeque<(Instant, ConnId)>,
+    /// Connections that the core closed and that are still there.
+    leaving: Leaving,
     halted: Option<HaltReason>,
     /// The driver's own task.
     waker: Option<Waker>,
@@ -155,7 +152,7 @@ impl<M: Machine> Driver<M> {
             done: Vec::new(),
             dirty: Vec::new(),
             ended: Vec::new(),
-            leaving: VecDeque::new(),
+            leaving: Leaving::new(options.conn_max),
             halted: None,
             waker: None,
             accept_wakers: Vec::new(),
@@ -391,9 +388,12 @@ impl<M: Machine> Driver<M> {
             self.drop_conn(id);
             return;
         }
-        self.leaving.push_back((self.clock.now().mono + FAREWELL, id));
+        self.leaving.enter(id, conn.stream.unsent(), self.clock.now().mono);
         if conn.stream.mark_dirty() {
             self.dirty.push(id);
+        }
+        while let Some(id) = self.leaving.too_many() {
+            self.cut_off(id);
         }
     }
 
@@ -408,6 +408,9 @@ impl<M: Machine> Driver<M> {
                 conn.stream.wake(); // Its task asks to be told when the socket takes more.
             }
             let done = conn.stream.is_flushed();
+            if !conn.is_open() && flushed.bytes > 0 {
+                self.leaving.sent(id, flushed.bytes, now.mono);
+            }
             match conn.closing {
                 _ if flushed.broken => self.lost(id),
                 Closing::Open if flushed.bytes > 0 => {
@@ -482,25 +485,30 @@ impl<M: Machine> Driver<M> {
     fn drop_conn(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.remove(&id) {
             conn.stream.wake(); // Its task finds it gone and ends.
+            self.leaving.gone(id);
             self.make_room();
         }
     }
 
+    /// Drops a connection that has not left in time. Where something is left to be sent, its client must not take
+    /// what it got for all there is.
+    fn cut_off(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get(&id).filter(|conn| !conn.stream.is_flushed()) {
+            conn.stream.reset_on_drop();
+        }
+        self.drop_conn(id);
+    }
+
     /// Drops the connections whose time is up.
     fn drop_overdue(&mut self, now: Instant) {
-        while let Some(&(deadline, id)) = self.leaving.front() {
-            if deadline > now {
-                return;
-            }
-            self.leaving.pop_front();
-            self.drop_conn(id);
+        while let Some(id) = self.leaving.overdue(now) {
+            self.cut_off(id);
         }
     }
 
     /// When something is to be done though nothing happens.
     fn deadline(&self) -> Option<Instant> {
-        let leaving = self.leaving.front().map(|&(deadline, _)| deadline);
-        match (self.machine.poll_timeout(), leaving) {
+        match (self.machine.poll_timeout(), self.leaving.deadline()) {
             (Some(a), Some(b)) => Some(a.min(b)),
             (a, b) => a.or(b),
         }

@@ -1,6 +1,8 @@
 //! Clients on real sockets, under a scripted state machine.
 
+use std::collections::VecDeque;
 use std::io::{ErrorKind, Read as _, Write as _};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -129,6 +131,50 @@ fn a_closed_client_that_does_not_read_is_dropped_in_the_end() {
         in_time(next.read_exact(&mut [0])).await.is_ok()
     });
     assert!(run.client);
+}
+
+/// A session that goes from one connection to the next leaves nothing behind on the ones before.
+#[test]
+fn a_connection_whose_session_moved_is_reset_with_what_it_holds() {
+    let answer = |input: &Input, actions: &mut VecDeque<Action>| {
+        if let Input::Received { conn, .. } = input {
+            actions.push_back(Action::Send { conn: *conn, bytes: Bytes::from(vec![7; 24 * MIB]) });
+            actions.push_back(Action::Close { conn: *conn, why: CloseReason::SessionMoved });
+        }
+    };
+    let run = run(Setup::default(), answer, async |address| {
+        let mut socket = connect(address).await;
+        socket.write_all(b"x").await.unwrap();
+        in_time(socket.read_to_end(&mut Vec::new())).await.map_err(|error| error.kind())
+    });
+    assert_eq!(run.client, Err(ErrorKind::ConnectionReset));
+}
+
+/// Closed connections that do not go make room for those behind them, and whoever is cut off notices.
+#[test]
+fn closed_clients_that_stay_are_cut_off_for_others_that_leave() {
+    let answer = |input: &Input, actions: &mut VecDeque<Action>| {
+        if let Input::Received { conn, .. } = input {
+            actions.push_back(Action::Send { conn: *conn, bytes: Bytes::from(vec![7; 24 * MIB]) });
+            actions.push_back(Action::Close { conn: *conn, why: CloseReason::SessionClosed });
+        }
+    };
+    let run = run(Setup { conn_max: 16, ..Setup::default() }, answer, async |address| {
+        let mut sockets = Vec::new();
+        for _ in 0..3 {
+            let mut socket = connect(address).await;
+            socket.write_all(b"x").await.unwrap();
+            in_time(socket.read_exact(&mut [0])).await.unwrap();
+            sockets.push(socket);
+        }
+        let mut ends = Vec::new();
+        for socket in [2, 0] {
+            let read = in_time(sockets[socket].read_to_end(&mut Vec::new())).await;
+            ends.push(read.map_err(|error| error.kind()));
+        }
+        ends
+    });
+    assert_eq!(run.client, [Ok(24 * MIB - 1), Err(ErrorKind::ConnectionReset)]);
 }
 
 #[test]
