@@ -5,9 +5,14 @@ use std::time::Duration;
 
 use zabra_core::config::Config;
 use zabra_core::server::{CloseReason, Event};
-use zabra_core::testing::lone::{LoneServer, frame, new_session};
-use zabra_core::types::{AclList, ErrorCode, OpCode, SessionId, Zxid};
+use zabra_core::store::inventory::snapshot_name;
+use zabra_core::testing::cluster::{Cluster, members};
+use zabra_core::testing::lone::{self, LoneServer, frame, new_session};
+use zabra_core::time::WallTime;
+use zabra_core::tree::{Tree, TreeOptions};
+use zabra_core::types::{AclList, CreateTxn, ErrorCode, NodeKind, OpCode, SessionId, Txn, TxnHeader, Zxid};
 use zabra_core::wire::connect::{ConnectRequest, ConnectResponse};
+use zabra_core::wire::snapshot::Encoder;
 use zabra_core::wire::{Request, reply};
 
 fn create(path: &str, flags: i32) -> Request<'_> {
@@ -280,4 +285,94 @@ fn conn_renew_of_a_session_that_is_closing() {
     let refused = ConnectResponse::decode(&sent[4..41]).expect("an answer");
     assert_eq!(refused, ConnectResponse::expired(Some(false)));
     assert_eq!(lone.closed[&second], CloseReason::SessionExpired);
+}
+
+const GONE: SessionId = SessionId(0x0100_0000_0000_0001);
+const LIVING: SessionId = SessionId(0x0100_0000_0000_0002);
+
+/// A tree that has znodes of two sessions, and znodes that expire, whose owner names no session.
+fn with_owners() -> Tree {
+    let options = TreeOptions { extended_types: true, digest_enabled: true };
+    let mut tree = Tree::new(options, [1, 2, 3, 4]);
+    let znodes = [
+        ("/gone1", NodeKind::Ephemeral, GONE),
+        ("/gone2", NodeKind::Ephemeral, GONE),
+        ("/living", NodeKind::Ephemeral, LIVING),
+        ("/container", NodeKind::Container, GONE),
+        ("/ttl", NodeKind::Ttl(60_000), GONE),
+    ];
+    for (zxid, (path, kind, session)) in (1..).map(Zxid).zip(znodes) {
+        let header = TxnHeader { session, cxid: 1, zxid, time: WallTime(1), op: OpCode::CREATE };
+        let (data, acl) = (None, AclList::OpenUnsafe);
+        let txn = Txn::Create(CreateTxn { path: path.into(), data, acl, kind, parent_cversion: -1 });
+        tree.apply(&header, txn, &mut |_| {});
+    }
+    tree
+}
+
+fn unknown_sessions(events: &[Event]) -> Vec<&Event> {
+    events.iter().filter(|event| matches!(event, Event::SessionUnknown { .. })).collect()
+}
+
+/// `sess.unknown`: a server that begins to order ends sessions that own ephemeral znodes and do not exist, by a
+/// transaction, and leaves all others alone.
+#[test]
+fn sess_unknown_of_a_server_alone() {
+    let config = Config { extended_types: true, ..Config::default() };
+    let mut recovered = lone::empty(&config);
+    recovered.tree = with_owners();
+    recovered.last_zxid = recovered.tree.last_zxid();
+    recovered.sessions.insert(LIVING, 10_000);
+    let mut lone = LoneServer::recovered(config, recovered);
+    let (conn, _) = lone.client();
+    assert_eq!(unknown_sessions(&lone.events), [&Event::SessionUnknown { session: GONE, znodes: 2 }]);
+    for (path, code) in [
+        ("/gone1", ErrorCode::NONODE),
+        ("/gone2", ErrorCode::NONODE),
+        ("/living", ErrorCode::OK),
+        ("/container", ErrorCode::OK),
+        ("/ttl", ErrorCode::OK),
+    ] {
+        assert_eq!(lone.call(conn, OpCode::EXISTS, &exists(path)).err, code, "{path}");
+    }
+    let zxid = lone.call(conn, OpCode::EXISTS, &exists("/")).zxid;
+    assert_eq!(zxid, Zxid(7), "five znodes, the end of a session and a new one");
+    lone.pass(Duration::from_secs(5));
+    assert_eq!(unknown_sessions(&lone.events).len(), 1);
+}
+
+/// `sess.unknown`: so does a leader, for all.
+#[test]
+fn sess_unknown_of_an_ensemble() {
+    let mut tree = with_owners();
+    let sessions = [(LIVING, 60_000)].into_iter();
+    let mut snapshot = Vec::new();
+    let mark = tree.begin_snapshot();
+    let mut encoder = Encoder::head(&mut snapshot, Encoder::begin, sessions, tree.acl_entries());
+    while tree.snapshot_chunk(usize::MAX, &mut |node| {
+        encoder.node(&mut snapshot, node.path, node.data, node.acl_id, &node.stat);
+    }) {}
+    encoder.end_nodes(&mut snapshot);
+    encoder.last_zxid(&mut snapshot, mark.zxid);
+    let mut cluster = Cluster::new(&members(3, 0), |config| config.extended_types = true);
+    for id in 1..=3 {
+        cluster.disk(id).files().insert(snapshot_name(mark.zxid), snapshot.clone());
+    }
+    cluster.start_all();
+    let leader = cluster.leader().expect("a leader");
+    for id in 1..=3 {
+        let expected: &[Event] =
+            if id == leader { &[Event::SessionUnknown { session: GONE, znodes: 2 }] } else { &[] };
+        assert_eq!(unknown_sessions(cluster.events(id)), expected.iter().collect::<Vec<_>>());
+    }
+    let (conn, _) = cluster.client(1).expect("a session");
+    assert!(cluster.write(1, conn, "/behind"));
+    cluster.pass(Duration::from_millis(300));
+    for id in 1..=3 {
+        assert!(!cluster.exists(id, "/gone1") && !cluster.exists(id, "/gone2"), "server {id}");
+        assert!(cluster.exists(id, "/living") && cluster.exists(id, "/ttl"), "server {id}");
+    }
+    cluster.pass(Duration::from_millis(300));
+    assert_eq!(cluster.applied(1), cluster.applied(2));
+    assert_eq!(cluster.applied(1), cluster.applied(3));
 }

@@ -64,6 +64,9 @@ pub(crate) fn log(event: &Event) {
             tracing::debug!(%session, conn = conn.0, timeout_ms, "session opened");
         }
         Event::SessionExpired { session } => tracing::info!(%session, "session expired"),
+        Event::SessionUnknown { session, znodes } => tracing::warn!(
+            %session, znodes, "ephemeral znodes of a session that does not exist: they are removed"
+        ),
         Event::SessionClosed { session } => tracing::debug!(%session, "session closed"),
         Event::SlowSync { took, file_size } => tracing::warn!(
             "writing the log to the disk took {} ms, more than fsync.warningthresholdms: clients wait for it. \

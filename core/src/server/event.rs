@@ -129,6 +129,13 @@ pub enum Event {
         /// Which.
         session: SessionId,
     },
+    /// Ephemeral znodes belong to a session that does not exist; they are removed.
+    SessionUnknown {
+        /// Whose they are.
+        session: SessionId,
+        /// How many.
+        znodes: usize,
+    },
     /// A session ended.
     SessionClosed {
         /// Which.

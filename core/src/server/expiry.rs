@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::{Action, CloseReason, Event, Phase, Server};
@@ -80,6 +81,23 @@ impl Server {
             if let Some(conn) = self.sessions.conn(session).and_then(|id| self.conns.get_mut(id)) {
                 conn.session_over = true;
             }
+            self.propose(None, session, 0, OpCode::CLOSE_SESSION, |prep| prep.close_session());
+        }
+    }
+
+    /// Ephemeral znodes whose session nobody knows would stay for ever, and with them a lock that nobody holds: whoever
+    /// begins to order ends each of those sessions once more (PARITY `sess.unknown`). ZooKeeper takes the znodes out of
+    /// its own tree alone; here it is a transaction, so that all replicas stay equal.
+    pub(super) fn close_unknown_sessions(&mut self) {
+        if !self.owners_unchecked || !self.is_ordering() || self.phase != Phase::Running {
+            return;
+        }
+        self.owners_unchecked = false;
+        let owners = self.tree.ephemeral_sessions();
+        let unknown: Vec<SessionId> = owners.filter(|owner| !self.sessions.is_global(*owner)).collect();
+        for session in unknown {
+            let znodes = self.tree.ephemerals(session).count();
+            self.tell(Event::SessionUnknown { session, znodes });
             self.propose(None, session, 0, OpCode::CLOSE_SESSION, |prep| prep.close_session());
         }
     }

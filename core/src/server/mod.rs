@@ -118,6 +118,8 @@ pub struct Server {
     /// Connections whose session has writes of an earlier connection under way, by the last of those.
     reattaching: BTreeSet<(Zxid, ConnId)>,
     containers: expiry::Containers,
+    /// It orders from now on, and has not looked yet whether each ephemeral znode has a session.
+    owners_unchecked: bool,
     quota_log: QuotaLog,
     stats: ServerStats,
     metrics: Metrics,
@@ -214,6 +216,7 @@ impl Server {
             greetings: VecDeque::new(),
             reattaching: BTreeSet::new(),
             containers: expiry::Containers::new(&config, now.mono),
+            owners_unchecked: true,
             quota_log: QuotaLog::new(&config),
             stats: ServerStats::default(),
             metrics,
@@ -240,6 +243,7 @@ impl Server {
         if self.phase == Phase::Halted {
             return;
         }
+        self.close_unknown_sessions();
         match input {
             Input::Tick => {
                 self.resume_yielded();

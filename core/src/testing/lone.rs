@@ -79,8 +79,13 @@ pub fn empty(config: &Config) -> Recovered {
 impl LoneServer {
     /// A server with an empty tree.
     pub fn new(config: Config) -> Self {
-        let now = Now { mono: Instant::from_millis(1000), wall: WallTime(1_700_000_000_000) };
         let recovered = empty(&config);
+        Self::recovered(config, recovered)
+    }
+
+    /// A server that found this on its disk.
+    pub fn recovered(config: Config, recovered: Recovered) -> Self {
+        let now = Now { mono: Instant::from_millis(1000), wall: WallTime(1_700_000_000_000) };
         Self {
             server: Server::new(config, recovered, [7; 32], now),
             now,

@@ -391,6 +391,7 @@ impl World {
             }
             Told::QuotaExceeded { .. }
             | Told::SessionClosed { .. }
+            | Told::SessionUnknown { .. }
             | Told::SlowSync { .. }
             | Told::SnapshotStarted { .. }
             | Told::SnapshotFailed { .. } => Ok(()),

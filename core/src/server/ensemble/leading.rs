@@ -241,6 +241,7 @@ impl Server {
         let now = self.now.mono;
         self.sessions.restart(now);
         self.reset_pending();
+        self.owners_unchecked = true;
         let zxid = self.tree.last_zxid();
         let ensemble = self.ensemble.as_deref_mut().expect("only a member leads");
         let Role::Leading(leading) = &mut ensemble.role else { unreachable!("the leader said so") };

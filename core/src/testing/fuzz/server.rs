@@ -233,6 +233,7 @@ impl<'a> World<'a> {
             | Event::SessionOpened { .. }
             | Event::SessionExpired { .. }
             | Event::SessionClosed { .. }
+            | Event::SessionUnknown { .. }
             | Event::SlowSync { .. }
             | Event::SnapshotInstalled { .. }
             | Event::SnapshotStarted { .. }
