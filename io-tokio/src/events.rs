@@ -41,6 +41,10 @@ pub(crate) fn log(event: &Event) {
         Event::Committed { zxid } => tracing::trace!(%zxid, "committed"),
         Event::EpochAccepted { epoch } => tracing::info!(epoch, "epoch accepted"),
         Event::EpochCurrent { epoch } => tracing::info!(epoch, "epoch begun"),
+        Event::FileNotRemoved { file, error } => tracing::error!(
+            "{file} is not needed any more and cannot be removed: {error}. Remove it by hand, or let this process write \
+             to its directory; autopurge tries again at its next interval"
+        ),
         Event::LeaderLost { why } => tracing::warn!(?why, "leader lost"),
         Event::QuotaExceeded { exceeded, untold: 0 } => tracing::warn!("{exceeded}"),
         Event::QuotaExceeded { exceeded, untold } => {

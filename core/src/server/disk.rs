@@ -24,7 +24,9 @@ impl Server {
         } else if self.snapshotter.owns(done.ticket) {
             self.on_snapshot_done(done);
         } else if self.purger.owns(done.ticket) {
-            self.purger.on_done(done, &mut self.inventory);
+            if let Some((file, error)) = self.purger.on_done(done, &mut self.inventory, self.now.mono) {
+                self.tell(Event::FileNotRemoved { file, error });
+            }
         } else {
             panic!("a completion for {:?}, which is not in flight", done.ticket);
         }

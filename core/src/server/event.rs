@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use crate::store::{DiskError, FileName};
 use crate::tree::QuotaExceeded;
 use crate::types::{ConnId, ServerId, SessionId, Zxid};
 
@@ -53,6 +54,14 @@ pub enum Event {
     EpochCurrent {
         /// The epoch.
         epoch: i64,
+    },
+    /// A file that is not needed any more could not be removed (`autopurge.*`). It stays, and is tried again at the next
+    /// interval; the others are gone.
+    FileNotRemoved {
+        /// Which.
+        file: FileName,
+        /// What went wrong.
+        error: DiskError,
     },
     /// A write exceeded a quota, or would have. Where quotas are enforced alone, and not told of every such write.
     QuotaExceeded {
@@ -163,6 +172,6 @@ pub enum Event {
         /// What it would have held.
         zxid: Zxid,
         /// What went wrong.
-        error: crate::store::DiskError,
+        error: DiskError,
     },
 }

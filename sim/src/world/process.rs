@@ -389,7 +389,8 @@ impl World {
             Told::ReadOnlyBegun { .. } | Told::Reconfigured { .. } => {
                 self.observe(Observed::Remark { node: id, words: format!("{told:?}") })
             }
-            Told::QuotaExceeded { .. }
+            Told::FileNotRemoved { .. }
+            | Told::QuotaExceeded { .. }
             | Told::SessionClosed { .. }
             | Told::SessionUnknown { .. }
             | Told::SlowSync { .. }

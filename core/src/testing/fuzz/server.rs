@@ -223,6 +223,7 @@ impl<'a> World<'a> {
             Event::Committed { .. }
             | Event::EpochAccepted { .. }
             | Event::EpochCurrent { .. }
+            | Event::FileNotRemoved { .. }
             | Event::LeaderLost { .. }
             | Event::QuotaExceeded { .. }
             | Event::ReadOnlyBegun { .. }
