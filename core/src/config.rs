@@ -47,7 +47,7 @@ pub struct Config {
     /// 64 for every znode and 16 for every ACL entry looked at.
     pub turn_work_max: usize,
     /// Bytes that may wait to be looked at while a client's requests are not taken; beyond it the connection is
-    /// not read from.
+    /// not read from. Beyond as many bytes of reads that were taken and wait for a write, no request is.
     pub inbox_pause_bytes: usize,
     /// Reply bytes that may wait for one client that does not read; beyond it its requests are not taken, and at
     /// [`Config::outbox_close_bytes`] it is closed.

@@ -1,6 +1,6 @@
 //! What one client can cost the server: every reply, queue and list that a client makes grow has an end.
 
-use zabra_core::config::Config;
+use zabra_core::config::{Config, FourLetterWords};
 use zabra_core::server::{CloseReason, Input};
 use zabra_core::store::{DiskAnswer, DiskOp};
 use zabra_core::testing::lone::{LoneServer, frame, new_session};
@@ -66,6 +66,48 @@ fn narrow() -> Config {
     }
 }
 
+/// Reads behind a write hold no more bytes than may wait, however few they are; then their connection is not read from,
+/// and goes on once they are answered, whether or not they were held back meanwhile.
+#[test]
+fn reads_behind_a_write_are_bounded_in_bytes() {
+    for held in [false, true] {
+        let four_letter_words = FourLetterWords::All;
+        let (inbox_pause_bytes, outbox_pause_bytes) = (20_000, 1000);
+        let config =
+            Config { inbox_pause_bytes, outbox_pause_bytes, four_letter_words, ..Config::default() };
+        let (mut lone, conn) = server(config);
+        make(&mut lone, conn, "/a", &[7; 1000]);
+        lone.drain = !held;
+        lone.hold_disk();
+        lone.send(conn, 1, OpCode::SET_DATA, &set("/a", &[8; 1000]));
+        let missing = format!("/{}", "x".repeat(5000));
+        let taken = |lone: &mut LoneServer| {
+            let line = lone.word("mntr");
+            let line = line
+                .lines()
+                .find_map(|line| line.strip_prefix("zk_outstanding_requests\t").map(str::to_owned));
+            line.and_then(|count| count.parse::<usize>().ok()).expect("a number")
+        };
+        for xid in 2..=20 {
+            let request = if xid == 2 { get("/a") } else { get(&missing) };
+            lone.send(conn, xid, OpCode::GET_DATA, &request);
+        }
+        lone.drain = true;
+        // The write, the first read, and as many long ones as go beyond the limit.
+        assert_eq!(taken(&mut lone), 2 + 4);
+        lone.drain = !held;
+        assert_eq!(lone.paused.get(&conn), Some(&true));
+        lone.release_disk();
+        let xids = if held {
+            drain_all(&mut lone, conn)
+        } else {
+            lone.replies(conn).iter().map(|reply| reply.xid).collect()
+        };
+        assert_eq!(xids, (1..=20).collect::<Vec<_>>(), "held: {held}");
+        assert_eq!(lone.paused.get(&conn), Some(&false));
+    }
+}
+
 /// Reads behind a write are answered as the client takes their replies, in order, and meanwhile do not count
 /// against the other clients.
 #[test]
@@ -90,7 +132,7 @@ fn reads_behind_a_write_are_bounded() {
     lone.release_disk();
     assert_eq!(lone.replies(other).len(), 20);
     // What comes now stays behind the reads.
-    lone.send(conn, 52, OpCode::PING, &Request::Ping);
+    lone.send(conn, 52, OpCode::WHO_AM_I, &Request::WhoAmI);
     let taken = first.iter().map(|reply| 4 + HEADER_LEN + reply.body.len()).sum();
     lone.input(Input::Drained { conn, bytes: taken });
     let xids: Vec<i32> = first.iter().map(|reply| reply.xid).chain(drain_all(&mut lone, conn)).collect();
@@ -249,7 +291,7 @@ fn work_behind_a_write_is_shared() {
     }
     lone.release_disk();
     assert_eq!(lone.replies(conn).len(), 2);
-    lone.send(conn, 21, OpCode::PING, &Request::Ping);
+    lone.send(conn, 21, OpCode::WHO_AM_I, &Request::WhoAmI);
     lone.pass(std::time::Duration::ZERO);
     let xids: Vec<i32> = lone.replies(conn).iter().map(|reply| reply.xid).collect();
     assert_eq!(xids, (3..=21).collect::<Vec<_>>());

@@ -79,6 +79,16 @@ pub enum Waiting {
     },
 }
 
+impl Waiting {
+    /// Bytes of its frame.
+    const fn bytes(&self) -> usize {
+        match self {
+            Self::Forwarded { .. } | Self::Write { .. } => 0,
+            Self::Read { frame, .. } | Self::Sync { frame, .. } => frame.len(),
+        }
+    }
+}
+
 /// A client connection.
 #[derive(Debug)]
 pub struct Conn {
@@ -101,6 +111,8 @@ pub struct Conn {
     /// What was taken and not answered, oldest first. The front is a read only where the client has not taken
     /// enough of its replies to be given more, or has had its turn.
     pub waiting: VecDeque<Waiting>,
+    /// Bytes of the frames in `waiting`.
+    pub waiting_bytes: usize,
     /// How many reads at the front of `waiting` wait for the client alone. They are not counted as requests in the
     /// server: one client that does not read must not keep the others from asking.
     pub held_reads: usize,
@@ -146,6 +158,7 @@ impl Conn {
             knows_read_only: false,
             identities,
             waiting: VecDeque::new(),
+            waiting_bytes: 0,
             held_reads: 0,
             outstanding: 0,
             outbox: Vec::new(),
@@ -194,7 +207,24 @@ impl Conn {
             && !self.throttled
             && !self.yielded
             && self.held_reads == 0
+            && self.waiting_bytes <= config.inbox_pause_bytes
             && self.owed() <= config.outbox_pause_bytes
+    }
+
+    /// Keeps a request with its frame until those before it are answered.
+    pub fn keep_waiting(&mut self, waiting: Waiting) {
+        self.waiting_bytes += waiting.bytes();
+        self.waiting.push_back(waiting);
+    }
+
+    /// Takes the front, if it is a read: its frame, when it came, and how many identities there were.
+    pub fn next_waiting_read(&mut self) -> Option<(Bytes, Instant, usize)> {
+        let is_read = |waiting: &mut Waiting| matches!(waiting, Waiting::Read { .. });
+        let Waiting::Read { frame, received, identities } = self.waiting.pop_front_if(is_read)? else {
+            return None;
+        };
+        self.waiting_bytes -= frame.len();
+        Some((frame, received, identities))
     }
 
     /// Counts work done for it in the server's turn `turn`.

@@ -230,6 +230,7 @@ impl Server {
         let reads = conn.waiting.iter().filter(|waiting| matches!(waiting, Waiting::Read { .. })).count();
         self.waiting_reads -= reads - conn.held_reads;
         conn.waiting.clear();
+        conn.waiting_bytes = 0;
         self.set_held_reads(conn, 0);
         self.conns.remove(conn.id, conn.from.ip());
     }

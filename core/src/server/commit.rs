@@ -78,6 +78,10 @@ impl Server {
             self.answer_write(&mut conn, header.cxid, &applied, asked);
             self.answer_waiting_reads(&mut conn);
             self.list_for_sending(&mut conn);
+            // Frames may be waiting only because reads were.
+            if conn.deframer.buffered() > 0 {
+                self.take_frames(&mut conn);
+            }
             self.show_out_if_stopping(&mut conn);
             self.conns.put_back(conn);
         }
@@ -165,11 +169,7 @@ impl Server {
 
     /// Answers the front, if it is a read. Whether it was.
     fn answer_waiting_read(&mut self, conn: &mut Conn) -> bool {
-        let Some(Waiting::Read { frame, received, identities }) =
-            conn.waiting.pop_front_if(|waiting| matches!(waiting, Waiting::Read { .. }))
-        else {
-            return false;
-        };
+        let Some((frame, received, identities)) = conn.next_waiting_read() else { return false };
         match conn.held_reads {
             0 => self.waiting_reads -= 1,
             held => self.set_held_reads(conn, held - 1),

@@ -86,7 +86,7 @@ impl Server {
         } else {
             // The frame may be a slice of a large buffer, which should not live for as long as this waits.
             let frame = Bytes::copy_from_slice(frame);
-            conn.waiting.push_back(Waiting::Read { frame, received: self.now.mono, identities });
+            conn.keep_waiting(Waiting::Read { frame, received: self.now.mono, identities });
             self.waiting_reads += 1;
         }
     }

@@ -342,7 +342,7 @@ impl Server {
     pub(in crate::server) fn on_sync(&mut self, conn: &mut Conn, cxid: i32, frame: &Bytes) {
         let frame = Bytes::copy_from_slice(frame);
         conn.syncing = true;
-        conn.waiting.push_back(Waiting::Sync { frame, received: self.now.mono });
+        conn.keep_waiting(Waiting::Sync { frame, received: self.now.mono });
         let (session, id) = (conn.session, conn.id);
         match self.learning() {
             None => self.sync_as_leader(id),
