@@ -43,7 +43,7 @@ impl Server {
             ("outstanding_requests", self.in_process() as u64),
             ("uptime", u64::try_from(uptime).unwrap_or(u64::MAX)),
             ("znode_count", self.tree.node_count() as u64),
-            ("watch_count", self.watches.summary().watches as u64),
+            ("watch_count", self.watches.watch_count() as u64),
             ("ephemerals_count", self.tree.ephemeral_count() as u64),
             ("approximate_data_size", self.tree.approximate_data_size()),
             ("global_sessions", (self.sessions.len() - self.sessions.local_count()) as u64),

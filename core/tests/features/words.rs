@@ -220,6 +220,7 @@ fn wchs() {
     ask(&mut lone, other, &Request::Exists { path: "/a", watch: true });
     ask(&mut lone, other, &Request::GetData { path: "/", watch: true });
     assert_eq!(lone.word("wchs"), "1 connections watching 2 paths\nTotal watches:2\n");
+    assert!(lone.word("mntr").contains("\nzk_watch_count\t3\n"), "here child watches count, too");
     assert_eq!(lone.word("wchp"), format!("/\n\t{0}\n/a\n\t{0}\n\n", answer.session));
     let by_session = lone.word("wchc");
     let mut lines: Vec<_> = by_session.lines().collect();
