@@ -15,7 +15,7 @@ pub struct ConnStats {
     pub sent: u64,
     /// ZooKeeper's short name of the last operation.
     pub last_op: &'static str,
-    /// The xid of the last answered request; -1 before the first.
+    /// The xid of the last answered request of the client itself, 0 being the session; -1 before the first.
     pub last_cxid: i32,
     /// The zxid of the last reply.
     pub last_zxid: Zxid,
@@ -47,7 +47,10 @@ impl ConnStats {
     pub fn answered(&mut self, op: &'static str, cxid: i32, zxid: Zxid, received: Instant, now: Instant) {
         let latency = now.since(received);
         self.last_op = op;
-        self.last_cxid = cxid;
+        // Pings and the like have negative ones, and are not what the client last asked for.
+        if cxid >= 0 {
+            self.last_cxid = cxid;
+        }
         self.last_zxid = zxid;
         self.last_response = now;
         self.last_latency_ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);

@@ -119,6 +119,7 @@ impl Server {
         Asked { op, received, .. }: Asked,
     ) {
         if op == OpCode::CREATE_SESSION {
+            self.count_opened(conn, true, received);
             self.establish(conn);
             self.take_frames(conn);
             return;

@@ -63,6 +63,7 @@ impl Server {
         conn.session = self.sessions.create(conn.timeout_ms, conn.id, self.now.mono);
         if self.opens_local_sessions() {
             self.sessions.set_local(conn.session);
+            self.count_opened(conn, false, self.now.mono);
             return self.establish(conn);
         }
         conn.phase = Phase::Opening;

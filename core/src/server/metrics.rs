@@ -151,11 +151,16 @@ impl Fired {
 impl Metrics {
     /// A request was answered with so many bytes, the length in front included.
     pub(super) fn answered(&mut self, is_write: bool, took: Duration, bytes: usize) {
-        let latency = if is_write { &mut self.update_latency } else { &mut self.read_latency };
-        latency.add_ms(took);
+        self.took(is_write, took);
         let bytes = without_length(bytes);
         self.counters.response_bytes += bytes as u64;
         self.response_sizes.add(bytes);
+    }
+
+    /// A request took so long.
+    pub(super) fn took(&mut self, is_write: bool, took: Duration) {
+        let latency = if is_write { &mut self.update_latency } else { &mut self.read_latency };
+        latency.add_ms(took);
     }
 
     /// An event was sent in so many bytes, the length in front included.

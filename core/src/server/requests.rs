@@ -331,6 +331,16 @@ impl Server {
         conn.stats.answered(short_name(op), cxid, self.tree.last_zxid(), received, self.now.mono);
     }
 
+    /// A new session stands: that was a request like others, to all servers if it is `global`, but its answer is no
+    /// reply.
+    pub(super) fn count_opened(&mut self, conn: &mut Conn, global: bool, received: Instant) {
+        let took = self.now.mono.since(received);
+        self.stats.latency.add_ms(took);
+        self.metrics.took(global, took);
+        let name = short_name(OpCode::CREATE_SESSION);
+        conn.stats.answered(name, 0, self.tree.last_zxid(), received, self.now.mono);
+    }
+
     /// A packet came whose length was in front of it.
     pub(super) fn count_received(&mut self, frame: &[u8]) {
         self.metrics.counters.bytes_received_count += (4 + frame.len()) as u64;

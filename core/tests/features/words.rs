@@ -88,9 +88,13 @@ fn cons() {
     assert!(lines[0].starts_with(" /10.0.0.1:4000[1](queued=0,recved=2,sent=2,sid=0x"), "{text}");
     let rest = ",lop=CREA,est=1700000000000,to=10000,lcxid=0x1,lzxid=0x3,lresp=1000,llat=0,minlat=0,avglat=0,maxlat=0)";
     assert!(lines[0].ends_with(rest), "{text}");
-    assert!(lines[1].contains(&format!(",sid={},lop=NA,", answer.session)), "{text}");
+    let opened = format!(",sid={},lop=SESS,est=1700000000000,to=10000,lcxid=0x0,lzxid=0x2,lresp=1000,", answer.session);
+    assert!(lines[1].contains(&opened), "{text}");
     assert!(lines[2].starts_with(" /[::1]:5[1](queued=0,recved=0,sent=0)"), "{text}");
     assert!(lines[3].starts_with(" /10.0.0.1:4000[0](queued=0,recved=1,sent=0)"), "{text}");
+    lone.send(conn, -2, OpCode::PING, &Request::Ping);
+    let text = lone.word("cons");
+    assert!(text.contains(",lop=PING,est=1700000000000,to=10000,lcxid=0x1,"), "{text}");
     assert_eq!(lone.word("crst"), "Connection stats reset.\n");
     assert!(lone.word("cons").contains("(queued=0,recved=0,sent=0,sid="), "{text}");
 }
