@@ -61,12 +61,10 @@ impl Server {
                 writeln!(out, "Connection stats reset.")
             }
             Word::Connections => self.write_connections(&mut out, false, asking),
-            Word::Dirs => writeln!(
-                out,
-                "datadir_size: {}\nlogdir_size: {}",
-                self.inventory.size(Dir::Snapshot),
-                self.log_dir_size()
-            ),
+            Word::Dirs => {
+                let (data, log) = self.dir_sizes();
+                writeln!(out, "datadir_size: {data}\nlogdir_size: {log}")
+            }
             Word::Dump => self.write_dump(&mut out, asking),
             Word::Environment => self.write_environment(&mut out),
             Word::GetTraceMask => write!(out, "{}", self.trace_mask),
@@ -105,18 +103,23 @@ impl Server {
         out
     }
 
-    fn log_dir_size(&self) -> u64 {
-        self.inventory.size(Dir::Log) + self.log.file_size()
+    /// Bytes in `dataDir` and in `dataLogDir`. Where they are one, each has all files, as ZooKeeper counts.
+    fn dir_sizes(&self) -> (u64, u64) {
+        let about = &self.config.about;
+        let data = self.inventory.size(Dir::Snapshot);
+        let log = self.inventory.size(Dir::Log) + self.log.file_size();
+        if about.data_dir == about.data_log_dir { (data + log, data + log) } else { (data, log) }
     }
 
     fn write_configuration(&self, out: &mut String) -> core::fmt::Result {
         let (config, about) = (&self.config, &self.config.about);
+        let (data_size, log_size) = self.dir_sizes();
         writeln!(out, "clientPort={}", about.client_port)?;
         writeln!(out, "secureClientPort={}", about.secure_client_port)?;
         writeln!(out, "dataDir={}", about.data_dir)?;
-        writeln!(out, "dataDirSize={}", self.inventory.size(Dir::Snapshot))?;
+        writeln!(out, "dataDirSize={}", data_size)?;
         writeln!(out, "dataLogDir={}", about.data_log_dir)?;
-        writeln!(out, "dataLogSize={}", self.log_dir_size())?;
+        writeln!(out, "dataLogSize={}", log_size)?;
         writeln!(out, "tickTime={}", config.tick_time.as_millis())?;
         writeln!(out, "maxClientCnxns={}", config.max_client_cnxns)?;
         writeln!(out, "minSessionTimeout={}", config.min_session_timeout.as_millis())?;

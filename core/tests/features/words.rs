@@ -75,6 +75,32 @@ fn conf() {
     assert!(text.contains("dataLogDir=/log/version-2\n") && text.ends_with("serverId=0\n"), "{text}");
 }
 
+/// `4lw.dirs`, `4lw.conf`: one directory for both has all the bytes twice, as with ZooKeeper.
+#[test]
+fn dirs() {
+    for shared in [false, true] {
+        let data_log_dir = if shared { "/data" } else { "/log" };
+        let about = About { data_dir: "/data".into(), data_log_dir: data_log_dir.into(), ..About::default() };
+        let four_letter_words = FourLetterWords::All;
+        let config = Config { about, four_letter_words, snap_count: 4, ..Config::default() };
+        let (mut lone, conn) = crate::ask::server_with(config);
+        for n in 0..9 {
+            make(&mut lone, conn, &format!("/n{n}"));
+        }
+        let text = lone.word("dirs");
+        let sizes: Vec<u64> = text
+            .lines()
+            .map(|line| line.split(": ").nth(1).expect("a size").parse().expect("a number"))
+            .collect();
+        assert!(sizes[0] > 0 && sizes[1] > 0, "{text}");
+        assert_eq!(sizes[0] == sizes[1], shared, "{text}");
+        let conf = lone.word("conf");
+        for (key, size) in [("dataDirSize", sizes[0]), ("dataLogSize", sizes[1])] {
+            assert!(conf.contains(&format!("{key}={size}\n")), "{conf}");
+        }
+    }
+}
+
 /// `4lw.cons`, `4lw.crst`: a line for each connection; counters start again when told to.
 #[test]
 fn cons() {
@@ -88,7 +114,10 @@ fn cons() {
     assert!(lines[0].starts_with(" /10.0.0.1:4000[1](queued=0,recved=2,sent=2,sid=0x"), "{text}");
     let rest = ",lop=CREA,est=1700000000000,to=10000,lcxid=0x1,lzxid=0x3,lresp=1000,llat=0,minlat=0,avglat=0,maxlat=0)";
     assert!(lines[0].ends_with(rest), "{text}");
-    let opened = format!(",sid={},lop=SESS,est=1700000000000,to=10000,lcxid=0x0,lzxid=0x2,lresp=1000,", answer.session);
+    let opened = format!(
+        ",sid={},lop=SESS,est=1700000000000,to=10000,lcxid=0x0,lzxid=0x2,lresp=1000,",
+        answer.session
+    );
     assert!(lines[1].contains(&opened), "{text}");
     assert!(lines[2].starts_with(" /[::1]:5[1](queued=0,recved=0,sent=0)"), "{text}");
     assert!(lines[3].starts_with(" /10.0.0.1:4000[0](queued=0,recved=1,sent=0)"), "{text}");
