@@ -172,7 +172,9 @@ impl Prep<'_> {
             6 => (false, true, true),
             _ => return Err(ErrorCode::BADARGUMENTS),
         };
-        if (with_ttl || op == OpCode::CREATE_TTL) && !self.config.extended_types {
+        // A time to live that nothing asks for is wrong whether or not there are TTL nodes.
+        let asks_for_ttl = with_ttl || op == OpCode::CREATE_TTL && ttl.is_none_or(|ttl| ttl < 0);
+        if asks_for_ttl && !self.config.extended_types {
             return Err(ErrorCode::UNIMPLEMENTED);
         }
         let kind = match (op, ttl) {

@@ -43,6 +43,16 @@ fn op_create_ttl_switched_off() {
     for flags in [5, 6] {
         assert_eq!(lone.call(conn, OpCode::CREATE, &create("/t", flags)).err, ErrorCode::UNIMPLEMENTED);
     }
+    for (flags, ttl, expected) in [
+        (0, 0, ErrorCode::BADARGUMENTS),
+        (2, 5, ErrorCode::BADARGUMENTS),
+        (5, 0, ErrorCode::UNIMPLEMENTED),
+        (6, -1, ErrorCode::UNIMPLEMENTED),
+    ] {
+        let acl = Some(AclList::OpenUnsafe);
+        let request = Request::Create { path: "/t", data: None, acl, flags, ttl: Some(ttl) };
+        assert_eq!(lone.call(conn, OpCode::CREATE_TTL, &request).err, expected, "flags {flags}, ttl {ttl}");
+    }
     lone.call(conn, OpCode::CREATE_CONTAINER, &container("/c"));
     must(&mut lone, conn, &exists("/c"));
 }
