@@ -12,7 +12,7 @@ use crate::pipeline::read::{Reader, Reads};
 use crate::time::Instant;
 use crate::tree::{DIGEST_VERSION, Hint};
 use crate::types::{ErrorCode, OpCode, SessionId, Txn, TxnDigest, TxnHeader, Zxid};
-use crate::wire::request::{RequestHeader, is_client_op};
+use crate::wire::request::{RequestHeader, XID_PING, is_client_op};
 use crate::wire::{self, DecodeError, Request, record, reply};
 
 /// A write whose outcome is decided.
@@ -271,7 +271,9 @@ impl Server {
                 let identities = &conn.identities[..identities];
                 let reader = Reader { conn: conn.id, session: conn.session, identities };
                 let mut reads = Reads::new(&self.tree, &mut self.watches, &self.config, reader);
-                let answered = reads.answer(header.xid, header.op, request, &mut conn.outbox);
+                // Whatever its own number (PARITY `op.ping`).
+                let xid = if header.op == OpCode::PING { XID_PING } else { header.xid };
+                let answered = reads.answer(xid, header.op, request, &mut conn.outbox);
                 looked_at = reads.work();
                 if answered.events > 0 {
                     let lengths = 4 * answered.events;

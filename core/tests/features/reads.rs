@@ -125,9 +125,11 @@ fn op_sync() {
 fn op_ping() {
     let (mut lone, conn) = server();
     let written = must(&mut lone, conn, &create("/a", 0)).zxid;
-    lone.send(conn, -2, OpCode::PING, &Request::Ping);
-    let reply = lone.replies(conn).pop().expect("a reply");
-    assert_eq!((reply.xid, reply.zxid, reply.err, reply.body.len()), (-2, written, ErrorCode::OK, 0));
+    for xid in [-2, 0, 7] {
+        lone.send(conn, xid, OpCode::PING, &Request::Ping);
+        let reply = lone.replies(conn).pop().expect("a reply");
+        assert_eq!((reply.xid, reply.zxid, reply.err, reply.body.len()), (-2, written, ErrorCode::OK, 0));
+    }
 }
 
 /// `hdr.zxid`: a write tells its own transaction, a read the last one of anybody.
