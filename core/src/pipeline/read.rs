@@ -9,7 +9,7 @@ use core::cell::Cell;
 use crate::auth;
 use crate::config::Config;
 use crate::tree::{NodeRef, Tree, WatchTable};
-use crate::types::{ConnId, ErrorCode, EventType, Id, OpCode, Perms, SessionId, WatcherType, Zxid};
+use crate::types::{ConnId, ErrorCode, EventType, Id, OpCode, Perms, SessionId, WatcherType, Zxid, path};
 use crate::wire::reply::{self, MultiResult, WatchEvent};
 use crate::wire::request::{MultiOp, Request};
 
@@ -167,8 +167,13 @@ impl<'a> Reads<'a> {
         Ok(())
     }
 
+    /// The root has a second name, the empty one (PARITY `path.root.alias`).
+    fn node(&self, path: &str) -> Option<NodeRef<'_>> {
+        self.tree.node(if path.is_empty() { path::ROOT } else { path })
+    }
+
     fn readable(&self, path: &str) -> Result<NodeRef<'_>, ErrorCode> {
-        let node = self.tree.node(path).ok_or(ErrorCode::NONODE)?;
+        let node = self.node(path).ok_or(ErrorCode::NONODE)?;
         self.allow(&node, Perms::READ)?;
         Ok(node)
     }
@@ -187,7 +192,7 @@ impl<'a> Reads<'a> {
         if path.contains('\0') {
             return Err(ErrorCode::BADARGUMENTS);
         }
-        let node = match self.tree.node(path) {
+        let node = match self.node(path) {
             Some(node) => {
                 self.allow(&node, Perms::READ)?;
                 Some(node.stat())
@@ -202,7 +207,7 @@ impl<'a> Reads<'a> {
     }
 
     fn get_acl(&self, path: &str, out: &mut Vec<u8>) -> Result<(), ErrorCode> {
-        let node = self.tree.node(path).ok_or(ErrorCode::NONODE)?;
+        let node = self.node(path).ok_or(ErrorCode::NONODE)?;
         self.allow(&node, Perms::READ | Perms::ADMIN)?;
         let administers = self.allow(&node, Perms::ADMIN).is_ok();
         let masked = if administers { None } else { Some(auth::mask(node.acl())) };
@@ -212,9 +217,11 @@ impl<'a> Reads<'a> {
 
     fn count_descendants(&self, path: &str, out: &mut Vec<u8>) -> Result<(), ErrorCode> {
         self.readable(path)?;
-        let count = self.tree.descendant_count(path).ok_or(ErrorCode::NONODE)?;
+        // Under its empty name the root is above its other one.
+        let (top, more) = if path.is_empty() { (path::ROOT, 1) } else { (path, 0) };
+        let count = more + self.tree.descendant_count(top).ok_or(ErrorCode::NONODE)?;
         // The number of all znodes is known without a look at them.
-        if path != crate::types::path::ROOT {
+        if top != path::ROOT {
             self.add_work(count, NODE_WORK);
         }
         reply::count(out, i32::try_from(count).unwrap_or(i32::MAX));
@@ -279,7 +286,7 @@ impl<'a> Reads<'a> {
             }
         }
         for path in exist {
-            if self.tree.node(path).is_some() {
+            if self.node(path).is_some() {
                 events += self.tell(EventType::NodeCreated, path, out);
             } else {
                 self.watches.add_data(path, conn);
@@ -303,7 +310,7 @@ impl<'a> Reads<'a> {
     }
 
     fn missed(&self, path: &str, last: impl Fn(&NodeRef<'_>) -> Zxid, seen: Zxid) -> Missed {
-        match self.tree.node(path) {
+        match self.node(path) {
             None => Missed::Deleted,
             Some(node) if last(&node) > seen => Missed::Changed,
             Some(_) => Missed::Nothing,
@@ -311,7 +318,7 @@ impl<'a> Reads<'a> {
     }
 
     fn tell(&self, event: EventType, path: &str, out: &mut Vec<u8>) -> u64 {
-        if self.tree.node(path).is_some_and(|node| self.allow(&node, Perms::READ).is_err()) {
+        if self.node(path).is_some_and(|node| self.allow(&node, Perms::READ).is_err()) {
             return 0;
         }
         WatchEvent::new(event, path).encode(Zxid::UNKNOWN, out);

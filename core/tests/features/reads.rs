@@ -101,6 +101,31 @@ fn op_get_all_children_number() {
     }
 }
 
+/// `path.root.alias`: reads find the root by an empty path, too; writes do not.
+#[test]
+fn path_root_alias() {
+    let (mut lone, conn) = server();
+    make(&mut lone, conn, "/p");
+    must(&mut lone, conn, &set("/", b"of the root"));
+    for (by_alias, by_name) in [
+        (get(""), get("/")),
+        (children(""), children("/")),
+        (exists(""), exists("/")),
+        (Request::GetAcl { path: "" }, Request::GetAcl { path: "/" }),
+    ] {
+        let expected = must(&mut lone, conn, &by_name).body;
+        assert_eq!(must(&mut lone, conn, &by_alias).body, expected, "{by_alias:?}");
+    }
+    let mut count = |path| {
+        let reply = must(&mut lone, conn, &Request::GetAllChildrenNumber { path });
+        Reader::new(&reply.body).int().expect("a number")
+    };
+    assert_eq!(count(""), count("/") + 1, "its other name is one of them");
+    for request in [set("", b""), delete(""), create("", 0)] {
+        assert_eq!(code(&mut lone, conn, &request), ErrorCode::BADARGUMENTS, "{request:?}");
+    }
+}
+
 /// `op.sync`, `sem.sync.leader`: the path comes back, whether or not there is such a znode, behind what was
 /// written before.
 #[test]
