@@ -26,6 +26,13 @@ use crate::{entropy, events, limits};
 /// connections than that several looks a turn.
 const TASKS_PER_LOOK: u32 = 512;
 
+/// Sockets of which one look may tell; the runtime's default. Of more it would tell by turns: after a standstill the
+/// clock would be looked at before the last of those who spoke in time is heard.
+const SOCKETS_PER_LOOK_MIN: usize = 1024;
+
+/// Room for no more of them than this is made.
+const SOCKETS_PER_LOOK_MAX: usize = 1 << 16;
+
 /// What fails where there is no thread for the disk.
 const DISK_THREADS: &str = "starting the disk threads";
 
@@ -205,6 +212,7 @@ impl Parts<Core> {
         let runtime = Builder::new_current_thread()
             .enable_all()
             .event_interval(TASKS_PER_LOOK)
+            .max_io_events_per_tick(conn_max.clamp(SOCKETS_PER_LOOK_MIN, SOCKETS_PER_LOOK_MAX))
             .build_local(LocalOptions::default())
             .map_err(system("setting up the event loop"))?;
         let clock = Clock::start();
