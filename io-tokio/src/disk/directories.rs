@@ -8,6 +8,8 @@ use std::{error, fmt, fs};
 
 use zabra_core::store::{Dir, FileName};
 
+use super::writers::{Writer, other_writer};
+
 /// The folder inside `dataDir` and `dataLogDir` that carries the format's version.
 const VERSION_FOLDER: &str = "version-2";
 /// The file that is locked. ZooKeeper ignores it.
@@ -30,6 +32,13 @@ pub enum OpenError {
     Locked {
         /// Which.
         directory: PathBuf,
+    },
+    /// Another process, which is no Zabra server, writes to one of them.
+    Written {
+        /// Which.
+        directory: PathBuf,
+        /// Who it is.
+        writer: Writer,
     },
     /// It is not there, and it was said not to create it.
     Missing {
@@ -54,6 +63,14 @@ impl fmt::Display for OpenError {
                  give this one its own dataDir",
                 directory.display()
             ),
+            Self::Written { directory, writer: Writer { process, name, file } } => write!(
+                f,
+                "{} is in use: process {process} ({name}) writes to {}\n\
+                 stop it before this server takes the directory over, or give this one its own dataDir: two servers \
+                 on one directory lose what they acknowledged",
+                directory.display(),
+                file.display()
+            ),
             Self::Missing { directory } => write!(
                 f,
                 "{} does not exist, and zookeeper.datadir.autocreate is false; create it or correct dataDir",
@@ -74,7 +91,7 @@ impl error::Error for OpenError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
             Self::Failed { error, .. } => Some(error),
-            Self::Locked { .. } | Self::Missing { .. } => None,
+            Self::Locked { .. } | Self::Missing { .. } | Self::Written { .. } => None,
         }
     }
 }
@@ -84,7 +101,7 @@ impl Directories {
     /// `create`, and locks them.
     ///
     /// # Errors
-    /// If another server has them locked, or the operating system refuses.
+    /// If another server has them locked, if another process is seen to write to them, or the operating system refuses.
     pub fn open(data_dir: &Path, data_log_dir: &Path, create: bool) -> Result<Arc<Self>, OpenError> {
         let snapshot = prepared(data_dir, create)?;
         let log = prepared(data_log_dir, create)?;
@@ -92,6 +109,11 @@ impl Directories {
         let mut locks = vec![locked(&snapshot)?];
         if !shared {
             locks.push(locked(&log)?);
+        }
+        for directory in [&snapshot, &log] {
+            if let Some(writer) = other_writer(directory) {
+                return Err(OpenError::Written { directory: directory.clone(), writer });
+            }
         }
         Ok(Arc::new(Self { log, snapshot, shared, _locks: locks }))
     }

@@ -12,6 +12,7 @@ mod bulk;
 mod directories;
 mod log;
 mod recover;
+mod writers;
 
 use std::io;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -24,6 +25,7 @@ use bulk::BulkFiles;
 pub use directories::{Directories, OpenError};
 use log::LogFiles;
 pub use recover::{RecoverError, recover};
+pub use writers::Writer;
 
 /// Operations that may wait for one thread. The core keeps far fewer in flight; were it ever to exceed this,
 /// [`Disk::submit`] would wait for the disk instead of using more memory.

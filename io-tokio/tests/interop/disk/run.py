@@ -30,6 +30,7 @@ def scenarios(mine):
     yield f"{mine} is killed, java38 and java39 read", scenario.killed, (mine, JAVA)
     for java in JAVA:
         yield f"{java} and {mine} take turns", scenario.ping_pong, (java, mine)
+        yield f"{java} still writes, {mine} refuses", scenario.still_written, (java, mine)
 
 
 def main():

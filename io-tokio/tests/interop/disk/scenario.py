@@ -6,7 +6,7 @@ import threading
 import time
 
 from harness import wire
-from harness.server import Server
+from harness.server import START_SECONDS, Server
 
 from . import dump, rich_tree, txn_log
 
@@ -60,6 +60,20 @@ def ping_pong(first, second):
                 turn.stop()
                 _no_mismatch(turn)
         _compare(server, [second], written)
+
+
+def still_written(writer, reader):
+    """A server that comes to the directory of one that writes to it, on whatever port, leaves it alone and says why."""
+    with _writer(writer, _MANY_WRITES) as server:
+        written = rich_tree.write(server.port)
+        load = Load(server.port)
+        other = Server(reader, data=server.data, folder=server.folder / "other", properties=_PROPERTIES).launch()
+        assert other.process.wait(START_SECONDS) != 0, "it stopped by itself, as if all were well"
+        said = other.log_text()
+        assert f"process {server.process.pid}" in said and "stop it" in said, said
+        server.kill()
+        load.join()
+        _compare(server, [writer, reader], written, load.acknowledged)
 
 
 class Load:
