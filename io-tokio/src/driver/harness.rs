@@ -2,7 +2,6 @@
 //!
 //! The script answers inputs by a function and keeps them; the test plays whoever is at the other end.
 
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::time::Duration;
@@ -24,14 +23,14 @@ struct Script<F> {
     answer: F,
     heard: Rc<RefCell<Vec<Input>>>,
     actions: VecDeque<Action>,
-    deadline: Rc<Cell<Option<Instant>>>,
+    deadline: Option<Instant>,
 }
 
 impl<F: FnMut(&Input, &mut VecDeque<Action>) + 'static> Machine for Script<F> {
     fn handle(&mut self, now: Now, input: Input) {
         match &input {
             Input::Shutdown => self.actions.push_back(Action::Halt { why: HaltReason::Shutdown }),
-            Input::Tick => self.deadline.set(self.deadline.get().filter(|&deadline| deadline > now.mono)),
+            Input::Tick => self.deadline = self.deadline.filter(|&deadline| deadline > now.mono),
             other => (self.answer)(other, &mut self.actions),
         }
         self.heard.borrow_mut().push(input);
@@ -42,7 +41,7 @@ impl<F: FnMut(&Input, &mut VecDeque<Action>) + 'static> Machine for Script<F> {
     }
 
     fn poll_timeout(&self) -> Option<Instant> {
-        self.deadline.get()
+        self.deadline
     }
 }
 
@@ -99,12 +98,12 @@ pub(super) struct Setup {
     /// Room for so many clients.
     pub(super) conn_max: usize,
     /// When the state machine wants to be woken.
-    pub(super) deadline: Rc<Cell<Option<Instant>>>,
+    pub(super) deadline: Option<Instant>,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { door: Door::Clients, conn_max: 100, deadline: Rc::default() }
+        Self { door: Door::Clients, conn_max: 100, deadline: None }
     }
 }
 

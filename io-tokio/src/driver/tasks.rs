@@ -21,10 +21,6 @@ use crate::machine::Machine;
 /// How long an ordered stop waits for the last replies to leave.
 const LAST_REPLIES: Duration = Duration::from_secs(1);
 
-/// A timer that goes off so late has waited for this thread or for the processor, and so have those who are to be heard
-/// before anything is over.
-const LATE: Duration = Duration::from_millis(100);
-
 /// Stops the process if a task panics: a broken invariant must not be served on.
 pub(crate) struct AbortOnPanic;
 
@@ -68,8 +64,6 @@ pub(crate) struct DriverTask<M> {
     timer: Pin<Box<Sleep>>,
     /// What the timer is set to.
     armed: Option<Instant>,
-    /// It went off late, and the sockets are looked at once more before anybody hears of it.
-    looking: bool,
     /// When the last replies must have left.
     last_call: Option<Instant>,
 }
@@ -82,7 +76,6 @@ impl<M: Machine> DriverTask<M> {
             stop: Some(stop),
             timer: Box::pin(tokio::time::sleep(Duration::ZERO)),
             armed: Some(Instant::ZERO),
-            looking: false,
             last_call: None,
         }
     }
@@ -125,18 +118,10 @@ impl<M: Machine> Future for DriverTask<M> {
             driver.tell(now, Input::Shutdown);
         }
         driver.poll_completions(now, cx);
-        if let Some(armed) = this.armed
-            && this.timer.as_mut().poll(cx).is_ready()
-        {
-            if armed + LATE < now.mono && !this.looking {
-                this.looking = true;
-                run_after_next_look(cx);
-            } else {
-                this.looking = false;
-                this.armed = None;
-                driver.tell(now, Input::Tick);
-                driver.drop_overdue(now.mono);
-            }
+        if this.armed.is_some() && this.timer.as_mut().poll(cx).is_ready() {
+            this.armed = None;
+            driver.tell(now, Input::Tick);
+            driver.drop_overdue(now.mono);
         }
         driver.turn();
         if !driver.is_idle() {
