@@ -6,7 +6,7 @@ use zabra_core::config::FourLetterWords;
 use zabra_core::server::{Event, HaltReason, Role};
 use zabra_core::store::epochs::{ACCEPTED_EPOCH, epoch_file};
 use zabra_core::testing::cluster::{Cluster, create, members};
-use zabra_core::types::OpCode;
+use zabra_core::types::{ErrorCode, Message, OpCode};
 use zabra_core::wire::Request;
 
 fn agree(cluster: &mut Cluster, ids: &[i64]) {
@@ -329,4 +329,31 @@ fn a_voter_that_promised_more_than_the_epoch_ends_one_leadership() {
     assert_eq!((cluster.leader(), cluster.role(1)), (Some(3), Some(Role::Following)), "{}", cluster.roles());
     let lost = |event: &&Event| matches!(event, Event::SteppedDown { .. });
     assert_eq!(cluster.events(3).iter().filter(lost).count(), 1);
+}
+
+/// PARITY `req.sessionmoved` (ZOOKEEPER-710): a server that its client gave up on asks for the session late, and has it
+/// from then on. Where the client is, its writes come to nothing until it comes again: so it is sent away.
+#[test]
+fn req_sessionmoved_sends_the_client_away_from_where_it_is_not_served() {
+    for at in [2, 3] {
+        let mut cluster = three();
+        let (conn, answer) = cluster.client(at).expect("a session");
+        assert!(cluster.write(at, conn, "/before"));
+        let session = answer.session;
+        cluster.forge(1, 3, &Message::Revalidate { session, timeout_ms: 10_000 });
+        assert_eq!(cluster.call(at, conn, OpCode::CREATE, &create("/late")), None, "server {at}");
+        assert!(cluster.is_closed(at, conn), "server {at}");
+        let mut again = zabra_core::testing::lone::new_session(10_000);
+        (again.session, again.password) = (session, &answer.password);
+        let (conn, _) = cluster.client_with(at, &again).expect("the session lives");
+        assert!(!cluster.exists(at, "/late"));
+        assert!(cluster.write(at, conn, "/after"), "server {at}");
+        // It asks late once more, which does not keep the client from ending its session.
+        cluster.forge(1, 3, &Message::Revalidate { session, timeout_ms: 10_000 });
+        if at == 2 {
+            let closed = cluster.call(2, conn, OpCode::CLOSE_SESSION, &Request::CloseSession);
+            assert_eq!(closed.expect("an answer").err, ErrorCode::OK);
+            assert!(cluster.client_with(1, &again).is_none(), "it has ended");
+        }
+    }
 }

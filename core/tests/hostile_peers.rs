@@ -7,8 +7,8 @@ use zabra_core::server::{Event, PeerPort, Role};
 use zabra_core::testing::cluster::{Cluster, members};
 use zabra_core::time::WallTime;
 use zabra_core::types::{
-    Address, LearnerInfo, LinkId, Message, Notification, OpCode, PeerState, ServerId, SessionId, Txn,
-    TxnHeader, Vote, Zxid,
+    Address, ErrorCode, LearnerInfo, LinkId, Message, Notification, OpCode, PeerState, ServerId, SessionId,
+    Txn, TxnHeader, Vote, Zxid,
 };
 use zabra_core::wire::election::{Hello, NOTIFICATION_VERSION, encode_notification};
 use zabra_core::wire::{Request, quorum, txn};
@@ -120,6 +120,32 @@ fn sess_id_of_another_servers_session_is_not_given_again() {
         assert_eq!(next.session, SessionId(answer.session.0 + 4), "server {id}: the stranger has the others");
         assert!(cluster.write(id, conn, "/after"));
     }
+}
+
+/// PARITY `conn.new`: a session that the leader did not open is none.
+#[test]
+fn conn_new_a_session_that_was_refused_is_not_given_out() {
+    let mut cluster = ensemble(3, 1);
+    let (_, answer) = cluster.client(4).expect("a session");
+    let (last, _) = cluster.applied(4).expect("it observes");
+    for id in 1..=3 {
+        cluster.hold_disk(id, true);
+    }
+    assert!(cluster.client(4).is_none(), "its session is not committed");
+    let header = TxnHeader {
+        session: SessionId(answer.session.0 + 1),
+        cxid: 0,
+        zxid: last.next(),
+        time: WallTime(1_700_000_000_000),
+        op: OpCode::ERROR,
+    };
+    let mut bytes = Vec::new();
+    txn::encode(&header, &Txn::Error { code: ErrorCode::SESSIONEXPIRED }, None, &mut bytes);
+    cluster.forge(3, 4, &Message::Inform { zxid: header.zxid, txn: Bytes::from(bytes) });
+    let opened =
+        |event: &&Event| matches!(event, Event::SessionOpened { session, .. } if *session == header.session);
+    assert_eq!(cluster.applied(4).map(|(zxid, _)| zxid), Some(header.zxid));
+    assert_eq!(cluster.events(4).iter().find(opened), None);
 }
 
 /// A leader that takes nothing is left with the very message that is too much; nothing else need happen for that.

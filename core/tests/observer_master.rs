@@ -6,7 +6,7 @@ use zabra_core::config::{Config, FourLetterWords};
 use zabra_core::server::{Event, Role};
 use zabra_core::testing::cluster::{Cluster, create, members};
 use zabra_core::testing::lone::new_session;
-use zabra_core::types::{ConnId, ErrorCode, OpCode, SessionId};
+use zabra_core::types::{ConnId, ErrorCode, Message, OpCode, SessionId};
 use zabra_core::wire::Request;
 use zabra_core::wire::connect::ConnectRequest;
 
@@ -245,6 +245,26 @@ fn obs_master_a_session_that_moved_takes_nothing_from_where_it_was() {
     agree(&mut cluster, &[1, 2, 3, 4]);
     let (_, closed) = cluster.client(3).expect("a session");
     assert!(come_back(&mut cluster, 4, SessionId(closed.session.0 + 77), &closed.password).is_none());
+}
+
+/// PARITY `req.sessionmoved` (ZOOKEEPER-710): another observer asks late for a session that its client took away again.
+#[test]
+fn obs_master_a_client_is_sent_away_from_where_its_session_is_not_served() {
+    let mut cluster = ensemble(2, 2, |_| {});
+    let (conn, opened) = cluster.client(4).expect("a session");
+    let (session, password) = (opened.session, opened.password);
+    assert!(cluster.write(4, conn, "/before"));
+    cluster.forge(3, 1, &Message::Revalidate { session, timeout_ms: 10_000 });
+    assert_eq!(cluster.call(4, conn, OpCode::CREATE, &create("/late")), None);
+    assert!(cluster.is_closed(4, conn));
+    let conn = come_back(&mut cluster, 4, session, &password).expect("its session goes on");
+    assert!(!cluster.exists(4, "/late"));
+    assert!(cluster.write(4, conn, "/after"));
+    cluster.forge(3, 1, &Message::Revalidate { session, timeout_ms: 10_000 });
+    let reply = cluster.call(4, conn, OpCode::CLOSE_SESSION, &Request::CloseSession).expect("an answer");
+    assert_eq!(reply.err, ErrorCode::OK);
+    assert!(come_back(&mut cluster, 3, session, &password).is_none(), "it has ended");
+    agree(&mut cluster, &[1, 2, 3, 4]);
 }
 
 /// An ephemeral znode of an observer's client goes when its session is closed by way of two servers.

@@ -13,7 +13,7 @@ use crate::auth;
 use crate::conn::{Conn, Waiting};
 use crate::pipeline::reply::write_reply;
 use crate::tree::{Applied, Hint, Notification};
-use crate::types::{ConnId, OpCode, Perms, Txn, TxnHeader, Zxid};
+use crate::types::{ConnId, ErrorCode, OpCode, Perms, Txn, TxnHeader, Zxid};
 use crate::wire::reply::WatchEvent;
 
 impl Server {
@@ -118,11 +118,18 @@ impl Server {
         applied: &Applied,
         Asked { op, received, .. }: Asked,
     ) {
+        if op == OpCode::CREATE_SESSION && applied.error != ErrorCode::OK {
+            return self.refuse(conn);
+        }
         if op == OpCode::CREATE_SESSION {
             self.count_opened(conn, true, received);
             self.establish(conn);
             self.take_frames(conn);
             return;
+        }
+        // An answer would leave the client where nothing of it is taken any more. It comes again, and then it is.
+        if applied.error == ErrorCode::SESSIONMOVED || self.is_in_vain(applied) {
+            return self.close(conn, CloseReason::SessionMoved);
         }
         conn.request_answered(cxid);
         let data =

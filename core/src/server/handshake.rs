@@ -158,7 +158,7 @@ impl Server {
     }
 
     /// The session ended, or never was (`conn.expired`).
-    fn refuse(&mut self, conn: &mut Conn) {
+    pub(super) fn refuse(&mut self, conn: &mut Conn) {
         let read_only = conn.knows_read_only.then_some(self.is_read_only());
         ConnectResponse::expired(read_only).encode(&mut conn.outbox);
         self.count_sent(conn);

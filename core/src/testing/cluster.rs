@@ -371,7 +371,7 @@ impl Cluster {
         self.next_link += 2;
         self.links.insert(ends.0, ends.1);
         self.links.insert(ends.1, ends.0);
-        if port == PeerPort::Quorum {
+        if port != PeerPort::Election {
             self.quorum_links.insert((from, to), ends.0.1);
             self.quorum_links.insert((to, from), ends.1.1);
         }

@@ -380,7 +380,8 @@ impl Facts {
             || self.model.sessions().get(&logged.session).is_some_and(|known| known.closed.is_some());
         match logged.error {
             Some(error @ ErrorCode::SESSIONMOVED) => Fate::Refused(error),
-            Some(error @ ErrorCode::BADARGUMENTS)
+            // What a follower puts in the place of an observer's request whose session has moved.
+            Some(error @ ErrorCode::MARSHALLINGERROR)
                 if self.model.clone().write(op, place, who) != Err(error) =>
             {
                 Fate::Refused(error)

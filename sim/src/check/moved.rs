@@ -1,5 +1,5 @@
 //! A session that has moved stays moved (S7): once a leader has told one learner that a session is there, what other
-//! learners still bring of its requests has no effect.
+//! learners still bring of its requests has no effect, but for its end.
 //!
 //! When that is, is seen in REVALIDATE and its answer. A session that comes to the leader itself may leave again without
 //! anybody's seeing it, so from then on nothing is known of where it is, until another learner asks; nor is it where
@@ -78,7 +78,7 @@ impl Check for Moves {
                         waiting.insert(*from);
                     }
                     Message::Request { session, cxid, op, .. }
-                        if op != OpCode::SYNC
+                        if !matches!(op, OpCode::CLOSE_SESSION | OpCode::SYNC)
                             && leading.owners.get(&session).is_some_and(|owner| owner != from) =>
                     {
                         leading.misplaced.insert((session, cxid));

@@ -343,7 +343,7 @@ impl Server {
         identities: &[Id],
     ) -> Txn {
         let known = self.sessions.is_global(session) || !self.may_be_local_elsewhere(session);
-        if known && let Err(code) = self.sessions.check(session, Owner::Learner(server)) {
+        if known && let Err(code) = self.may_ask(server, session, op) {
             return Txn::Error { code };
         }
         let Ok(request) = Request::decode(op, &mut wire::Reader::new(body)) else {
@@ -367,6 +367,21 @@ impl Server {
         };
         self.tell_quotas();
         txn
+    }
+
+    /// Whether a learner may ask for such a thing on behalf of a session. Its end may come from wherever its client was:
+    /// who asks for that comes back to no other server (PARITY `sess.owner`).
+    pub(super) fn may_ask(
+        &mut self,
+        server: ServerId,
+        session: SessionId,
+        op: OpCode,
+    ) -> Result<(), ErrorCode> {
+        match op {
+            OpCode::CLOSE_SESSION if self.sessions.is_alive(session) => Ok(()),
+            OpCode::CLOSE_SESSION => Err(ErrorCode::SESSIONEXPIRED),
+            _ => self.sessions.check(session, Owner::Learner(server)),
+        }
     }
 
     /// A client came to a learner with a session it had before (PARITY `quorum.revalidate`).

@@ -15,6 +15,7 @@ use super::transfer::Transfers;
 use super::{Ensemble, Role};
 use crate::server::{CloseReason, PeerPort, Server};
 use crate::session::Owner;
+use crate::tree::Applied;
 use crate::types::{ErrorCode, LinkId, Message, OpCode, ServerId, SessionId};
 use crate::zab::{LearnerMaster, ObserverMaster};
 
@@ -122,7 +123,7 @@ impl Server {
             Message::Request { session, cxid, op, body, identities } => {
                 let request = Message::Request { session, cxid, op, body, identities };
                 let moved = op != OpCode::CREATE_SESSION
-                    && self.sessions.check(session, Owner::Learner(server)) == Err(ErrorCode::SESSIONMOVED);
+                    && self.may_ask(server, session, op) == Err(ErrorCode::SESSIONMOVED);
                 self.say(if moved { in_vain(session, cxid) } else { request });
             }
             Message::Revalidate { session, timeout_ms } => {
@@ -142,6 +143,20 @@ impl Server {
         }
     }
 
+    /// Whether this server observes by way of another one, and that put [something else](in_vain) in the place of what a
+    /// client of this server asked for, because it takes the session for another observer's. It may be wrong about that:
+    /// a question about the session that was long given up here or there came to it late (ZOOKEEPER-710). No other write
+    /// ends so: what a client sends that cannot be read is answered without the leader.
+    pub(in crate::server) fn is_in_vain(&self, applied: &Applied) -> bool {
+        applied.error == ErrorCode::MARSHALLINGERROR
+            && self.ensemble.as_deref().is_some_and(|ensemble| match &ensemble.role {
+                Role::Learning(learning) => {
+                    ensemble.masters.current().is_some_and(|master| master != learning.learner.leader())
+                }
+                Role::Leading(_) | Role::Looking | Role::Settling => false,
+            })
+    }
+
     /// The leader answered what an observer asked, if that is still there: behind all that was committed before.
     pub(super) fn answer_observer(&mut self, link: LinkId, message: &Message) {
         self.carry_out_observer_master();
@@ -152,8 +167,8 @@ impl Server {
 }
 
 /// A request in the place of one that may not be made any more: its session has moved. The observer waits for a
-/// transaction; this becomes one that changes nothing, whoever leads, for there is no znode without a name.
+/// transaction; this becomes one that changes nothing, whoever leads, for nobody can read it. By that error the observer
+/// knows it again.
 fn in_vain(session: SessionId, cxid: i32) -> Message {
-    let body = Bytes::from_static(&[0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff]);
-    Message::Request { session, cxid, op: OpCode::DELETE, body, identities: Vec::new() }
+    Message::Request { session, cxid, op: OpCode::MULTI, body: Bytes::new(), identities: Vec::new() }
 }
