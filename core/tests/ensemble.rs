@@ -357,3 +357,29 @@ fn req_sessionmoved_sends_the_client_away_from_where_it_is_not_served() {
         }
     }
 }
+
+/// PARITY `lim.outstanding`: what a full log keeps waiting goes on once there is room in it, though all that was written
+/// was committed by then.
+#[test]
+fn lim_outstanding_clients_go_on_when_the_log_of_a_slow_disk_has_room() {
+    for (id, slow) in [(3, "the leader"), (4, "an observer")] {
+        let mut cluster = Cluster::new(&members(3, 1), |config| config.log_buffer_max = 2000);
+        cluster.start_all();
+        assert_eq!(cluster.leader(), Some(3), "{}", cluster.roles());
+        let (writer, _) = cluster.client(id).expect("a session");
+        let (other, _) = cluster.client(id).expect("a session");
+        cluster.hold_disk(id, true);
+        let request = Request::SetData { path: "/", data: Some(&[7; 1000]), version: -1 };
+        let mut written = 0;
+        while cluster.call(id, writer, OpCode::SET_DATA, &request).is_some() {
+            written += 1;
+        }
+        assert!((2..5).contains(&written), "{slow}: the others have {written}");
+        assert_eq!(cluster.call(id, other, OpCode::PING, &Request::Ping), None, "{slow}: its log is full");
+        cluster.hold_disk(id, false);
+        cluster.run();
+        for conn in [writer, other] {
+            assert_eq!(cluster.replies(id, conn).len(), 1, "{slow}");
+        }
+    }
+}

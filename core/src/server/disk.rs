@@ -13,6 +13,8 @@ impl Server {
                 Ok(durable) => {
                     self.look_at_sync(durable > before);
                     self.on_durable(durable);
+                    // Among others it may be committed already: then nobody who waits for the log alone went on.
+                    self.resume_throttled();
                 }
                 Err(error) => {
                     let doing = String::from("writing the transaction log");
