@@ -2,10 +2,11 @@
 
 use core::time::Duration;
 
+use bytes::Bytes;
 use zabra_core::config::{Config, FourLetterWords};
 use zabra_core::server::{Event, Role};
 use zabra_core::testing::cluster::{Cluster, create, members};
-use zabra_core::testing::lone::new_session;
+use zabra_core::testing::lone::{frame, new_session};
 use zabra_core::types::{ConnId, ErrorCode, Message, OpCode, SessionId};
 use zabra_core::wire::Request;
 use zabra_core::wire::connect::ConnectRequest;
@@ -265,6 +266,33 @@ fn obs_master_a_client_is_sent_away_from_where_its_session_is_not_served() {
     assert_eq!(reply.err, ErrorCode::OK);
     assert!(come_back(&mut cluster, 3, session, &password).is_none(), "it has ended");
     agree(&mut cluster, &[1, 2, 3, 4]);
+}
+
+/// PARITY `sess.owner`: the same when it was at the follower itself, and its connection there has gone since.
+#[test]
+fn sess_owner_an_observer_that_is_late_comes_to_nothing() {
+    let mut cluster = ensemble(2, 2, |_| {});
+    let (old, opened) = cluster.client(3).expect("a session");
+    let (session, password) = (opened.session, opened.password);
+    assert!(cluster.write(3, old, "/at3"));
+    for at in [1, 2] {
+        let conn = come_back(&mut cluster, at, session, &password).expect("its session goes on");
+        assert!(cluster.write(at, conn, &format!("/at{at}")));
+        cluster.leave(at, conn);
+        cluster.forge(if at == 1 { 3 } else { 1 }, at, &late_write(session, "/late"));
+        assert!(!cluster.exists(at, "/late"), "behind what server {at} took");
+    }
+    let conn = come_back(&mut cluster, 3, session, &password).expect("its session goes on");
+    assert!(cluster.write(3, conn, "/at3again"));
+    agree(&mut cluster, &[1, 2, 3, 4]);
+}
+
+/// What a learner passes on for a client that sent it before it went elsewhere.
+fn late_write(session: SessionId, path: &str) -> Message {
+    let frame = frame(77, OpCode::CREATE, &create(path));
+    // Behind its length, its number and its operation.
+    let body = Bytes::copy_from_slice(&frame[12..]);
+    Message::Request { session, cxid: 77, op: OpCode::CREATE, body, identities: vec![] }
 }
 
 /// An ephemeral znode of an observer's client goes when its session is closed by way of two servers.

@@ -28,6 +28,9 @@ pub struct SessionExpired;
 pub enum Owner {
     /// This server, on a connection of its own.
     Conn(ConnId),
+    /// This server, on a connection that is gone, until the session comes again: whatever a learner still says for it is
+    /// older than what was taken here.
+    Gone,
     /// A learner of this server.
     Learner(ServerId),
 }
@@ -42,7 +45,7 @@ struct Session {
     due_ms: u64,
     /// The bucket that lists it, never after `due_ms`. A later bucket may list it, too, to no effect.
     listed_ms: u64,
-    /// Who serves it, if anybody.
+    /// Who serves it, if anybody did since this server knows of it or has its role.
     owner: Option<Owner>,
     /// Something was heard from it that the leader has not been told.
     touched: bool,
@@ -298,7 +301,7 @@ impl SessionTable {
         if let Some(entry) = self.sessions.get_mut(&session)
             && entry.owner == Some(Owner::Conn(owner))
         {
-            entry.owner = None;
+            entry.owner = Some(Owner::Gone);
         }
     }
 
@@ -306,7 +309,7 @@ impl SessionTable {
     pub fn conn(&self, session: SessionId) -> Option<ConnId> {
         match self.sessions.get(&session)?.owner? {
             Owner::Conn(conn) => Some(conn),
-            Owner::Learner(_) => None,
+            Owner::Gone | Owner::Learner(_) => None,
         }
     }
 
@@ -479,6 +482,25 @@ mod tests {
         );
         assert_eq!(table.expire(at(300), true), [session], "the shorter timeout counts");
         assert_eq!(table.reattach(session, 200, Owner::Conn(CONN), at(301)), Err(SessionExpired));
+    }
+
+    /// PARITY `sess.owner`: what a learner says for a session that was here since is late, also when its connection here
+    /// is gone; until the learner asks for the session anew.
+    #[test]
+    fn sess_owner_stays_when_its_connection_goes() {
+        let mut table = table();
+        let session = table.create(5000, CONN, at(0));
+        let learner = Owner::Learner(ServerId(2));
+        assert_eq!(table.check(session, learner), Err(ErrorCode::SESSIONMOVED));
+        table.detach(session, CONN);
+        assert_eq!(
+            (table.conn(session), table.check(session, learner)),
+            (None, Err(ErrorCode::SESSIONMOVED))
+        );
+        assert_eq!(table.reattach(session, 5000, learner, at(1)), Ok(Some(Owner::Gone)));
+        assert_eq!(table.check(session, learner), Ok(()));
+        table.detach(session, CONN);
+        assert_eq!(table.check(session, learner), Ok(()), "it was not attached to that any more");
     }
 
     /// A session that came back over and over with a long timeout and a short one in turn was listed once more each

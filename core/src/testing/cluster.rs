@@ -494,6 +494,12 @@ impl Cluster {
         conn
     }
 
+    /// A client goes away.
+    pub fn leave(&mut self, id: i64, conn: ConnId) {
+        self.pending.push_back((ServerId(id), Input::Closed { conn }));
+        self.run();
+    }
+
     /// Sends a request of a client, which nobody waits for.
     pub fn send(&mut self, id: i64, conn: ConnId, xid: i32, op: OpCode, request: &Request<'_>) {
         let bytes = Bytes::from(frame(xid, op, request));
