@@ -383,3 +383,59 @@ fn lim_outstanding_clients_go_on_when_the_log_of_a_slow_disk_has_room() {
         }
     }
 }
+
+/// PARITY `lim.outstanding`: what a learner passed on counts as a request in it until it is answered.
+#[test]
+fn lim_outstanding_what_was_sent_to_the_leader_counts() {
+    for id in [1, 4] {
+        let mut cluster = Cluster::new(&members(3, 1), |config| {
+            config.four_letter_words = FourLetterWords::All;
+            config.global_outstanding_limit = 50;
+        });
+        cluster.start_all();
+        assert_eq!(cluster.leader(), Some(3), "{}", cluster.roles());
+        let (conn, _) = cluster.client(id).expect("a session");
+        for voter in 1..=3 {
+            cluster.hold_disk(voter, true);
+        }
+        for xid in 1..=200 {
+            cluster.send(id, conn, xid, OpCode::CREATE, &create(&format!("/n{xid}")));
+        }
+        cluster.run();
+        let metrics = cluster.word(id, b"mntr");
+        assert!(metrics.contains("zk_outstanding_requests\t51\n"), "{metrics}");
+        for voter in 1..=3 {
+            cluster.hold_disk(voter, false);
+        }
+        cluster.run();
+        let replies: Vec<(i32, i32)> =
+            cluster.replies(id, conn).iter().map(|reply| (reply.xid, reply.err.0)).collect();
+        assert_eq!(replies, (1..=200).map(|xid| (xid, 0)).collect::<Vec<_>>(), "server {id}");
+        let metrics = cluster.word(id, b"mntr");
+        assert!(metrics.contains("zk_outstanding_requests\t0\n"), "{metrics}");
+    }
+}
+
+/// The same in bytes: clients wait for a leader that is slow to take what they ask for, and it is not given up.
+#[test]
+fn lim_outstanding_a_leader_that_is_slow_to_take_requests_is_waited_for() {
+    let mut cluster = Cluster::new(&members(3, 0), |config| {
+        config.ensemble.as_mut().expect("a member").link_outbox_bytes = 64 << 10;
+    });
+    cluster.start_all();
+    let clients: Vec<_> = (0..40).map(|_| cluster.client(1).expect("a session").0).collect();
+    let told = cluster.events(1).len();
+    cluster.stall(1);
+    let request = Request::SetData { path: "/", data: Some(&[7; 1000]), version: -1 };
+    for xid in 1..=20 {
+        for &conn in &clients {
+            cluster.send(1, conn, xid, OpCode::SET_DATA, &request);
+        }
+        cluster.run();
+    }
+    let lost = |event: &&Event| matches!(event, Event::LeaderLost { .. });
+    assert_eq!(cluster.events(1)[told..].iter().find(lost), None);
+    for &conn in &clients {
+        assert!(!cluster.is_closed(1, conn));
+    }
+}

@@ -155,21 +155,30 @@ fn a_leader_that_takes_nothing_is_left_at_once() {
         config.ensemble.as_mut().expect("a member").link_outbox_bytes = 64 << 10;
     });
     cluster.start_all();
-    let (conn, _) = cluster.client(1).expect("a session");
+    let clients = [(); 3].map(|()| cluster.client(1).expect("a session").0);
     cluster.stall(1);
-    let data = [0; 100_000];
-    let request = Request::SetData { path: "/", data: Some(&data), version: -1 };
     let losses = |cluster: &Cluster| {
         cluster.events(1).iter().filter(|event| matches!(event, Event::LeaderLost { .. })).count()
     };
     let before = losses(&cluster);
-    cluster.send(1, conn, 1, OpCode::SET_DATA, &request);
-    cluster.run();
+    let write = |cluster: &mut Cluster, conn, size| {
+        let data = vec![0; size];
+        let request = Request::SetData { path: "/", data: Some(&data), version: -1 };
+        cluster.send(1, conn, 1, OpCode::SET_DATA, &request);
+        cluster.run();
+    };
+    write(&mut cluster, clients[0], 20_000);
+    write(&mut cluster, clients[1], 100_000);
     assert_eq!(losses(&cluster), before, "one message may be of any size");
-    cluster.send(1, conn, 2, OpCode::SET_DATA, &request);
-    cluster.run();
+    for conn in clients {
+        write(&mut cluster, conn, 100_000);
+    }
+    assert_eq!(losses(&cluster), before, "its clients wait");
+    cluster.forge(3, 1, &Message::Ping { zxid: Zxid::ZERO, touched: None });
     assert_eq!(losses(&cluster), before + 1);
-    assert!(cluster.is_closed(1, conn));
+    for conn in clients {
+        assert!(cluster.is_closed(1, conn));
+    }
 }
 
 /// PARITY `fle.config`: a configuration without members is none, whatever its version, and does not keep a server that

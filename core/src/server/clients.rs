@@ -70,7 +70,7 @@ impl Server {
             // Not only those that count in `conn.outstanding`: the client chooses what counts there.
             let full = self.is_full() && !conn.waiting.is_empty();
             // A client without requests is asked to wait, too, or it would get around the limit by coming anew.
-            if full || self.log_is_full() {
+            if full || self.is_backed_up() {
                 conn.throttled = true;
                 self.throttled.push_back(conn.id);
                 break;
@@ -90,9 +90,14 @@ impl Server {
         self.list_for_sending(conn);
     }
 
-    /// Whether there are as many requests in the server as may be.
+    /// Whether there are as many requests in the server as may be, or the leader is slow to take them.
     fn is_full(&self) -> bool {
-        self.in_process() > self.config.global_outstanding_limit
+        self.in_process() > self.config.global_outstanding_limit || self.owed_to_leader() > self.link_window()
+    }
+
+    /// Whether nobody may ask for anything more, because what was asked for goes nowhere.
+    fn is_backed_up(&self) -> bool {
+        self.log_is_full() || self.owed_to_leader() > self.owed_to_leader_max()
     }
 
     /// Whether as much waits for the disk as may; every append that ends lets the server go on.
@@ -147,7 +152,7 @@ impl Server {
     pub(super) fn resume_throttled(&mut self) {
         // Those that are throttled again queue up behind, so each gets at most one turn here.
         for _ in 0..self.throttled.len() {
-            if self.is_full() || self.log_is_full() {
+            if self.is_full() || self.is_backed_up() {
                 break;
             }
             let id = self.throttled.pop_front().expect("there are as many as there were");
@@ -229,6 +234,8 @@ impl Server {
         self.sessions.detach(conn.session, conn.id);
         let reads = conn.waiting.iter().filter(|waiting| matches!(waiting, Waiting::Read { .. })).count();
         self.waiting_reads -= reads - conn.held_reads;
+        let forwarded = |waiting: &&Waiting| matches!(waiting, Waiting::Forwarded { .. });
+        self.forwarded -= conn.waiting.iter().filter(forwarded).count();
         conn.waiting.clear();
         conn.waiting_bytes = 0;
         self.set_held_reads(conn, 0);

@@ -70,6 +70,7 @@ impl Server {
                     assert_eq!(zxid, header.zxid, "replies in the order of requests");
                 }
                 Some(Waiting::Forwarded { cxid, .. }) => {
+                    self.forwarded -= 1;
                     assert_eq!(cxid, header.cxid, "replies in the order of requests");
                 }
                 other => panic!("a write was answered where {other:?} waited"),

@@ -82,6 +82,8 @@ pub struct Server {
     pending: Pending,
     /// Reads that wait behind a write of their own session.
     waiting_reads: usize,
+    /// Writes that were sent to the leader for connections that wait for them.
+    forwarded: usize,
     /// Connections with [`Conn::held_reads`](crate::conn::Conn::held_reads).
     holding: usize,
 
@@ -196,6 +198,7 @@ impl Server {
             proposals: VecDeque::new(),
             pending: Pending::new(&tree),
             waiting_reads: 0,
+            forwarded: 0,
             holding: 0,
             tickets: Tickets::default(),
             log: LogWriter::new(&config, log_header(), last_zxid),
@@ -326,15 +329,17 @@ impl Server {
         self.actions.push_back(Action::Halt { why });
     }
 
-    /// Requests that are in the server: what throttling looks at.
+    /// Requests that are in the server: what throttling looks at. What was sent to the leader comes back as proposals, and
+    /// does not count twice.
     fn in_process(&self) -> usize {
-        self.proposals.len() + self.waiting_reads
+        self.proposals.len().max(self.forwarded) + self.waiting_reads
     }
 
     /// What holds between any two inputs, where it can be said at no cost.
     fn check_invariants(&self) {
         assert!(self.log.durable() <= self.log.appended(), "durable ahead of appended");
         let alone = self.ensemble.is_none();
+        assert!(!alone || self.forwarded == 0, "sent to a leader that there is none of");
         assert!(!alone || self.tree.last_zxid() <= self.log.durable(), "applied what is not durable");
         assert!(!self.proposals.is_empty() || self.pending.is_empty(), "pending changes without proposals");
         debug_assert!(

@@ -35,6 +35,8 @@ pub(super) struct Learning {
     observers_revalidations: usize,
     /// Who waits for a sync, oldest first.
     syncs: VecDeque<Asker>,
+    /// Bytes of requests that are to leave with this turn.
+    pub(super) unsaid: usize,
     /// Observers that learn from this server, once it serves them.
     pub(super) observers: Option<Box<Observers>>,
 }
@@ -119,6 +121,7 @@ impl Server {
             revalidations: BTreeMap::new(),
             observers_revalidations: 0,
             syncs: VecDeque::new(),
+            unsaid: 0,
             observers: None,
         }));
     }
@@ -311,13 +314,30 @@ impl Server {
 
     pub(super) fn say(&mut self, message: Message) {
         if let Some(learning) = self.learning() {
+            if let Message::Request { body, .. } = &message {
+                learning.unsaid += body.len();
+            }
             learning.learner.say(message);
         }
+    }
+
+    /// Bytes that wait for the leader to take them.
+    pub(in crate::server) fn owed_to_leader(&self) -> usize {
+        let Some(Ensemble { role: Role::Learning(learning), peers, .. }) = self.ensemble.as_deref() else {
+            return 0;
+        };
+        learning.unsaid + learning.learner.link().map_or(0, |link| peers.owed(link))
+    }
+
+    /// How many may be, however many clients each have one request: far from where the leader is given up.
+    pub(in crate::server) fn owed_to_leader_max(&self) -> usize {
+        self.config.ensemble.as_ref().map_or(usize::MAX, |ensemble| ensemble.link_outbox_bytes / 2)
     }
 
     /// Sends a client's write to the leader; what becomes of it comes back as a transaction.
     pub(in crate::server) fn forward(&mut self, conn: &mut Conn, cxid: i32, op: OpCode, body: &[u8]) {
         conn.waiting.push_back(Waiting::Forwarded { cxid, op, received: self.now.mono });
+        self.forwarded += 1;
         let identities = conn.identities.iter().cloned().collect();
         let body = Bytes::copy_from_slice(body);
         self.say(Message::Request { session: conn.session, cxid, op, body, identities });
@@ -327,6 +347,7 @@ impl Server {
     pub(in crate::server) fn forward_open(&mut self, conn: &mut Conn) {
         let (cxid, op) = (0, OpCode::CREATE_SESSION);
         conn.waiting.push_back(Waiting::Forwarded { cxid, op, received: self.now.mono });
+        self.forwarded += 1;
         let body = Bytes::copy_from_slice(&conn.timeout_ms.to_be_bytes());
         let identities = Vec::new();
         self.say(Message::Request { session: conn.session, cxid, op, body, identities });

@@ -84,6 +84,7 @@ impl Server {
                 && learning.learner.link() == Some(link)
             {
                 self.make_room();
+                self.resume_throttled();
             }
             self.continue_transfers();
         }

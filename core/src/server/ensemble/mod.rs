@@ -329,6 +329,7 @@ impl Server {
                 }
             } else if let Role::Learning(learning) = &mut ensemble.role {
                 let Some(output) = learning.learner.poll_output() else {
+                    learning.unsaid = 0;
                     if self.carry_out_observer_master()
                         || self.receive_snapshot()
                         || self.take_leader_messages()

@@ -99,12 +99,10 @@ impl Server {
 
     /// Whether there is no room for what observers ask for.
     pub(super) fn observers_must_wait(&self) -> bool {
-        let window = self.link_window();
-        let Some(Ensemble { role: Role::Learning(learning), peers, .. }) = self.ensemble.as_deref() else {
+        let Some(Ensemble { role: Role::Learning(learning), .. }) = self.ensemble.as_deref() else {
             return false;
         };
-        let owed = learning.learner.link().map_or(0, |link| peers.owed(link));
-        owed > window || learning.asked() >= ASKED_MAX
+        self.owed_to_leader() > self.link_window() || learning.asked() >= ASKED_MAX
     }
 
     /// What an observer asks for that is not the protocol's own business.

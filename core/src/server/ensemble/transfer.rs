@@ -295,7 +295,7 @@ impl Server {
     }
 
     /// Bytes that may wait on a link before more is read or encoded for it.
-    pub(super) fn link_window(&self) -> usize {
+    pub(in crate::server) fn link_window(&self) -> usize {
         let limit = self.config.ensemble.as_ref().map_or(usize::MAX, |ensemble| ensemble.link_outbox_bytes);
         WINDOW_BYTES.min(limit / 4)
     }
