@@ -7,10 +7,12 @@ use zabra_core::server::{Event, PeerPort, Role};
 use zabra_core::testing::cluster::{Cluster, members};
 use zabra_core::time::WallTime;
 use zabra_core::types::{
-    Address, ErrorCode, LearnerInfo, LinkId, Message, Notification, OpCode, PeerState, ServerId, SessionId,
-    Txn, TxnHeader, Vote, Zxid,
+    AclList, Address, ConnId, CreateTxn, ErrorCode, LearnerInfo, LinkId, Message, NodeKind, Notification,
+    OpCode, PeerState, ServerId, SessionId, SubTxn, Txn, TxnHeader, Vote, Zxid,
 };
 use zabra_core::wire::election::{Hello, NOTIFICATION_VERSION, encode_notification};
+use zabra_core::wire::reply::{self, MultiResult};
+use zabra_core::wire::request::MultiOp;
 use zabra_core::wire::{Request, quorum, txn};
 use zabra_core::zab::learner::LostReason;
 
@@ -62,6 +64,71 @@ fn an_observer_refuses_what_it_is_informed_of() {
         cluster.forge(3, 4, &Message::Inform { zxid, txn });
         comes_back(&mut cluster, 4, Role::Observing, what);
     }
+}
+
+/// An observer with a client whose request, of the session returned, waits for the others.
+fn waits_for_an_answer(op: OpCode, request: &Request<'_>) -> (Cluster, ConnId, TxnHeader) {
+    let mut cluster = ensemble(3, 1);
+    let (conn, answer) = cluster.client(4).expect("a session");
+    let (last, _) = cluster.applied(4).expect("it observes");
+    for id in 1..=3 {
+        cluster.hold_disk(id, true);
+    }
+    assert_eq!(cluster.call(4, conn, op, request), None);
+    let time = WallTime(1_700_000_000_000);
+    (cluster, conn, TxnHeader { session: answer.session, cxid: 1, zxid: last.next(), time, op })
+}
+
+fn inform(cluster: &mut Cluster, header: &TxnHeader, txn: &Txn) {
+    let mut bytes = Vec::new();
+    txn::encode(header, txn, None, &mut bytes);
+    cluster.forge(3, 4, &Message::Inform { zxid: header.zxid, txn: Bytes::from(bytes) });
+}
+
+/// PARITY `op.error`: a request has failed, but with no error.
+#[test]
+fn op_error_that_is_none_is_refused() {
+    let request = Request::SetData { path: "/before", data: None, version: -1 };
+    let (mut cluster, conn, header) = waits_for_an_answer(OpCode::SET_DATA, &request);
+    inform(&mut cluster, &TxnHeader { op: OpCode::ERROR, ..header }, &Txn::Error { code: ErrorCode::OK });
+    assert_eq!(cluster.replies(4, conn), []);
+    for id in 1..=3 {
+        cluster.hold_disk(id, false);
+    }
+    comes_back(&mut cluster, 4, Role::Observing, "no error");
+}
+
+/// PARITY `multi.fail`: what the leader says was done is not possible here.
+#[test]
+fn multi_fail_where_only_this_server_cannot_do_it() {
+    let acl = || Some(AclList::OpenUnsafe);
+    let (data, flags, ttl) = (None, 0, None);
+    let create = Request::Create { path: "/before", data, acl: acl(), flags, ttl };
+    let set = Request::SetData { path: "/none", data: None, version: -1 };
+    let part = |op, request| MultiOp { op, request };
+    let request = Request::Multi(vec![part(OpCode::CREATE2, create), part(OpCode::SET_DATA, set)]);
+    let (mut cluster, conn, header) = waits_for_an_answer(OpCode::MULTI, &request);
+    let create = CreateTxn {
+        path: "/before".into(),
+        data: None,
+        acl: AclList::OpenUnsafe,
+        kind: NodeKind::Persistent,
+        parent_cversion: -1,
+    };
+    let set = Txn::SetData { path: "/none".into(), data: None, version: 1 };
+    let parts = vec![
+        SubTxn { op: OpCode::CREATE2, txn: Txn::Create(create) },
+        SubTxn { op: OpCode::SET_DATA, txn: set },
+    ];
+    inform(&mut cluster, &header, &Txn::Multi(parts));
+    let replies = cluster.replies(4, conn);
+    let mut expected = Vec::new();
+    for code in [ErrorCode::NODEEXISTS, ErrorCode::NONODE] {
+        reply::multi_result(&mut expected, &MultiResult::Error(code));
+    }
+    reply::multi_end(&mut expected);
+    assert_eq!(replies.len(), 1);
+    assert_eq!((replies[0].err, &*replies[0].body), (ErrorCode::OK, &*expected));
 }
 
 /// A follower is to log a transaction of an epoch that its leader has not begun: it would refuse its own log at the
@@ -132,16 +199,10 @@ fn conn_new_a_session_that_was_refused_is_not_given_out() {
         cluster.hold_disk(id, true);
     }
     assert!(cluster.client(4).is_none(), "its session is not committed");
-    let header = TxnHeader {
-        session: SessionId(answer.session.0 + 1),
-        cxid: 0,
-        zxid: last.next(),
-        time: WallTime(1_700_000_000_000),
-        op: OpCode::ERROR,
-    };
-    let mut bytes = Vec::new();
-    txn::encode(&header, &Txn::Error { code: ErrorCode::SESSIONEXPIRED }, None, &mut bytes);
-    cluster.forge(3, 4, &Message::Inform { zxid: header.zxid, txn: Bytes::from(bytes) });
+    let session = SessionId(answer.session.0 + 1);
+    let (time, op) = (WallTime(1_700_000_000_000), OpCode::ERROR);
+    let header = TxnHeader { session, cxid: 0, zxid: last.next(), time, op };
+    inform(&mut cluster, &header, &Txn::Error { code: ErrorCode::SESSIONEXPIRED });
     let opened =
         |event: &&Event| matches!(event, Event::SessionOpened { session, .. } if *session == header.session);
     assert_eq!(cluster.applied(4).map(|(zxid, _)| zxid), Some(header.zxid));

@@ -44,6 +44,10 @@ pub fn write_reply(
 }
 
 fn multi_result(applied: &Applied, out: &mut Vec<u8>) {
+    // Among servers that have not the same tree, what its leader took for possible may not be.
+    if applied.error != ErrorCode::OK {
+        return reply::multi_result(out, &MultiResult::Error(applied.error));
+    }
     let path = &applied.path;
     let stat = || applied.stat.as_ref().expect("an operation whose result has a stat brings one");
     let result = match applied.op {

@@ -15,7 +15,7 @@ use crate::server::{Action, Event, PeerPort, Proposal, Role as RoleName, Server}
 use crate::session::Owner;
 use crate::time::Instant;
 use crate::tree::Hint;
-use crate::types::{ConnId, DialId, LinkId, Message, OpCode, ServerId, SessionId, Zxid};
+use crate::types::{ConnId, DialId, ErrorCode, LinkId, Message, OpCode, ServerId, SessionId, Txn, Zxid};
 use crate::wire::quorum::QuorumDecodeError;
 use crate::wire::{self, record};
 use crate::zab::learner::{LostReason, Start};
@@ -259,7 +259,8 @@ impl Server {
     fn log_proposal(&mut self, zxid: Zxid, payload: Bytes) {
         let decoded = wire::txn::decode(&payload, self.config.stored_field_max());
         let Ok((header, txn, digest)) = decoded else { return self.refuse_leader() };
-        if header.zxid != zxid {
+        // Whoever asked for what failed without an error would be answered as if it had not.
+        if header.zxid != zxid || matches!(txn, Txn::Error { code: ErrorCode::OK }) {
             return self.refuse_leader();
         }
         self.see_config(&header, &txn);
