@@ -439,3 +439,41 @@ fn lim_outstanding_a_leader_that_is_slow_to_take_requests_is_waited_for() {
         assert!(!cluster.is_closed(1, conn));
     }
 }
+
+/// PARITY `zab.synclimit`: a leader with a full log does not read what its followers ask for, and meanwhile does not hold
+/// their silence against them; but it does not lead for ever without its disk.
+#[test]
+fn zab_synclimit_followers_that_are_not_read_from_are_not_late() {
+    for stays in [true, false] {
+        let mut cluster = Cluster::new(&members(3, 0), |config| config.log_buffer_max = 2000);
+        cluster.start_all();
+        assert_eq!(cluster.leader(), Some(3), "{}", cluster.roles());
+        let clients = [1, 2].map(|id| (id, cluster.client(id).expect("a session").0));
+        cluster.hold_disk(3, true);
+        let request = Request::SetData { path: "/", data: Some(&[7; 1000]), version: -1 };
+        for xid in 1..=8 {
+            for (id, conn) in clients {
+                cluster.send(id, conn, xid, OpCode::SET_DATA, &request);
+            }
+            cluster.run();
+        }
+        // syncLimit is half a second, initLimit a whole one.
+        cluster.pass(Duration::from_millis(if stays { 900 } else { 2500 }));
+        let stepped_down = |event: &&Event| matches!(event, Event::SteppedDown { .. });
+        let found = cluster.events(3).iter().find(stepped_down);
+        assert_eq!(found.is_none(), stays, "{found:?}");
+        if stays {
+            cluster.hold_disk(3, false);
+            cluster.run();
+            for (id, conn) in clients {
+                let codes: Vec<i32> = cluster.replies(id, conn).iter().map(|reply| reply.err.0).collect();
+                assert_eq!(codes, [0; 8], "server {id}");
+            }
+        } else {
+            cluster.pass(Duration::from_secs(3));
+            assert_eq!(cluster.role(2), Some(Role::Leading), "{}", cluster.roles());
+            let (conn, _) = cluster.client(1).expect("a session");
+            assert!(cluster.write(1, conn, "/without"));
+        }
+    }
+}
