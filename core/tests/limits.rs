@@ -73,8 +73,7 @@ fn reads_behind_a_write_are_bounded_in_bytes() {
     for held in [false, true] {
         let four_letter_words = FourLetterWords::All;
         let (inbox_pause_bytes, outbox_pause_bytes) = (20_000, 1000);
-        let config =
-            Config { inbox_pause_bytes, outbox_pause_bytes, four_letter_words, ..Config::default() };
+        let config = Config { inbox_pause_bytes, outbox_pause_bytes, four_letter_words, ..Config::default() };
         let (mut lone, conn) = server(config);
         make(&mut lone, conn, "/a", &[7; 1000]);
         lone.drain = !held;

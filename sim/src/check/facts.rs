@@ -381,9 +381,7 @@ impl Facts {
         match logged.error {
             Some(error @ ErrorCode::SESSIONMOVED) => Fate::Refused(error),
             // What a follower puts in the place of an observer's request whose session has moved.
-            Some(error @ ErrorCode::MARSHALLINGERROR)
-                if self.model.clone().write(op, place, who) != Err(error) =>
-            {
+            Some(error @ ErrorCode::MARSHALLINGERROR) if self.model.foresee(op, place, who) != Err(error) => {
                 Fate::Refused(error)
             }
             None if *op == Op::CloseSession && is_closed() => Fate::ClosedBefore,

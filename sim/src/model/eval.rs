@@ -206,12 +206,7 @@ impl Model {
     /// Executes a write at its place in the order, on behalf of `who`.
     pub fn write(&mut self, op: &Op, place: Place, who: &[Id]) -> Answer {
         self.advance(place.zxid);
-        if self.sessions.get(&place.session).is_none_or(|session| session.closed.is_some()) {
-            return Err(ErrorCode::SESSIONEXPIRED);
-        }
-        let mut draft = self.draft(place, who);
-        let outcome = draft.one(op)?;
-        let Draft { changed, changes, .. } = draft;
+        let (outcome, Draft { changed, changes, .. }) = self.decide(op, place, who)?;
         self.settle(place.zxid, changed, changes);
         if *op == Op::CloseSession {
             self.ephemerals.remove(&place.session);
@@ -219,6 +214,11 @@ impl Model {
             session.closed = Some(place.zxid);
         }
         Ok(outcome)
+    }
+
+    /// What a write would be answered at its place. It is not executed.
+    pub fn foresee(&self, op: &Op, place: Place, who: &[Id]) -> Answer {
+        self.decide(op, place, who).map(|(outcome, _)| outcome)
     }
 
     /// The ordering server removes a znode that nobody asked it to remove. Answers why it must not: a container goes
@@ -240,6 +240,15 @@ impl Model {
         let Draft { changed, changes, .. } = draft;
         self.settle(place.zxid, changed, changes);
         Ok(())
+    }
+
+    fn decide<'a>(&'a self, op: &Op, place: Place, who: &'a [Id]) -> Result<(Outcome, Draft<'a>), ErrorCode> {
+        if self.sessions.get(&place.session).is_none_or(|session| session.closed.is_some()) {
+            return Err(ErrorCode::SESSIONEXPIRED);
+        }
+        let mut draft = self.draft(place, who);
+        let outcome = draft.one(op)?;
+        Ok((outcome, draft))
     }
 
     fn draft<'a>(&'a self, place: Place, who: &'a [Id]) -> Draft<'a> {
@@ -312,6 +321,20 @@ mod tests {
         assert_eq!(model.node_at("/a", Zxid(3)).unwrap().mzxid, Zxid(3));
         assert!(model.node_at("/a", Zxid(9)).is_none());
         assert_eq!(model.node("/").unwrap().stat().cversion, 1, "root begins at -1");
+    }
+
+    #[test]
+    fn what_is_foreseen_is_what_is_answered() {
+        let mut model = model();
+        model.write(&create("/a", Mode::Persistent), at(2), &[]).unwrap();
+        let [again, ttl] = [Mode::Persistent, Mode::Ttl(0)].map(|mode| create("/a", mode));
+        let ops = [create("/a/b", Mode::Persistent), again, ttl, Op::CloseSession, Op::CloseSession];
+        for (op, zxid) in ops.iter().zip(3..) {
+            let (digest, last) = (model.digest(), model.last());
+            let foreseen = model.foresee(op, at(zxid), &[]);
+            assert_eq!((model.digest(), model.last()), (digest, last));
+            assert_eq!(model.write(op, at(zxid), &[]), foreseen);
+        }
     }
 
     #[test]
