@@ -20,10 +20,12 @@ pub fn still_needed(disk: &Disk, removed: &[FileName]) -> Option<StillNeeded> {
     if removed.iter().filter_map(log_of).all(|log| log > last) {
         return None;
     }
+    // The logs are read once: there may be many snapshots.
+    let logged = |&(file, bytes)| records(bytes).map(move |record| (record.zxid, stays(file)));
+    let logged: Vec<(Zxid, bool)> = logs.iter().flat_map(logged).collect();
     let first_behind = |snapshot: Zxid, all: bool| {
-        let logs = logs.iter().filter(|(file, _)| all || stays(file));
-        let zxids = logs.flat_map(|(_, bytes)| records(bytes)).map(|record| record.zxid);
-        zxids.filter(|&zxid| zxid > snapshot).min()
+        let behind = logged.iter().filter(|&&(zxid, stays)| zxid > snapshot && (all || stays));
+        behind.map(|&(zxid, _)| zxid).min()
     };
     let snapshots = disk.files().filter(|(file, _)| stays(file));
     let snapshots = snapshots.filter_map(|(file, _)| numbered(file, Dir::Snapshot, "snapshot."));
