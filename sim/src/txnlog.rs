@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::rc::Rc;
 
 use bytes::Bytes;
 use zabra_core::store::{Dir, FileName};
@@ -19,6 +20,8 @@ const FILE_HEADER: usize = 16;
 const MARK: usize = 8;
 /// Bytes of a record before its payload: checksum and length.
 const RECORD_HEADER: usize = 12;
+/// The checksum of nothing.
+const ADLER_BEGIN: u32 = 1;
 
 /// The head of a logged transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,12 +68,12 @@ struct Placed {
 /// Follows what one process appends to its log.
 #[derive(Clone, Debug, Default)]
 pub struct LogTap {
-    file: Option<FileName>,
+    file: Option<Rc<FileName>>,
     /// How far the file was parsed, and what came after.
     parsed: usize,
     rest: Vec<u8>,
     /// Appended and not known to be durable.
-    volatile: VecDeque<(FileName, Placed)>,
+    volatile: VecDeque<(Rc<FileName>, Placed)>,
     durable: Zxid,
     /// The end of the history, durable or not.
     last: Zxid,
@@ -94,7 +97,7 @@ impl LogTap {
 
     /// The process goes on in a new file.
     pub fn on_create(&mut self, file: &FileName) {
-        self.file = Some(file.clone());
+        self.file = Some(Rc::new(file.clone()));
         self.parsed = 0;
         self.rest.clear();
     }
@@ -241,7 +244,9 @@ fn parse(bytes: &[u8]) -> Option<(Logged, usize)> {
     let checksum = i64::from_be_bytes(bytes.get(..8)?.try_into().ok()?);
     let len = usize::try_from(int(bytes, 8)?).ok().filter(|&len| len > 0)?;
     let payload = bytes.get(RECORD_HEADER..RECORD_HEADER + len)?;
-    if *bytes.get(RECORD_HEADER + len)? != b'B' || checksum != i64::from(adler32(payload)) {
+    let (own, mark) = payload.split_at(len.saturating_sub(MARK));
+    let own_checksum = adler32(ADLER_BEGIN, own);
+    if *bytes.get(RECORD_HEADER + len)? != b'B' || checksum != i64::from(adler32(own_checksum, mark)) {
         return None;
     }
     let op = OpCode(int(payload, 28)?);
@@ -258,7 +263,7 @@ fn parse(bytes: &[u8]) -> Option<(Logged, usize)> {
             let path = payload.get(36..36 + usize::try_from(len).ok()?)?;
             Some(path_mark(path))
         }),
-        checksum: adler32(&payload[..payload.len().saturating_sub(MARK)]),
+        checksum: own_checksum,
     };
     Some((record, RECORD_HEADER + len + 1))
 }
@@ -271,8 +276,9 @@ fn long(bytes: &[u8], at: usize) -> Option<i64> {
     Some(i64::from_be_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
 }
 
-fn adler32(bytes: &[u8]) -> u32 {
-    let (mut a, mut b) = (1_u32, 0_u32);
+/// The checksum of what comes before (nothing: [`ADLER_BEGIN`]) and these bytes.
+fn adler32(before: u32, bytes: &[u8]) -> u32 {
+    let (mut a, mut b) = (before & 0xffff, before >> 16);
     // So many bytes of 255 leave both sums below 2^32.
     for chunk in bytes.chunks(5552) {
         for &byte in chunk {
@@ -300,7 +306,7 @@ pub(crate) mod testing {
         payload.extend(1000_i64.to_be_bytes());
         payload.extend((-1_i32).to_be_bytes());
         payload.extend((-101_i32).to_be_bytes());
-        let mut bytes = i64::from(adler32(&payload)).to_be_bytes().to_vec();
+        let mut bytes = i64::from(adler32(ADLER_BEGIN, &payload)).to_be_bytes().to_vec();
         bytes.extend((payload.len() as i32).to_be_bytes());
         bytes.extend(payload);
         bytes.push(b'B');
@@ -324,7 +330,11 @@ mod tests {
 
     #[test]
     fn adler_of_the_check_string() {
-        assert_eq!(adler32(b"Wikipedia"), 0x11e6_0398);
+        let text = b"Wikipedia";
+        for cut in 0..=text.len() {
+            let (before, behind) = text.split_at(cut);
+            assert_eq!(adler32(adler32(ADLER_BEGIN, before), behind), 0x11e6_0398);
+        }
     }
 
     #[test]
