@@ -1,6 +1,8 @@
 //! One file as a disk keeps it: what the operating system shows, what a power failure leaves, and what lies
 //! between the two.
 
+use bytes::Bytes;
+
 use crate::seed::Rng;
 
 /// How a power failure treats writes that were not synced.
@@ -23,7 +25,7 @@ pub struct TearProfile {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Pending {
     SetLen(usize),
-    Write { offset: usize, bytes: Vec<u8> },
+    Write { offset: usize, bytes: Bytes },
 }
 
 impl Pending {
@@ -61,8 +63,8 @@ impl SimFile {
     }
 
     /// Writes `bytes` at `offset`, for now to the operating system only.
-    pub fn write(&mut self, offset: usize, bytes: &[u8]) {
-        self.change(Pending::Write { offset, bytes: bytes.to_vec() });
+    pub fn write(&mut self, offset: usize, bytes: Bytes) {
+        self.change(Pending::Write { offset, bytes });
     }
 
     /// Cuts or grows the file, for now in the operating system only.
@@ -77,6 +79,8 @@ impl SimFile {
 
     /// Makes all changes durable.
     pub fn sync(&mut self) {
+        // Grows once, and not with every change.
+        self.durable.reserve(self.image.len().saturating_sub(self.durable.len()));
         for change in self.pending.drain(..) {
             change.apply(&mut self.durable);
         }
@@ -113,7 +117,7 @@ impl SimFile {
                     let cut = rng.index(bytes.len() + 1);
                     // Sectors are aligned in the file, not in the write.
                     let cut = ((offset + cut) / profile.sector * profile.sector).saturating_sub(offset);
-                    Pending::Write { offset, bytes: bytes[..cut.min(bytes.len())].to_vec() }
+                    Pending::Write { offset, bytes: bytes.slice(..cut.min(bytes.len())) }
                         .apply(&mut self.durable);
                 }
                 whole => whole.apply(&mut self.durable),
@@ -124,15 +128,16 @@ impl SimFile {
 }
 
 /// Writes any subset of the sectors that `bytes` touches; the length of the file is that of the whole write.
-fn scatter(durable: &mut Vec<u8>, offset: usize, bytes: &[u8], rng: &mut Rng, sector: usize) {
+fn scatter(durable: &mut Vec<u8>, offset: usize, bytes: &Bytes, rng: &mut Rng, sector: usize) {
     let mut at = 0;
     while at < bytes.len() {
         let end = ((offset + at) / sector + 1) * sector - offset;
-        let piece = &bytes[at..end.min(bytes.len())];
+        let piece = bytes.slice(at..end.min(bytes.len()));
+        let len = piece.len();
         if rng.chance(500_000) {
-            Pending::Write { offset: offset + at, bytes: piece.to_vec() }.apply(durable);
+            Pending::Write { offset: offset + at, bytes: piece }.apply(durable);
         }
-        at += piece.len();
+        at += len;
     }
     let len = offset + bytes.len();
     if durable.len() < len {
@@ -153,9 +158,9 @@ mod tests {
         let (mut lost, mut kept, mut torn) = (0, 0, 0);
         for _ in 0..300 {
             let mut file = SimFile::default();
-            file.write(0, b"safe");
+            file.write(0, Bytes::from_static(b"safe"));
             file.sync();
-            file.write(4, b"risk");
+            file.write(4, Bytes::from_static(b"risk"));
             assert_eq!(file.image(), b"saferisk");
             assert_eq!(file.durable(), b"safe");
             file.lose_power(&mut rng, &TEAR);
@@ -174,7 +179,7 @@ mod tests {
     fn a_failed_sync_leaves_pages_clean_and_the_medium_as_it_was() {
         let mut rng = Seed(1).stream("test", 0);
         let mut file = SimFile::default();
-        file.write(0, b"gone");
+        file.write(0, Bytes::from_static(b"gone"));
         file.fail_sync();
         file.sync();
         assert_eq!(file.image(), b"gone");
@@ -190,7 +195,7 @@ mod tests {
             let mut file = SimFile::default();
             file.set_len(2);
             file.sync();
-            file.write(2, &[1; 13]);
+            file.write(2, Bytes::from_static(&[1; 13]));
             file.lose_power(&mut rng, &profile);
             for sector in file.image()[2..].chunks(4) {
                 // Bytes 2 and 3 belong to the first sector, so chunks from byte 2 on are shifted by half of one.

@@ -153,7 +153,7 @@ impl Disk {
         let dir = file.dir;
         self.create(&file, false).expect("creating anew cannot fail");
         let content = self.file_mut(&file).expect("just created");
-        content.write(0, bytes);
+        content.write(0, Bytes::copy_from_slice(bytes));
         content.sync();
         self.sync_dir(dir);
     }
@@ -280,12 +280,12 @@ impl Disk {
                 vec![Step::Create { file: temporary(file), exclusive: false }]
             }
             DiskOp::SnapshotAppend { bytes, .. } => {
-                let (file, offset) = self.snapshot.clone().expect("no snapshot was begun");
-                vec![Step::Write { file: temporary(&file), offset, bytes: bytes.clone() }]
+                let (file, offset) = self.snapshot.as_ref().expect("no snapshot was begun");
+                vec![Step::Write { file: temporary(file), offset: *offset, bytes: bytes.clone() }]
             }
             DiskOp::SnapshotFinish { .. } => {
-                let (file, _) = self.snapshot.clone().expect("no snapshot was begun");
-                publish(&file)
+                let (file, _) = self.snapshot.as_ref().expect("no snapshot was begun");
+                publish(file)
             }
             DiskOp::SnapshotDiscard { .. } => match &self.snapshot {
                 Some((file, _)) => vec![Step::Unlink(temporary(file))],
@@ -378,7 +378,7 @@ impl Disk {
                 }
                 Ok(())
             }
-            Step::Write { file, offset, bytes } => self.write(&file, offset, &bytes),
+            Step::Write { file, offset, bytes } => self.write(&file, offset, bytes),
         }
     }
 
@@ -394,7 +394,7 @@ impl Disk {
         Ok(())
     }
 
-    fn write(&mut self, file: &FileName, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
+    fn write(&mut self, file: &FileName, offset: u64, bytes: Bytes) -> Result<(), DiskError> {
         let offset = usize::try_from(offset).expect("simulated files fit the memory");
         if !self.is_limited() {
             self.file_mut(file)?.write(offset, bytes);
@@ -408,7 +408,7 @@ impl Disk {
         if growth > room {
             // A full disk takes what fits, as write(2) does.
             let fits = bytes.len() - usize::try_from(growth - room).expect("growth is at most the length");
-            content.write(offset, &bytes[..fits]);
+            content.write(offset, bytes.slice(..fits));
             return Err(DiskError::Full);
         }
         content.write(offset, bytes);
@@ -470,7 +470,7 @@ fn publish(file: &FileName) -> Vec<Step> {
 
 /// The name that a file has until it is complete.
 pub fn temporary(file: &FileName) -> FileName {
-    FileName { dir: file.dir, name: format!("{TEMPORARY_PREFIX}{}", file.name) }
+    FileName { dir: file.dir, name: [TEMPORARY_PREFIX, &file.name].concat() }
 }
 
 #[cfg(test)]
