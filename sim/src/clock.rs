@@ -50,6 +50,9 @@ impl fmt::Display for SimTime {
 /// Where the wall clocks of all nodes stand at the beginning of the world (2023-11-14).
 const WALL_AT_ZERO_MS: i64 = 1_700_000_000_000;
 
+/// Rates are told in parts of it.
+const MILLION: u64 = 1_000_000;
+
 /// The clocks of one node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Clock {
@@ -88,11 +91,12 @@ impl Clock {
 
     /// The first moment at which the monotonic clock shows `instant` or more; never, if beyond all time.
     pub fn when(&self, instant: Instant) -> SimTime {
-        let local = i128::from(instant.as_nanos().saturating_sub(self.mono_base));
-        let rate = i128::from(1_000_000 + self.rate_ppm);
-        // Rounded up, and one more for the rounding down in `local`: a timer must never fire early for ever.
-        let at = (local * 1_000_000 + rate - 1) / rate;
-        let mut at = SimTime(u64::try_from(at).unwrap_or(u64::MAX));
+        let local = instant.as_nanos().saturating_sub(self.mono_base);
+        let rate = MILLION.checked_add_signed(self.rate_ppm).expect("no clock runs backwards");
+        // Rounded up, and one more for the rounding down in `local`: a timer must never fire early for ever. The whole
+        // million is apart from the rest, so that 64 bits are enough.
+        let whole = (local / rate).saturating_mul(MILLION);
+        let mut at = SimTime(whole.saturating_add((local % rate * MILLION).div_ceil(rate)));
         while at.0 < u64::MAX && self.now(at).mono < instant {
             at.0 += 1;
         }
@@ -100,8 +104,9 @@ impl Clock {
     }
 
     fn local(&self, elapsed: u64) -> u64 {
-        let elapsed = i128::from(elapsed);
-        u64::try_from(elapsed + elapsed * i128::from(self.rate_ppm) / 1_000_000).unwrap_or(0)
+        let rate = self.rate_ppm.unsigned_abs();
+        let error = elapsed / MILLION * rate + elapsed % MILLION * rate / MILLION;
+        if self.rate_ppm < 0 { elapsed - error } else { elapsed.checked_add(error).unwrap_or(0) }
     }
 }
 
@@ -116,6 +121,26 @@ mod tests {
         assert_eq!(at.0 / 1_000_000, 9_523);
         assert!(fast.now(at).mono >= Instant::from_millis(10_000));
         assert!(fast.now(SimTime(at.0 - 2)).mono < Instant::from_millis(10_000));
+    }
+
+    /// Against the same with all the room there is.
+    #[test]
+    fn sixty_four_bits_are_enough() {
+        let hours = 3_600_000_000_000;
+        let times =
+            [0, 1, 999_999, 1_000_000, 1_000_001, 123_456_789_012_345, 50 * hours, SimTime::FOREVER.0];
+        for rate in [-500_000, -50_000, -200, -1, 0, 1, 200, 50_000, 300_000, 500_000_i64] {
+            let clock = Clock::new(rate, 0);
+            for time in times {
+                let wide = i128::from(time);
+                let local = wide + wide * i128::from(rate) / 1_000_000;
+                assert_eq!(i128::from(clock.local(time)), local, "{rate} {time}");
+                let whole = i128::from(1_000_000 + rate);
+                let earliest = (wide * 1_000_000 + whole - 1) / whole;
+                let when = i128::from(clock.when(Instant::from_nanos(time)).0);
+                assert!((earliest..earliest + 3).contains(&when), "{rate} {time}: {when}, not {earliest}");
+            }
+        }
     }
 
     #[test]

@@ -64,6 +64,9 @@ impl FromStr for Seed {
     }
 }
 
+/// What a binary logarithm in 1/1024, times 693, is out of to be a natural one.
+const LOG2_UNIT: u64 = 1_024_000;
+
 /// A stream of randomness. Integers only: a run must not depend on how a platform rounds a logarithm.
 #[derive(Clone, Debug)]
 pub struct Rng(ChaCha8Rng);
@@ -130,7 +133,9 @@ impl Rng {
         // -log2 of the draw in 1/1024: whole part from the leading zeros, the rest linear in the next ten bits.
         let fraction = 1023 - ((bits << zeros) >> 53 & 1023);
         let log2 = zeros * 1024 + fraction;
-        Duration::from_nanos((u128::from(mean.as_nanos() as u64) * u128::from(log2) * 693 / 1_024_000) as u64)
+        // The mean times 0.693 (the natural logarithm of 2) times the draw, whole parts apart so that 64 bits are enough.
+        let (mean, factor) = (mean.as_nanos() as u64, log2 * 693);
+        Duration::from_nanos(mean / LOG2_UNIT * factor + mean % LOG2_UNIT * factor / LOG2_UNIT)
     }
 
     /// A seed for something that has randomness of its own.
