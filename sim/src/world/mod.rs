@@ -61,7 +61,7 @@ const HISTORY_KEPT: usize = 200;
 const RUNTIME_STEP: Duration = Duration::from_millis(10);
 
 /// Something that will happen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     /// A connection reaches its server.
     Accept { link: LinkId },
@@ -83,8 +83,8 @@ enum Event {
     GiveUp { link: LinkId, to: End },
     /// An attempt to connect reaches another server.
     Knock { attempt: u64, target: NodeId },
-    /// Something goes wrong at the worst moment.
-    Moment(Moment),
+    /// Something goes wrong at the worst moment. That is rare, and the heap is of small events.
+    Moment(Box<Moment>),
     /// Bytes for a machine without power are sent once more.
     Probe { link: LinkId, to: End },
     /// A client reads again.
@@ -396,7 +396,7 @@ impl World {
             Event::Fault { kind } => self.on_fault(kind),
             Event::GiveUp { link, to } => self.lose(link, to),
             Event::Knock { attempt, target } => self.on_knock(attempt, target),
-            Event::Moment(moment) => self.on_moment(moment),
+            Event::Moment(moment) => self.on_moment(*moment),
             Event::Probe { link, to } => {
                 self.on_probe(link, to);
                 Ok(())

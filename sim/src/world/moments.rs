@@ -106,7 +106,7 @@ impl World {
         let FaultStream { count, .. } = self.faults(FaultKind::Moment);
         *count += 1;
         let moment = Moment { number: *count, drawn, other };
-        self.schedule(self.now + delay, Event::Moment(moment));
+        self.schedule(self.now + delay, Event::Moment(Box::new(moment)));
     }
 
     /// It is the moment.
