@@ -31,15 +31,15 @@ impl Server {
     /// snapshot begins once the tree has all of those. So a server that starts with it reads nothing but the new file:
     /// the log is ahead of the tree by what is on its way to the disk, and that would have been in the file before.
     pub(super) fn begin_snapshot_if_due(&mut self) {
-        let has_time = self.phase == Phase::Running && !self.is_sending_snapshot();
-        if !self.snapshotter.is_due() || !has_time {
+        if !self.snapshotter.is_due() || self.phase != Phase::Running {
             return;
         }
         let rolled_behind = *self.rolled_behind.get_or_insert_with(|| {
             self.log.roll();
             self.log.appended()
         });
-        if self.tree.last_zxid() >= rolled_behind {
+        // While learners get one there is time for the tree to come up, so that it can begin when they have it.
+        if self.tree.last_zxid() >= rolled_behind && !self.is_sending_snapshot() {
             self.rolled_behind = None;
             self.begin_snapshot();
         }
@@ -56,6 +56,15 @@ impl Server {
         let compressor = Compressor::new(self.config.snapshot_compression);
         self.snapshot = Some(Encoding { encoder, compressor, mark, head, turn: 0 });
         self.tell(Event::SnapshotStarted { zxid: mark.zxid });
+    }
+
+    /// Gives up the snapshot that is being encoded: the tree is needed for something else, and it is to be taken then.
+    pub(super) fn postpone_snapshot(&mut self) {
+        if self.snapshot.take().is_some() {
+            self.tree.end_snapshot();
+            self.snapshotter.postpone();
+            self.snapshot_since = None;
+        }
     }
 
     /// Encodes the next chunk, if there is room for one on the way to the disk: one at most between two inputs, for a

@@ -228,6 +228,13 @@ impl Snapshotter {
         self.state = if self.in_flight.is_empty() { State::Idle } else { State::Failing };
     }
 
+    /// Gives up the snapshot that is being written, as [`Snapshotter::abandon`] does: another one is due at once.
+    pub fn postpone(&mut self) {
+        self.abandon();
+        self.txns_due = 0;
+        self.txns = self.txns.max(1);
+    }
+
     /// What the disk is to do next, if anything: call until `None`.
     pub fn poll_op(&mut self, tickets: &mut Tickets) -> Option<DiskOp> {
         let asked = self.asked.pop_front()?;

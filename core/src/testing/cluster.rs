@@ -17,7 +17,7 @@ use super::disk::Disk;
 use super::lone::{Reply, frame, new_session, replies_in};
 use crate::config::{Config, EnsembleConfig};
 use crate::recovery::{Recovered, Recovery};
-use crate::server::{Action, Event, HaltReason, Input, LinkOrigin, PeerPort, Role, Server};
+use crate::server::{Action, Event, HaltReason, HangupReason, Input, LinkOrigin, PeerPort, Role, Server};
 use crate::store::Stream;
 use crate::time::{Instant, Now, WallTime};
 use crate::types::{
@@ -95,6 +95,19 @@ pub struct Cluster {
     stalled: BTreeSet<ServerId>,
     /// How much of what it is asked for a server's disk still does; of the others, everything.
     disk_limits: BTreeMap<ServerId, usize>,
+    /// Servers whose disk does nothing but what the log asks for.
+    bulk_held: BTreeSet<ServerId>,
+    /// The other ends of links of those who are no members.
+    strangers: BTreeMap<End, Stranger>,
+}
+
+/// What came to somebody who is no member, on one link.
+#[derive(Debug, Default)]
+struct Stranger {
+    received: Vec<u8>,
+    /// Bytes that were sent and not taken, if it does not take all at once.
+    untaken: Option<usize>,
+    hung_up: Option<HangupReason>,
 }
 
 /// A request for an open znode with a byte of data.
@@ -128,6 +141,8 @@ impl Cluster {
             starts: 0,
             stalled: BTreeSet::new(),
             disk_limits: BTreeMap::new(),
+            bulk_held: BTreeSet::new(),
+            strangers: BTreeMap::new(),
         }
     }
 
@@ -230,6 +245,15 @@ impl Cluster {
         }
     }
 
+    /// Whether the disk of a member does nothing from here on but what the log asks for.
+    pub fn hold_bulk(&mut self, id: i64, held: bool) {
+        if held {
+            self.bulk_held.insert(ServerId(id));
+        } else {
+            self.bulk_held.remove(&ServerId(id));
+        }
+    }
+
     /// From here on nothing that a member sends to others is taken.
     pub fn stall(&mut self, id: i64) {
         self.stalled.insert(ServerId(id));
@@ -292,7 +316,8 @@ impl Cluster {
             let ids: Vec<ServerId> = self.nodes.keys().copied().collect();
             for id in ids {
                 for stream in [Stream::Log, Stream::Bulk] {
-                    if self.disk_limits.get(&id) == Some(&0) {
+                    let is_held = stream == Stream::Bulk && self.bulk_held.contains(&id);
+                    if is_held || self.disk_limits.get(&id) == Some(&0) {
                         continue;
                     }
                     if let Some(done) = self.node(id.0).disk.end_next(stream, None) {
@@ -325,12 +350,24 @@ impl Cluster {
                 Action::Dial { dial, port, addresses, .. } => self.dial(id, dial, port, &addresses),
                 Action::SendLink { .. } if self.stalled.contains(&id) => {}
                 Action::SendLink { link, bytes } => {
+                    if let Some(stranger) = self.strangers.get_mut(&(id, link)) {
+                        stranger.received.extend_from_slice(&bytes);
+                        if let Some(untaken) = &mut stranger.untaken {
+                            *untaken += bytes.len();
+                            continue;
+                        }
+                    }
                     self.pending.push_back((id, Input::LinkDrained { link, bytes: bytes.len() }));
                     if let Some(&(to, link)) = self.links.get(&(id, link)) {
                         self.pending.push_back((to, Input::LinkReceived { link, bytes }));
                     }
                 }
-                Action::Hangup { link, .. } => self.break_link((id, link)),
+                Action::Hangup { link, why } => {
+                    if let Some(stranger) = self.strangers.get_mut(&(id, link)) {
+                        stranger.hung_up = Some(why);
+                    }
+                    self.break_link((id, link));
+                }
                 Action::Disk(op) => self.node(id.0).disk.ask(op),
                 Action::Event(event) => self.node(id.0).events.push(event),
                 Action::Halt { why } => {
@@ -396,7 +433,39 @@ impl Cluster {
         let from = "10.0.0.66:4000".parse().expect("an address");
         self.pending
             .push_back((ServerId(id), Input::LinkUp { link, origin: LinkOrigin::Accepted { port, from } }));
+        self.strangers.insert((ServerId(id), link), Stranger::default());
         link
+    }
+
+    /// Whoever knocked takes nothing more that is sent on the link, but for what [`Cluster::take`] says.
+    pub fn take_nothing(&mut self, id: i64, link: LinkId) {
+        self.stranger(id, link).untaken = Some(0);
+    }
+
+    /// Whoever knocked takes some of what was sent on the link. How much of it there was.
+    pub fn take(&mut self, id: i64, link: LinkId, bytes: usize) -> usize {
+        let untaken = self.stranger(id, link).untaken.as_mut().expect("it takes all at once");
+        let bytes = bytes.min(*untaken);
+        *untaken -= bytes;
+        if bytes > 0 {
+            self.pending.push_back((ServerId(id), Input::LinkDrained { link, bytes }));
+            self.run();
+        }
+        bytes
+    }
+
+    /// What came to whoever knocked.
+    pub fn received(&mut self, id: i64, link: LinkId) -> &[u8] {
+        &self.stranger(id, link).received
+    }
+
+    /// Why a member closed the link of whoever knocked, if it did.
+    pub fn hung_up(&mut self, id: i64, link: LinkId) -> Option<HangupReason> {
+        self.stranger(id, link).hung_up
+    }
+
+    fn stranger(&mut self, id: i64, link: LinkId) -> &mut Stranger {
+        self.strangers.get_mut(&(ServerId(id), link)).expect("it knocked")
     }
 
     /// Bytes come to a member on a link.

@@ -22,6 +22,7 @@
 //! | `masters` | whom an observer learns from |
 //! | `observers` | observers that learn from this server while it follows |
 //! | `transfer` | a learner is brought up to date, as fast as it takes it |
+//! | `turns` | who gets the tree for a snapshot, and for how long |
 //! | `configs` | the configurations that are known |
 //! | `reconfig` | members change |
 //! | `pauses` | how long it waits before it comes back |
@@ -47,6 +48,7 @@ mod read_only;
 mod reconfig;
 mod report;
 mod transfer;
+mod turns;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
@@ -340,7 +342,7 @@ impl Server {
                 self.carry_out_leader();
                 // A commit lets requests go on that waited, and one of them may want a ping.
                 let wants_more = self.leader().is_some_and(|leader| leader.wants_flush());
-                if !wants_more && !self.resume_learners() {
+                if !wants_more && !self.resume_learners() && !self.take_turns() {
                     return self.continue_waiting_transfers();
                 }
             } else if let Role::Learning(learning) = &mut ensemble.role {
@@ -350,6 +352,7 @@ impl Server {
                         || self.receive_snapshot()
                         || self.take_leader_messages()
                         || self.resume_learners()
+                        || self.take_turns()
                     {
                         continue;
                     }

@@ -2,8 +2,9 @@
 //!
 //! What is in memory, what has to be read from the log, and what is encoded from the tree goes in pieces, for as long as
 //! little enough waits on the link; so a slow learner costs neither memory nor time. A snapshot is made of the
-//! tree as it is when it begins, while writes go on, one at a time: all learners that wait for one get the same, in step,
-//! and who comes later waits for the next. A snapshot for learners and one for the disk do not run at the same time.
+//! tree as it is when it begins, while writes go on, one at a time: all learners of a rank that wait for one get the same,
+//! in step, and who comes later waits for the next. A snapshot for learners and one for the disk do not run at the same
+//! time. Who has to make room for whom, and when, is in `turns`.
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -15,6 +16,7 @@ use bytes::Bytes;
 use super::Ensemble;
 use super::configs::Configs;
 use super::peers::PeerLinks;
+use super::turns::{Rank, Stopwatch, Turns};
 use crate::config::Config;
 use crate::recovery::{LogReader, LogStart, LogStep};
 use crate::server::{HangupReason, Server};
@@ -39,19 +41,22 @@ const GATHERING: Duration = Duration::from_millis(100);
 /// The learners that are being brought up to date by more than what is told to all.
 #[derive(Debug, Default)]
 pub(super) struct Transfers {
-    under_way: BTreeMap<LinkId, Transfer>,
+    pub(super) under_way: BTreeMap<LinkId, Transfer>,
     /// When the next snapshot is sent, to all who wait for one by then.
     snapshot_due: Option<Instant>,
     /// The snapshot that is on its way to those who wait for one.
-    snapshot: Option<SnapshotSend>,
+    pub(super) snapshot: Option<SnapshotSend>,
+    pub(super) turns: Turns,
     /// Servers that neither memory nor the log could bring up to date: a snapshot is the way.
     snapshot_next: BTreeSet<ServerId>,
 }
 
 impl Transfers {
-    /// When a snapshot is to begin, unless it waits for the tree, and not for the time.
+    /// When a snapshot is to begin, unless it waits for the tree, and not for the time; and when somebody who has the tree
+    /// has had it for long enough.
     pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        self.snapshot_due.filter(|&due| due > now)
+        let due = self.snapshot_due.filter(|&due| due > now);
+        [due, self.turns.due].into_iter().flatten().min()
     }
 }
 
@@ -69,7 +74,7 @@ pub(super) struct Serving<'a> {
 
 /// How a learner is brought up to date.
 #[derive(Debug)]
-enum Transfer {
+pub(super) enum Transfer {
     /// From the log on disk.
     Log {
         reader: Box<LogReader>,
@@ -83,14 +88,22 @@ enum Transfer {
         sent: Zxid,
     },
     /// By the snapshot under way.
-    Snapshot,
+    Snapshot {
+        /// How long it has had no room while others had.
+        holds_up: Stopwatch,
+    },
     /// By the next snapshot.
     Waiting,
 }
 
 /// A snapshot on its way to learners.
 #[derive(Debug)]
-struct SnapshotSend {
+pub(super) struct SnapshotSend {
+    /// That of all who get it.
+    pub(super) rank: Rank,
+    pub(super) begun: Instant,
+    /// How long others have waited for it to end.
+    pub(super) waited_for: Stopwatch,
     /// Its last transaction.
     zxid: Zxid,
     encoder: Encoder,
@@ -149,15 +162,15 @@ impl Server {
     }
 
     pub(super) fn forget_transfer(&mut self, link: LinkId) {
-        let Some(Serving { transfers, stale, .. }) = self.ensemble.as_deref_mut().and_then(Ensemble::serving)
-        else {
-            return;
-        };
-        if let Some(Transfer::Log { reader, .. }) = transfers.under_way.remove(&link) {
-            stale.extend(reader.in_flight());
+        let Some(serving) = self.ensemble.as_deref_mut().and_then(Ensemble::serving) else { return };
+        if let Some(Transfer::Log { reader, .. }) = serving.transfers.under_way.remove(&link) {
+            serving.stale.extend(reader.in_flight());
         }
-        let wanted = transfers.under_way.values().any(|transfer| matches!(transfer, Transfer::Snapshot));
-        if !wanted && transfers.snapshot.take().is_some() {
+        let mut under_way = serving.transfers.under_way.values();
+        let wanted = under_way.any(|transfer| matches!(transfer, Transfer::Snapshot { .. }));
+        if !wanted && let Some(snapshot) = serving.transfers.snapshot.take() {
+            let is_urgent = serving.waiting().iter().any(|&(_, rank)| rank < snapshot.rank);
+            serving.transfers.turns.disk_is_next = !is_urgent;
             self.tree.end_snapshot();
         }
     }
@@ -214,28 +227,26 @@ impl Server {
         transfers.snapshot_due = Some(transfers.snapshot_due.map_or(due, |earlier| earlier.min(due)));
     }
 
-    /// A snapshot for all who wait for one, if it is time and nobody else walks the tree. Whether there is one now.
+    /// A snapshot for all of the first rank who wait for one, if it is time and nobody else walks the tree. Whether there is
+    /// one now.
     fn begin_snapshot_send(&mut self) -> bool {
         if self.snapshot.is_some() || self.is_sending_snapshot() {
             return false;
         }
-        let Some(Serving { master, transfers, peers, .. }) =
-            self.ensemble.as_deref_mut().and_then(Ensemble::serving)
-        else {
+        let Some(mut serving) = self.ensemble.as_deref_mut().and_then(Ensemble::serving) else {
             return false;
         };
-        if transfers.snapshot_due.take_if(|due| *due <= self.now.mono).is_none() {
+        let now = self.now.mono;
+        if serving.transfers.snapshot_due.take_if(|due| *due <= now).is_none() {
             return false;
         }
-        let waiting =
-            transfers.under_way.iter_mut().filter(|(_, transfer)| matches!(transfer, Transfer::Waiting));
-        let mut links = Vec::new();
-        for (&link, transfer) in waiting {
-            *transfer = Transfer::Snapshot;
-            links.push(link);
-        }
-        if links.is_empty() {
-            return false;
+        let waiting = serving.waiting();
+        let Some(first) = waiting.iter().map(|&(_, rank)| rank).min() else { return false };
+        let links: Vec<LinkId> =
+            waiting.iter().filter(|&&(_, rank)| rank == first).map(|&(link, _)| link).collect();
+        let Serving { master, transfers, peers, .. } = &mut serving;
+        if links.len() < waiting.len() {
+            transfers.snapshot_due = Some(now);
         }
         let zxid = self.tree.begin_snapshot().zxid;
         let mut head = Vec::new();
@@ -243,12 +254,14 @@ impl Server {
         let encoder = Encoder::head(&mut head, Encoder::begin_stream, sessions, acls);
         for link in links {
             self.metrics.counters.snap_count += 1;
+            transfers.under_way.insert(link, Transfer::Snapshot { holds_up: Stopwatch::default() });
             peers.send(link, &Message::Snap { zxid });
             peers.write(link, |out| out.extend_from_slice(&head));
             // What commits from here on is kept for the learner.
             master.on_sent(link, zxid);
         }
-        transfers.snapshot = Some(SnapshotSend { zxid, encoder });
+        let waited_for = Stopwatch::default();
+        transfers.snapshot = Some(SnapshotSend { rank: first, begun: now, waited_for, zxid, encoder });
         true
     }
 
@@ -263,9 +276,10 @@ impl Server {
             else {
                 return;
             };
-            let Transfers { under_way, snapshot, .. } = transfers;
-            let Some(SnapshotSend { zxid, encoder }) = snapshot else { return };
-            let getting = under_way.iter_mut().filter(|(_, transfer)| matches!(transfer, Transfer::Snapshot));
+            let Transfers { under_way, snapshot, turns, .. } = transfers;
+            let Some(SnapshotSend { zxid, encoder, .. }) = snapshot else { return };
+            let getting =
+                under_way.iter_mut().filter(|(_, transfer)| matches!(transfer, Transfer::Snapshot { .. }));
             let mut getting: Vec<(LinkId, &mut Transfer)> =
                 getting.map(|(&link, transfer)| (link, transfer)).collect();
             if getting.iter().any(|(link, _)| peers.owed(*link) > window) {
@@ -288,6 +302,7 @@ impl Server {
             }
             if !more {
                 *snapshot = None;
+                turns.on_sent();
                 self.tree.end_snapshot();
                 return;
             }
@@ -309,7 +324,7 @@ impl Server {
                 return;
             }
             let over = match transfers.under_way.get_mut(&link) {
-                None | Some(Transfer::Snapshot | Transfer::Waiting) => return,
+                None | Some(Transfer::Snapshot { .. } | Transfer::Waiting) => return,
                 Some(Transfer::Memory { sent }) if *sent < tail.base() => Over::Forgotten(*sent),
                 Some(Transfer::Memory { sent }) => match tail.behind(*sent).next() {
                     Some((zxid, txn)) if *zxid <= tail.committed() => {
@@ -429,6 +444,6 @@ enum Over {
 fn readers(transfers: &mut Transfers) -> impl Iterator<Item = (LinkId, &mut LogReader)> {
     transfers.under_way.iter_mut().filter_map(|(&link, transfer)| match transfer {
         Transfer::Log { reader, .. } => Some((link, &mut **reader)),
-        Transfer::Memory { .. } | Transfer::Snapshot | Transfer::Waiting => None,
+        Transfer::Memory { .. } | Transfer::Snapshot { .. } | Transfer::Waiting => None,
     })
 }
