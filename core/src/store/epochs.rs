@@ -8,7 +8,7 @@ use alloc::string::String;
 use core::fmt;
 
 use super::op::{Dir, FileName};
-use crate::types::Zxid;
+use crate::types::{EPOCHS, Zxid};
 
 /// The file that holds the accepted epoch.
 pub const ACCEPTED_EPOCH: &str = "acceptedEpoch";
@@ -64,6 +64,13 @@ pub struct Epochs {
 /// Why the epochs do not fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EpochError {
+    /// There is no such epoch.
+    OutOfRange {
+        /// The file that says so.
+        file: &'static str,
+        /// What it says.
+        epoch: i64,
+    },
     /// The promise is older than the history.
     AcceptedBehindCurrent {
         /// The promise.
@@ -86,6 +93,16 @@ impl fmt::Display for EpochError {
                       Restore the whole directory from one backup, or empty it and let the server copy the data \
                       from its ensemble";
         match self {
+            Self::OutOfRange { file, epoch } => {
+                write!(
+                    f,
+                    "{file} says {epoch}, which is no epoch that a server can be in: no other would take it for a \
+                     member of its ensemble. Epoch files of all members agree but for the last few epochs: was one of \
+                     them changed, or did somebody who is no member reach the quorum port? Where it is this one alone, \
+                     empty its directory and let it copy the data from its ensemble. Where it is all of them, stop all, \
+                     and write the epoch of the newest transaction that any has to both files of each"
+                )
+            }
             Self::AcceptedBehindCurrent { accepted, current } => {
                 write!(
                     f,
@@ -114,11 +131,17 @@ impl core::error::Error for EpochError {}
 /// # Errors
 /// The first thing that does not fit.
 pub fn check(found: FoundEpochs, last_zxid: Zxid) -> Result<Epochs, EpochError> {
+    let said = [(ACCEPTED_EPOCH, found.accepted), (CURRENT_EPOCH, found.current)];
+    let odd = said.into_iter().find(|(_, epoch)| epoch.is_some_and(|epoch| !EPOCHS.contains(&epoch)));
+    if let Some((file, Some(epoch))) = odd {
+        return Err(EpochError::OutOfRange { file, epoch });
+    }
+    let temporary = found.current_temporary.filter(|epoch| EPOCHS.contains(epoch));
     let of_data = i64::from(last_zxid.epoch());
     let mut current = found.current.unwrap_or(of_data);
     let mut write_current = found.current.is_none();
     if of_data > current {
-        match found.current_temporary {
+        match temporary {
             Some(temporary) if temporary >= of_data => {
                 current = temporary;
                 write_current = true;
@@ -181,10 +204,31 @@ mod tests {
                 assert_eq!(found.current, Some(current));
                 assert!(found.current_temporary.is_none_or(|temporary| temporary < i64::from(epoch)));
             }
+            Err(EpochError::OutOfRange { .. }) => unreachable!("these are small"),
             Err(EpochError::AcceptedBehindCurrent { accepted, current }) => {
                 assert!(accepted < current);
                 assert!(found.accepted.is_none() || found.accepted == Some(accepted));
             }
+        }
+    }
+
+    #[test]
+    fn disk_epochs_check_knows_the_last_epoch() {
+        let last = i64::from(i32::MAX) - 1;
+        for (epoch, fits) in
+            [(last, true), (last + 1, false), (i64::MAX, false), (-2, false), (i64::MIN, false)]
+        {
+            let both = FoundEpochs { accepted: Some(epoch), current: Some(epoch), current_temporary: None };
+            let one = FoundEpochs { accepted: Some(epoch), current: Some(0), current_temporary: Some(epoch) };
+            for found in [both, one] {
+                let outcome = check(found, Zxid::new(0, 7));
+                assert_eq!(outcome.is_ok(), fits, "{found:?}");
+                let Err(error) = outcome else { continue };
+                assert_eq!(error, EpochError::OutOfRange { file: ACCEPTED_EPOCH, epoch });
+                assert!(error.to_string().contains("acceptedEpoch says"), "{error}");
+            }
+            let current = FoundEpochs { accepted: None, current: Some(epoch), current_temporary: None };
+            assert!(check(current, Zxid::new(0, 7)).is_err(), "{epoch}");
         }
     }
 

@@ -1,6 +1,12 @@
 //! What a server brings into an election, and into an epoch.
 
+use core::ops::Range;
+
 use super::zxid::Zxid;
+
+/// The epochs that a server may have promised, with room in a zxid for the one after it. -1 is what ZooKeeper has on a disk
+/// without `acceptedEpoch`.
+pub const EPOCHS: Range<i64> = -1..i32::MAX as i64;
 
 /// What speaks for a server: only what survives a crash is in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

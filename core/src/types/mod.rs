@@ -17,7 +17,7 @@ pub mod zxid;
 pub use acl::{Acl, AclList, Id, Perms};
 pub use compression::Compression;
 pub use error_code::ErrorCode;
-pub use history::OwnHistory;
+pub use history::{EPOCHS, OwnHistory};
 pub use ids::{ConnId, ConnIdHash, DialId, DialIds, LinkId, ServerId, SessionId, Ticket};
 pub use membership::{
     Address, EntryProblem, Member, MemberRole, Membership, MembershipError, ReconfigureError,

@@ -15,7 +15,9 @@ use bytes::Bytes;
 use super::leader::beginning;
 use crate::config::EnsembleConfig;
 use crate::time::Instant;
-use crate::types::{HangupReason, LearnerInfo, LinkId, Message, OwnHistory, ServerId, SessionId, Zxid};
+use crate::types::{
+    EPOCHS, HangupReason, LearnerInfo, LinkId, Message, OwnHistory, ServerId, SessionId, Zxid,
+};
 
 /// How often to connect before the leader is given up (PARITY `sync.connect`).
 const CONNECT_ATTEMPTS_MAX: u32 = 5;
@@ -388,6 +390,10 @@ impl Learner {
     fn on_leader_info(&mut self, epoch: i64) {
         if epoch < self.own.accepted_epoch {
             return self.fail(LostReason::EpochTooOld);
+        }
+        // Who promised to that could never again say so.
+        if !EPOCHS.contains(&epoch) {
+            return self.fail(LostReason::BadMessage);
         }
         self.epoch = epoch;
         if epoch > self.own.accepted_epoch {

@@ -396,3 +396,17 @@ fn quorum_ackepoch_of_who_has_lost_data_does_not_count() {
     let logged = LearnerOutput::Log { zxid: Zxid::new(1, 6), txn: Bytes::new() };
     assert_eq!(learn.took(), [LearnerOutput::Commit { zxid: last_zxid, designated: None }, logged]);
 }
+
+/// Who promises to the last number of all is never believed again.
+#[test]
+fn quorum_leaderinfo_of_no_epoch_is_not_promised_to() {
+    let last = i64::from(i32::MAX) - 1;
+    for (epoch, taken) in [(2, true), (last, true), (last + 1, false), (i64::MAX, false)] {
+        let mut learn = Learn::new(false, 1, 1, Zxid::new(1, 5));
+        learn.say(Message::LeaderInfo { epoch, protocol_version: LearnerInfo::PROTOCOL_VERSION });
+        let took = learn.took();
+        assert_eq!(took.contains(&LearnerOutput::SaveAccepted { epoch }), taken, "{epoch}");
+        let lost = LearnerOutput::Lost { why: LostReason::BadMessage };
+        assert_eq!(took.contains(&lost), !taken, "{epoch}: {took:?}");
+    }
+}

@@ -1,17 +1,19 @@
 //! From elected to an epoch: what voters promised, what the epoch is, and whose history it begins with (PARITY
 //! `sync.newepoch`, `sync.ackepoch-check`).
 
-use core::ops::Range;
-
 use super::{Leader, LeaderOutput, Phase, StepDownReason, beginning};
 use crate::time::Instant;
-use crate::types::{HangupReason, LearnerInfo, LinkId, Message, Zxid};
+use crate::types::{EPOCHS, HangupReason, LearnerInfo, LinkId, Message, Zxid};
 use crate::zab::LearnerMaster;
 use crate::zab::progress::Stage;
 
-/// What a server may have promised, with room in a zxid for the epoch after it: one packet from nowhere must not use up
-/// all epochs. -1 is what ZooKeeper has on a disk without `acceptedEpoch`.
-const EPOCHS: Range<i64> = -1..i32::MAX as i64;
+/// How many more epochs than a leader another server may have promised: one packet from nowhere, or a few, must not use up
+/// all there are.
+///
+/// Nobody who is honest is ahead by as many. Whose history is of a later epoch than a leader's is not led by it; so what
+/// it is ahead by are epochs that it promised without ever coming into one, in a row, while the leader was away. Each
+/// took an election, of some tenths of a second at the least: that is a month and more of nothing else.
+const AHEAD_MAX: i64 = 1 << 24;
 
 impl Leader {
     /// FOLLOWERINFO or OBSERVERINFO (PARITY `sync.newepoch`, `sync.configversion`).
@@ -22,7 +24,8 @@ impl Leader {
         info: LearnerInfo,
         observer: bool,
     ) {
-        if !EPOCHS.contains(&accepted_epoch) {
+        let credible = EPOCHS.start..(self.own.accepted_epoch + AHEAD_MAX).min(EPOCHS.end - 1);
+        if !credible.contains(&accepted_epoch) {
             return self.hang_up(link, HangupReason::BadMessage);
         }
         let voter = !observer && info.server.is_some_and(|server| self.quorums.is_voter(server));
@@ -59,6 +62,9 @@ impl Leader {
 
     pub(super) fn decide_epoch(&mut self) {
         if self.phase == Phase::Epoch && self.quorums.has_all(&self.introduced) {
+            if !EPOCHS.contains(&self.epoch) {
+                return self.step_down(StepDownReason::EpochUsedUp);
+            }
             self.phase = Phase::SavingAccepted;
             self.outputs.push_back(LeaderOutput::SaveAccepted { epoch: self.epoch });
         }

@@ -323,16 +323,47 @@ fn zab_rollover_ends_the_epoch() {
     assert_eq!(lead.stepped_down(), Some(StepDownReason::EpochUsedUp));
 }
 
-/// A promise beyond what a zxid has room for is nobody's, and must not become this leader's epoch.
+/// A promise beyond what a zxid has room for is nobody's, and must not become this leader's epoch; nor one that is further
+/// ahead than anybody can be who is honest.
 #[test]
 fn sync_newepoch_has_an_end() {
-    for (accepted, taken) in
-        [(-1, true), (i64::from(i32::MAX) - 1, true), (i64::from(i32::MAX), false), (-2, false)]
-    {
-        let mut lead = fresh(3, 0);
+    let last = i64::from(i32::MAX) - 1;
+    let ahead = 1 << 24;
+    let table = [
+        (0, -1, true),
+        (0, ahead - 1, true),
+        (0, ahead, false),
+        (0, last, false),
+        (0, -2, false),
+        (ahead, 2 * ahead - 1, true),
+        (last - 2, last - 1, true),
+        (last - 2, last, false),
+        (last - 2, last + 1, false),
+        (last - 1, 0, true),
+    ];
+    for (promised, accepted, taken) in table {
+        let mut lead = Lead::new(3, 0, own(promised, 0, Zxid::ZERO));
         lead.introduce(2, 2, accepted, false);
         let saved = lead.took().iter().any(|output| matches!(output, LeaderOutput::SaveAccepted { .. }));
-        assert_eq!(saved, taken, "{accepted}");
+        assert_eq!(saved, taken, "{promised} {accepted}");
+        let epoch = lead.leader.epoch();
+        assert!(epoch <= last && (!taken || epoch == promised.max(accepted) + 1), "{epoch}");
+    }
+    let mut lead = Lead::new(3, 0, own(last, 0, Zxid::ZERO));
+    lead.introduce(2, 2, 0, false);
+    assert_eq!(lead.stepped_down(), Some(StepDownReason::EpochUsedUp));
+}
+
+/// A leader in its epoch is overtaken by nobody who is not to be believed.
+#[test]
+fn sync_newepoch_a_promise_from_nowhere_ends_no_epoch() {
+    for (accepted, overtaken) in [(2, true), ((1 << 24) - 1, true), (1 << 24, false), (i64::MAX, false)] {
+        let mut lead = fresh(3, 0);
+        lead.follow(2, 2, false);
+        lead.took();
+        lead.introduce(3, 3, accepted, false);
+        let why = StepDownReason::EpochOvertaken { promised: accepted };
+        assert_eq!(lead.stepped_down(), overtaken.then_some(why), "{accepted}");
     }
 }
 
