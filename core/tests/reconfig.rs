@@ -464,6 +464,32 @@ fn a_server_that_joins_while_members_change_hears_of_it() {
     agree(&mut cluster, &[1, 2, 3, 4], &[2, 3]);
 }
 
+/// Two changes, one behind the other, while a server that joins hears of proposals and not of commits: the second shows
+/// that the first is in force, whose end it hears of later. Its disk stops at every step on the way.
+#[test]
+fn quorum_commitandactivate_is_of_a_change_with_another_behind_it() {
+    let mut between = 0;
+    for limit in 0..6 {
+        let mut cluster = ensemble(3, 0);
+        cluster.add(4, &members(4, 0), dynamic);
+        cluster.limit_disk(4, Some(limit));
+        cluster.start(4);
+        cluster.pass(Duration::from_millis(400));
+        assert_eq!(reconfig_only(&mut cluster, &change(None, Some("1"))), 0);
+        assert_eq!(reconfig_only(&mut cluster, &change(Some(&join(1)), None)), 0);
+        cluster.limit_disk(4, None);
+        cluster.settle();
+        agree(&mut cluster, &[1, 2, 3, 4], &[1, 2, 3]);
+        let bad = |event: &&Event| matches!(event, Event::LeaderLost { why: LostReason::BadMessage });
+        assert_eq!(cluster.events(4).iter().find(bad), None, "{limit}");
+        let begins = |event: &&Event| !matches!(event, Event::RoleTaken { role: Role::Following, .. });
+        let first =
+            |event: &Event| matches!(event, Event::Reconfigured { members, .. } if members.len() == 2);
+        between += usize::from(cluster.events(4).iter().take_while(begins).any(first));
+    }
+    assert!(between > 0, "the first was never in force before its end was heard of");
+}
+
 fn reconfig_only(cluster: &mut Cluster, request: &Request<'_>) -> i32 {
     let (conn, _) = cluster.client(3).expect("it serves");
     cluster.call(3, conn, OpCode::RECONFIG, request).expect("an answer").err.0

@@ -125,6 +125,13 @@ impl Configs {
         news
     }
 
+    /// What a proposal of `membership` shows to be in force: nobody proposes a change before the one before it is.
+    pub(super) fn settled_by(&self, membership: &Membership) -> Option<Membership> {
+        let version = membership.version();
+        let settled = |before: &&Membership| self.dynamic && before.version() < version;
+        self.proposed.as_ref().filter(settled).cloned()
+    }
+
     /// Remembers what a leader's epoch begins with. What is newer and not in the log counts no more.
     pub(super) fn offer(&mut self, membership: Membership) {
         if self.dynamic {

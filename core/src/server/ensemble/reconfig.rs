@@ -52,12 +52,32 @@ impl Server {
     /// A transaction is to be logged: if it changes the members, it is known from here on.
     pub(super) fn see_config(&mut self, header: &TxnHeader, txn: &Txn) {
         let Some(membership) = proposed(header, txn) else { return };
+        self.settle_config(&membership);
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
         if ensemble.configs.propose(membership.clone()) {
             if let Some(leading) = ensemble.leading_mut() {
                 leading.leader.propose_members(membership);
             }
             self.show_configs();
+        }
+    }
+
+    /// A learner that does not serve yet hears of what was proposed before it hears what became of that. The next change
+    /// shows that the one before is in force: it counts from here on, in elections, too, which know of no more than one
+    /// that may be to come.
+    fn settle_config(&mut self, next: &Membership) {
+        let Some(ensemble) = self.ensemble.as_deref_mut().filter(|it| matches!(it.role, Role::Learning(_)))
+        else {
+            return;
+        };
+        let Some(settled) = ensemble.configs.settled_by(next) else { return };
+        let observed = ensemble.configs.is_observer(ensemble.me);
+        self.put_in_force(settled);
+        let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
+        if observed != ensemble.configs.is_observer(ensemble.me)
+            && let Role::Learning(learning) = &mut ensemble.role
+        {
+            learning.learner.fail(LostReason::Reconfigured);
         }
     }
 
