@@ -4,10 +4,13 @@
 use core::time::Duration;
 
 use zabra_core::server::{Event, Role};
+use zabra_core::store::{Dir, FileName};
 use zabra_core::testing::cluster::{Cluster, members};
 
 fn three(snapshot_sync: bool) -> Cluster {
     let mut cluster = Cluster::new(&members(3, 0), |config| {
+        // A snapshot by another name says nothing else.
+        config.serialize_last_processed_zxid = false;
         let ensemble = config.ensemble.as_mut().expect("a member");
         ensemble.force_snapshot_sync = snapshot_sync;
         // However small a snapshot would be.
@@ -144,4 +147,62 @@ fn a_damaged_member_that_was_half_brought_up_makes_no_quorum() {
         }
     }
     assert!(seen.iter().all(|&count| count > 5), "{seen:?}");
+}
+
+/// A member whose only snapshot is of the beginning of an epoch that the others never came into: what the next leader has
+/// is older than all that there is.
+fn ahead_of_all(cluster: &mut Cluster) {
+    cluster.kill(1, 1);
+    let (conn, _) = cluster.client(3).expect("a session");
+    assert!(cluster.write(3, conn, "/since"));
+    for id in [2, 3] {
+        cluster.kill(id, 1);
+    }
+    let files = cluster.disk(1).files();
+    let named = |name: &str| FileName { dir: Dir::Snapshot, name: String::from(name) };
+    let snapshot = files.remove(&named("snapshot.0")).expect("a database begins with it");
+    files.retain(|file, _| file.name.ends_with("Epoch"));
+    files.insert(named("snapshot.200000000"), snapshot);
+    for epoch in ["acceptedEpoch", "currentEpoch"] {
+        files.insert(named(epoch), b"2".to_vec());
+    }
+    for id in [2, 3] {
+        cluster.start(id);
+    }
+    cluster.settle();
+    assert_eq!(cluster.leader(), Some(3), "{}", cluster.roles());
+}
+
+/// PARITY `sync.choice.snap`: it is brought up all the same, and wherever its disk stops meanwhile, it starts, and never
+/// counts for more than it has.
+#[test]
+fn sync_choice_snap_takes_the_place_of_a_history_that_nothing_leads_up_to() {
+    let mut seen = [0; 3];
+    for limit in (0..40).map(Some).chain([None]) {
+        let mut cluster = three(true);
+        ahead_of_all(&mut cluster);
+        cluster.limit_disk(1, limit);
+        cluster.start(1);
+        cluster.pass(Duration::from_secs(2));
+        assert_eq!(cluster.halted(1), None, "{limit:?}");
+        let synced = cluster.role(1) == Some(Role::Following);
+        cluster.kill(1, 0);
+        cluster.limit_disk(1, None);
+        let untouched = cluster.disk(1).files().keys().any(|file| file.name == "snapshot.200000000");
+        let state = if synced {
+            0
+        } else if is_marked(&mut cluster, 1) {
+            1
+        } else {
+            2
+        };
+        assert!(state < 2 || untouched, "{limit:?}: {:?}", cluster.disk(1).files().keys());
+        seen[state] += 1;
+        cluster.start(1);
+        cluster.settle();
+        assert_eq!(cluster.role(1), Some(Role::Following), "{limit:?}: {}", cluster.roles());
+        assert!(cluster.exists(1, "/since"), "{limit:?}");
+        assert!(!is_marked(&mut cluster, 1));
+    }
+    assert!(seen.iter().all(|count| *count > 0), "{seen:?}");
 }

@@ -101,6 +101,8 @@ pub struct Recovery {
     initialize: bool,
     /// Everything behind this transaction is to be forgotten.
     target: Option<Zxid>,
+    /// Of what goes, others have what counts: this server is to get it from them, and has nothing until then.
+    discards: bool,
     tickets: Tickets,
     /// The last ticket that is somebody else's.
     foreign: Ticket,
@@ -140,6 +142,7 @@ impl Recovery {
             config: config.clone(),
             hash_seed,
             target: None,
+            discards: false,
             tickets: Tickets::default(),
             foreign: Ticket(0),
             ignored: Ticket(0),
@@ -157,6 +160,12 @@ impl Recovery {
     /// `rewind.rs`. Nothing else may be asked of the disk meanwhile: the log is idle, and no snapshot is being written.
     pub fn rewinding(config: &Config, hash_seed: [u64; 4], target: Zxid) -> Self {
         Self { target: Some(target), may_begin: false, ..Self::new(config, hash_seed, false) }
+    }
+
+    /// Likewise for all that there is: a leader's snapshot is to take its place. Until it has, [`UNSYNCED`] says that this is
+    /// no server without a history.
+    pub fn discarding(config: &Config, hash_seed: [u64; 4]) -> Self {
+        Self { discards: true, ..Self::rewinding(config, hash_seed, Zxid::ZERO) }
     }
 
     /// Issues the tickets that come after these, on a disk that has been asked for something before.
@@ -474,7 +483,7 @@ impl Recovery {
             report.push(Notice::Unsynced { last_zxid });
         }
         let mut ops = VecDeque::new();
-        if self.target.is_none() && unsynced && !marked {
+        if (self.target.is_none() && unsynced || self.discards) && !marked {
             // Before anything else: whatever is changed from here on, the next start must not take it for all there
             // was.
             ops.push_back(Repair::Write(marker.clone(), Bytes::from(format!("{last_zxid:x}"))));

@@ -7,7 +7,8 @@
 //! ```text
 //! TRUNC(z)   recovery with the limit z: cuts the log, reads everything again         (recovery::rewind)
 //! SNAP(z)    if the log goes beyond z: as TRUNC(z), for nobody must find that behind snapshot.z; if something is
-//!            damaged: as TRUNC(where the log ends)
+//!            damaged: as TRUNC(where the log ends); if nothing here leads up to there: everything goes, and from
+//!            before that on this server has no vote
 //!            snapshot.z from the bytes that come                  ● durable
 //!            remove every log file: they end before z, and what follows z would seem to continue them
 //!            the tree that was read takes the place of the one there was
@@ -22,7 +23,7 @@ use bytes::Bytes;
 use rand_core::RngCore;
 
 use super::{Ensemble, Role};
-use crate::recovery::{Recovered, Recovery};
+use crate::recovery::{Recovered, Recovery, RecoveryError};
 use crate::server::{Action, Event, HaltReason, Phase, Server, log_header};
 use crate::store::{DiskDone, DiskOp, FileName, LogWriter, SnapshotOutcome, Snapshotter};
 use crate::tree::{Tree, TreeLoader, TreeOptions};
@@ -60,6 +61,8 @@ pub(super) struct Rewind {
     zxid: Zxid,
     /// The snapshot that is to be installed then.
     then_install: Option<Zxid>,
+    /// Everything goes.
+    discards: bool,
 }
 
 /// A snapshot comes, and goes to the disk.
@@ -148,7 +151,24 @@ impl Server {
         let tickets = mem::take(&mut self.tickets);
         let recovery = Recovery::rewinding(&self.config, seed, zxid).with_tickets(tickets);
         if let Some(ensemble) = self.ensemble.as_deref_mut() {
-            ensemble.work = Work::Rewinding(Box::new(Rewind { recovery, zxid, then_install }));
+            let rewind = Rewind { recovery, zxid, then_install, discards: false };
+            ensemble.work = Work::Rewinding(Box::new(rewind));
+        }
+    }
+
+    /// A snapshot is to be installed, and what there is does not lead up to it: all of it goes. ZooKeeper's servers have such
+    /// a history: one that has led, and had nothing to do, may leave a snapshot of its epoch's beginning and no other,
+    /// and the next leader may never have heard of that epoch. Until the snapshot is there, nothing of what this server
+    /// once acknowledged is, so it must not vote.
+    fn discard(&mut self, then_install: Zxid) {
+        let seed = self.hash_seed();
+        let tickets = mem::take(&mut self.tickets);
+        let recovery = Recovery::discarding(&self.config, seed).with_tickets(tickets);
+        if let Some(ensemble) = self.ensemble.as_deref_mut() {
+            ensemble.has_data = false;
+            let (zxid, then_install) = (Zxid::ZERO, Some(then_install));
+            let rewind = Rewind { recovery, zxid, then_install, discards: true };
+            ensemble.work = Work::Rewinding(Box::new(rewind));
         }
     }
 
@@ -204,11 +224,13 @@ impl Server {
         let Work::Rewinding(rewind) = mem::replace(&mut ensemble.work, Work::None) else {
             unreachable!("it was there some lines above")
         };
-        let Rewind { recovery, zxid, then_install } = *rewind;
+        let Rewind { recovery, zxid, then_install, discards } = *rewind;
         self.tickets = recovery.into_tickets();
-        match outcome {
-            Ok(recovered) => self.on_rewound(recovered, zxid, then_install),
-            Err(error) => self.halt(HaltReason::Rewind { zxid, error: Box::new(error) }),
+        match (outcome, then_install) {
+            (Ok(recovered), _) => self.on_rewound(recovered, zxid, then_install),
+            // Nothing was changed.
+            (Err(RecoveryError::CannotRewind { .. }), Some(snapshot)) if !discards => self.discard(snapshot),
+            (Err(error), _) => self.halt(HaltReason::Rewind { zxid, error: Box::new(error) }),
         }
     }
 
