@@ -64,9 +64,6 @@ pub trait LearnerMaster {
     /// A learner takes what it is sent.
     fn on_drained(&mut self, link: LinkId, now: Instant);
 
-    /// Nobody has listened to a learner up to now: whatever it owes it has as long again for.
-    fn excuse(&mut self, link: LinkId, now: Instant);
-
     /// Who is at the other end of a link, if it has said so.
     fn server_on(&self, link: LinkId) -> Option<ServerId>;
 
@@ -168,14 +165,6 @@ impl Learners {
         }
         learner.heard(now, self.init_time, self.sync_time);
         Some(learner)
-    }
-
-    /// See [`LearnerMaster::excuse`].
-    pub(super) fn excuse(&mut self, link: LinkId, now: Instant) {
-        if let Some(learner) = self.links.get_mut(&link) {
-            learner.heard(now, self.init_time, self.sync_time);
-            learner.put_off_acks(now + self.sync_time);
-        }
     }
 
     pub(super) fn on_sent(&mut self, link: LinkId, sent: Zxid) {

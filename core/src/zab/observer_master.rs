@@ -192,10 +192,6 @@ impl LearnerMaster for ObserverMaster {
         }
     }
 
-    fn excuse(&mut self, link: LinkId, now: Instant) {
-        self.learners.excuse(link, now);
-    }
-
     fn server_on(&self, link: LinkId) -> Option<ServerId> {
         self.learners.get(link)?.server
     }

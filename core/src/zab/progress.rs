@@ -111,13 +111,6 @@ impl Progress {
         }
     }
 
-    /// What it must have acknowledged it has until then for.
-    pub(super) const fn put_off_acks(&mut self, until: Instant) {
-        if let Some((_, deadline)) = &mut self.ack_deadline {
-            *deadline = until;
-        }
-    }
-
     pub(super) fn is_late(&self, now: Instant) -> bool {
         let silent = now >= self.heard_deadline && self.stage != Stage::Acknowledged;
         silent || self.ack_deadline.is_some_and(|(_, deadline)| now >= deadline)

@@ -6,7 +6,6 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::peers::Held;
 use super::promises::Promise;
 use super::transfer::{Serving, Transfers};
 use super::{Ensemble, Role};
@@ -146,8 +145,7 @@ impl Server {
         }
     }
 
-    /// Takes what a learner said, up to something that it asks for and for which there is no room: an acknowledgement or a
-    /// sign of life needs none.
+    /// Takes what a learner said, for as long as there is room for what it asks for.
     pub(super) fn take_messages(&mut self, link: LinkId) {
         let now = self.now.mono;
         loop {
@@ -167,22 +165,15 @@ impl Server {
                 return;
             };
             let Some(peer) = peers.get(link) else { return };
-            let (next, since) = match peer.held.take() {
-                Some(Held { message, since }) => (Ok(Some(message)), since),
-                None => (peer.deframer.next(), now),
-            };
-            let waits =
-                full && matches!(&next, Ok(Some(Message::Request { .. } | Message::Revalidate { .. })));
-            if waits != peer.paused {
-                peer.paused = waits;
-                let action = if waits { Action::PauseLink { link } } else { Action::ResumeLink { link } };
+            if full != peer.paused {
+                peer.paused = full;
+                let action = if full { Action::PauseLink { link } } else { Action::ResumeLink { link } };
                 self.actions.push_back(action);
             }
-            if waits {
-                peer.held = next.ok().flatten().map(|message| Held { message, since });
+            if full {
                 return;
             }
-            match next {
+            match peer.deframer.next() {
                 Ok(Some(message)) => master.on_message(link, message, now),
                 Ok(None) => return,
                 Err(_) => master.hang_up(link, HangupReason::BadMessage),

@@ -263,23 +263,7 @@ impl Server {
         }
     }
 
-    /// Learners that are not read from say nothing, through no fault of theirs. But not for longer than `initLimit`: with a
-    /// leader whose disk has stopped they are better off without it.
-    fn excuse_held_learners(&mut self) {
-        let now = self.now.mono;
-        let Some(config) = &self.config.ensemble else { return };
-        let limit = self.config.tick_time * config.init_limit;
-        let Some(Serving { master, peers, .. }) = self.ensemble.as_deref_mut().and_then(Ensemble::serving)
-        else {
-            return;
-        };
-        for link in peers.held(now, limit) {
-            master.excuse(link, now);
-        }
-    }
-
     pub(super) fn tick_ensemble(&mut self) {
-        self.excuse_held_learners();
         let now = self.now.mono;
         let has_room = self.has_room_for_snapshot();
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return };

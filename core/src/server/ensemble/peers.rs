@@ -31,17 +31,8 @@ pub(super) struct PeerLink {
     /// Bytes that were sent and not taken by the operating system yet.
     unsent: usize,
     pub(super) paused: bool,
-    /// What a learner asks for, if its link is paused because of it.
-    pub(super) held: Option<Held>,
     /// Who connected before this server served there waits until then.
     parked: Option<Parked>,
-}
-
-/// A message of a learner for which there is no room yet.
-#[derive(Debug)]
-pub(super) struct Held {
-    pub(super) message: Message,
-    pub(super) since: Instant,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -61,15 +52,8 @@ pub(super) struct PeerLinks {
 impl PeerLinks {
     pub(super) fn insert(&mut self, link: LinkId, config: &Config) {
         let deframer = Deframer::new(config.stored_field_max());
-        let entry = PeerLink {
-            deframer,
-            outbox: Vec::new(),
-            usual_bytes: 0,
-            unsent: 0,
-            paused: false,
-            held: None,
-            parked: None,
-        };
+        let entry =
+            PeerLink { deframer, outbox: Vec::new(), usual_bytes: 0, unsent: 0, paused: false, parked: None };
         self.links.insert(link, entry);
     }
 
@@ -115,12 +99,6 @@ impl PeerLinks {
     /// Links that are not read from.
     pub(super) fn paused(&self) -> Vec<LinkId> {
         self.links.iter().filter(|(_, link)| link.paused).map(|(&id, _)| id).collect()
-    }
-
-    /// Links on which something is held back, for less than `limit`.
-    pub(super) fn held(&self, now: Instant, limit: Duration) -> Vec<LinkId> {
-        let held = |link: &PeerLink| link.held.as_ref().is_some_and(|held| now < held.since + limit);
-        self.links.iter().filter(|(_, link)| held(link)).map(|(&id, _)| id).collect()
     }
 
     pub(super) fn contains(&self, link: LinkId) -> bool {

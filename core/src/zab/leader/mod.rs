@@ -408,10 +408,6 @@ impl LearnerMaster for Leader {
         }
     }
 
-    fn excuse(&mut self, link: LinkId, now: Instant) {
-        self.learners.excuse(link, now);
-    }
-
     fn server_on(&self, link: LinkId) -> Option<ServerId> {
         self.learners.get(link)?.server
     }
