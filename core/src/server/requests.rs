@@ -159,6 +159,8 @@ impl Server {
             return;
         }
         let (session, op) = (conn.session, header.op);
+        // Its end may have come from another server, where its client is or was as well.
+        let is_over = !self.sessions.is_alive(session);
         if op == OpCode::CLOSE_SESSION {
             self.sessions.set_closing(session);
             conn.session_over = true;
@@ -171,6 +173,7 @@ impl Server {
             return;
         }
         self.propose(Some(conn), session, header.xid, op, |prep| match op {
+            _ if is_over => Txn::Error { code: ErrorCode::SESSIONEXPIRED },
             OpCode::CLOSE_SESSION => prep.close_session(),
             _ => prep.transaction(op, request),
         });
