@@ -6,8 +6,10 @@ use zabra_core::config::FourLetterWords;
 use zabra_core::server::{Event, HaltReason, Role};
 use zabra_core::store::epochs::{ACCEPTED_EPOCH, epoch_file};
 use zabra_core::testing::cluster::{Cluster, create, members};
-use zabra_core::types::{ErrorCode, Message, OpCode};
+use zabra_core::testing::lone::new_session;
+use zabra_core::types::{ErrorCode, Message, OpCode, SessionId};
 use zabra_core::wire::Request;
+use zabra_core::wire::connect::ConnectRequest;
 
 fn agree(cluster: &mut Cluster, ids: &[i64]) {
     cluster.pass(Duration::from_millis(300));
@@ -151,7 +153,7 @@ fn sessions_move_between_servers() {
     let mut cluster = three();
     let (conn, answer) = cluster.client(1).expect("a session");
     assert!(cluster.write(1, conn, "/one"));
-    let mut request = zabra_core::testing::lone::new_session(10_000);
+    let mut request = new_session(10_000);
     request.session = answer.session;
     request.password = &answer.password;
     for id in [2, 3, 1, 2] {
@@ -266,6 +268,30 @@ fn sync_choice_txnlog_reaches_back_behind_the_snapshot_of_a_restart() {
     }
 }
 
+/// PARITY `quorum.revalidate`: that a session has ended is said by a leader that a quorum still follows, to its own clients
+/// and to those of learners. One that was deposed without knowing cannot know.
+#[test]
+fn quorum_revalidate_a_session_is_over_only_where_a_quorum_follows() {
+    let mut cluster = three();
+    let (conn, answer) = cluster.client(1).expect("a session");
+    cluster.call(1, conn, OpCode::CLOSE_SESSION, &Request::CloseSession).expect("an answer");
+    agree(&mut cluster, &[1, 2, 3]);
+    let (session, password) = (answer.session, answer.password);
+    let again = ConnectRequest { session, password: &password, ..new_session(10_000) };
+    for at in [2, 3] {
+        let conn = cluster.introduce(at, &again);
+        let told = cluster.introduced(at, conn).map(|answer| answer.session);
+        assert_eq!(told, Some(SessionId::NONE), "it has ended");
+    }
+    cluster.cut(3, 1);
+    cluster.cut(3, 2);
+    let conn = cluster.introduce(3, &again);
+    assert_eq!(cluster.role(3), Some(Role::Leading), "it has not noticed");
+    assert!(cluster.introduced(3, conn).is_none() && !cluster.is_closed(3, conn), "it cannot know");
+    cluster.pass(Duration::from_secs(10));
+    assert!(cluster.introduced(3, conn).is_none() && cluster.is_closed(3, conn), "the client goes elsewhere");
+}
+
 /// PARITY `conn.revalidate`: a session that has ended leaves nothing behind where it is asked for, however often.
 #[test]
 fn conn_revalidate_of_a_session_that_ended_is_forgotten() {
@@ -274,7 +300,7 @@ fn conn_revalidate_of_a_session_that_ended_is_forgotten() {
     let (conn, answer) = cluster.client(1).expect("a session");
     let closed = cluster.call(1, conn, OpCode::CLOSE_SESSION, &Request::CloseSession).expect("an answer");
     assert_eq!(closed.err.0, 0);
-    let mut again = zabra_core::testing::lone::new_session(10_000);
+    let mut again = new_session(10_000);
     again.session = answer.session;
     again.password = &answer.password;
     for _ in 0..3 {
@@ -343,7 +369,7 @@ fn req_sessionmoved_sends_the_client_away_from_where_it_is_not_served() {
         cluster.forge(1, 3, &Message::Revalidate { session, timeout_ms: 10_000 });
         assert_eq!(cluster.call(at, conn, OpCode::CREATE, &create("/late")), None, "server {at}");
         assert!(cluster.is_closed(at, conn), "server {at}");
-        let mut again = zabra_core::testing::lone::new_session(10_000);
+        let mut again = new_session(10_000);
         (again.session, again.password) = (session, &answer.password);
         let (conn, _) = cluster.client_with(at, &again).expect("the session lives");
         assert!(!cluster.exists(at, "/late"));

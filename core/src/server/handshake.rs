@@ -102,6 +102,9 @@ impl Server {
         } else {
             None
         };
+        if known && attached.is_none() && self.doubts(conn, session) {
+            return;
+        }
         self.finish_reattach(conn, session, attached);
     }
 

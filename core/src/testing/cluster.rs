@@ -536,12 +536,23 @@ impl Cluster {
         id: i64,
         request: &ConnectRequest<'_>,
     ) -> Option<(ConnId, ConnectResponse)> {
+        let conn = self.introduce(id, request);
+        let answer = self.introduced(id, conn)?;
+        (answer.session != SessionId::NONE).then_some((conn, answer))
+    }
+
+    /// A client introduces itself to a member.
+    pub fn introduce(&mut self, id: i64, request: &ConnectRequest<'_>) -> ConnId {
         let mut bytes = Vec::new();
         request.encode(&mut bytes);
-        let conn = self.connect(id, bytes);
+        self.connect(id, bytes)
+    }
+
+    /// What a client that introduced itself was answered; none as long as it waits. An expired session is
+    /// [`SessionId::NONE`].
+    pub fn introduced(&mut self, id: i64, conn: ConnId) -> Option<ConnectResponse> {
         let sent = self.node(id).sent.remove(&conn)?;
-        let answer = ConnectResponse::decode(&sent[4..]).ok()?;
-        (answer.session != SessionId::NONE).then_some((conn, answer))
+        ConnectResponse::decode(sent.get(4..)?).ok()
     }
 
     /// What a member answers to a four-letter word.

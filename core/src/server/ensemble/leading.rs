@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use super::promises::Promise;
+use super::strangers::Strangers;
 use super::transfer::{Serving, Transfers};
 use super::{Ensemble, Role};
 use crate::conn::Waiting;
@@ -36,8 +37,10 @@ pub(super) struct Leading {
     pub(super) transfers: Transfers,
     /// Syncs that were asked for, oldest first.
     syncs: VecDeque<Sync>,
+    /// Sessions that nobody here knows.
+    pub(super) strangers: Strangers,
     /// The newest confirmation that a quorum follows.
-    confirmed: u64,
+    pub(super) confirmed: u64,
     /// Where a transaction gets its bytes before it is known how many there are.
     encoded: Vec<u8>,
     /// Bytes of the transactions that were proposed.
@@ -114,6 +117,7 @@ impl Server {
             leader,
             transfers: Transfers::default(),
             syncs: VecDeque::new(),
+            strangers: Strangers::default(),
             confirmed: 0,
             proposal_sizes: Sizes::default(),
             serving_since: None,
@@ -224,6 +228,7 @@ impl Server {
                     leading.confirmed = round;
                 }
                 self.answer_syncs();
+                self.answer_strangers();
             }
             LeaderOutput::Learners(output) => self.on_learners_output(output),
             LeaderOutput::SaveAccepted { epoch } => {
@@ -387,18 +392,30 @@ impl Server {
     /// A client came to a learner with a session it had before (PARITY `quorum.revalidate`).
     fn revalidate(&mut self, link: LinkId, server: ServerId, session: SessionId, timeout_ms: i32) {
         self.metrics.counters.revalidate_count += 1;
+        if self.attach_to_learner(server, session, timeout_ms) {
+            let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
+            ensemble.peers.send(link, &Message::Revalidated { session, valid: true });
+        } else {
+            self.doubt_for_learner(link, server, session, timeout_ms);
+        }
+    }
+
+    /// Takes note that a learner serves a session from now on. Whether it lives.
+    pub(super) fn attach_to_learner(
+        &mut self,
+        server: ServerId,
+        session: SessionId,
+        timeout_ms: i32,
+    ) -> bool {
         let owner = Owner::Learner(server);
         let before = match self.sessions.is_local(session) {
             true => Err(SessionExpired),
             false => self.sessions.reattach(session, timeout_ms, owner, self.now.mono),
         };
-        let valid = before.is_ok();
         if let Ok(Some(Owner::Conn(conn))) = before {
             self.close_by_id(conn, crate::server::CloseReason::SessionMoved);
         }
-        if let Some(ensemble) = self.ensemble.as_deref_mut() {
-            ensemble.peers.send(link, &Message::Revalidated { session, valid });
-        }
+        before.is_ok()
     }
 
     /// A client of this server wants to see everything that was written before it asked.

@@ -25,6 +25,7 @@
 //! | `turns` | who gets the tree for a snapshot, and for how long |
 //! | `configs` | the configurations that are known |
 //! | `reconfig` | members change |
+//! | `strangers` | sessions that do not live, as far as a leader knows |
 //! | `pauses` | how long it waits before it comes back |
 //! | `install` | a snapshot that comes becomes the database; a log is cut |
 //! | `promises` | the epoch files |
@@ -47,6 +48,7 @@ mod promises;
 mod read_only;
 mod reconfig;
 mod report;
+mod strangers;
 mod transfer;
 mod turns;
 
