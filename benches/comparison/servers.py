@@ -11,6 +11,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 DEBIAN_CLASSPATH = "/usr/share/java/zookeeper.jar"
@@ -20,6 +21,12 @@ READY_TIMEOUT_S = 120
 
 class Unavailable(Exception):
     """A server that cannot be started here, and why."""
+
+
+def demand(binary):
+    """Ends the program with what to do, unless `binary` can be run."""
+    if not os.access(binary, os.X_OK):
+        sys.exit(f"no {binary}: cargo build --release")
 
 
 def free_port():
