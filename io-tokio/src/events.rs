@@ -3,15 +3,18 @@
 use zabra_core::recovery::Notice;
 use zabra_core::server::Event;
 
+use crate::disk::Directories;
+
 /// Logs what recovery noticed, louder the more it matters.
-pub(crate) fn log_notice(notice: &Notice) {
+pub(crate) fn log_notice(notice: &Notice, directories: &Directories) {
+    let text = directories.with_paths(notice);
     match notice {
         Notice::DamageFound { .. }
         | Notice::DataDropped { .. }
         | Notice::DataMissing { .. }
         | Notice::DigestMismatch { .. }
         | Notice::Unsynced { .. } => {
-            tracing::error!("{notice}");
+            tracing::error!("{text}");
         }
         Notice::BatchCut { .. }
         | Notice::BehindEnsemble { .. }
@@ -19,14 +22,14 @@ pub(crate) fn log_notice(notice: &Notice) {
         | Notice::LogTailCut { .. }
         | Notice::Rewound { .. }
         | Notice::SnapshotUnreadable { .. } => {
-            tracing::warn!("{notice}");
+            tracing::warn!("{text}");
         }
         Notice::FreshDatabase
         | Notice::LogRemoved { .. }
         | Notice::Replayed { .. }
         | Notice::SnapshotLoaded { .. }
         | Notice::SnapshotRemoved { .. }
-        | Notice::TemporaryRemoved { .. } => tracing::info!("{notice}"),
+        | Notice::TemporaryRemoved { .. } => tracing::info!("{text}"),
     }
 }
 

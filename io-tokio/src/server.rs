@@ -198,10 +198,10 @@ impl Parts<Core> {
         let recovered =
             disk::recover(&directories, &settings.core, hash_seed).map_err(|error| match error {
                 RecoverError::Threads(error) => system(DISK_THREADS)(error),
-                RecoverError::Found(_) | RecoverError::Marker { .. } => StartError::Recovery(error),
+                RecoverError::Found { .. } | RecoverError::Marker { .. } => StartError::Recovery(error),
             })?;
         for notice in &recovered.report {
-            events::log_notice(notice);
+            events::log_notice(notice, &directories);
         }
         let (done, completions) = mpsc::unbounded_channel();
         let disk = Disk::start(&directories, move |completion| {

@@ -89,6 +89,44 @@ fn a_marker_that_cannot_be_removed_ends_with_3_and_says_what_to_do() {
     assert!(text[at..].contains("\nzabra: it permits this server to begin without data"), "{text}");
 }
 
+/// `disk.corrupt`: where the file really is, and what the operator can really do, who then does it.
+#[test]
+fn damage_ends_with_3_and_names_the_file_and_the_way_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().to_str().unwrap();
+    let mut process = Process::start(dir.path());
+    let mut client = common::Client::open(process.address);
+    client.socket.write_all(&common::create(1, "/a", &[b'x'; 100])).unwrap();
+    assert_eq!(client.reply().unwrap().1, 0);
+    client.socket.write_all(&common::create(2, "/b", b"")).unwrap();
+    assert_eq!(client.reply().unwrap().1, 0);
+    process.signal("TERM");
+    assert_eq!(process.wait().code(), Some(0));
+    let log = dir.path().canonicalize().unwrap().join("version-2/log.1");
+    let mut bytes = std::fs::read(&log).unwrap();
+    let at = bytes.windows(50).position(|bytes| bytes == [b'x'; 50]).expect("it was logged");
+    bytes[at] = b'y';
+    std::fs::write(&log, bytes).unwrap();
+    let (code, _, text) = run(&["server", "0", data]);
+    assert_eq!(code, Some(3), "{text}");
+    assert!(text.contains(&format!("zabra: {} is corrupt at offset ", log.display())), "{text}");
+    assert!(text.contains("copy dataDir and dataLogDir to another place first"), "{text}");
+    let (_, way) = text.split_once("start once with ").expect("a way on");
+    let option = way.split(' ').next().unwrap();
+    let mut child = zabra(&["server", option, "0", data]).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut lines = BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    while !said.contains("serving   port") {
+        assert_ne!(lines.read_line(&mut said).unwrap(), 0, "{said}");
+    }
+    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    // The log has a thread of its own, which may be behind.
+    lines.read_to_string(&mut said).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(0), "{said}");
+    let dropped = format!("DATA LOSS ACCEPTED: dropped everything behind 0x1, from {}", log.display());
+    assert!(said.contains(&dropped), "{said}");
+}
+
 #[test]
 fn a_wrong_configuration_ends_with_1_and_names_the_line() {
     let dir = tempfile::tempdir().unwrap();

@@ -259,7 +259,8 @@ pub enum RecoveryError {
 const RESTORE: &str = "Restore the file from a backup, or, if this server belongs to an ensemble, move both version-2 \
                        directories away and let it copy the data from the others";
 /// What the operator can do who has nothing better.
-const ACCEPT: &str = "To go on without what follows, start once with zabra.acceptDataLoss=true";
+const ACCEPT: &str = "To go on without what follows, copy dataDir and dataLogDir to another place first, because log \
+                      files will be cut and removed, and start once with --accept-data-loss on the command line";
 
 impl fmt::Display for Damage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

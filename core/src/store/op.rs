@@ -21,6 +21,16 @@ pub enum Dir {
     Snapshot,
 }
 
+impl Dir {
+    /// What the directory is called in reports: who knows its path can put that in place.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Log => "dataLogDir/version-2",
+            Self::Snapshot => "dataDir/version-2",
+        }
+    }
+}
+
 /// A file by directory and bare name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FileName {
@@ -32,11 +42,7 @@ pub struct FileName {
 
 impl fmt::Display for FileName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let dir = match self.dir {
-            Dir::Log => "dataLogDir/version-2",
-            Dir::Snapshot => "dataDir/version-2",
-        };
-        write!(f, "{dir}/{}", self.name)
+        write!(f, "{}/{}", self.dir.name(), self.name)
     }
 }
 

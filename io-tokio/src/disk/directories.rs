@@ -132,6 +132,19 @@ impl Directories {
         self.log.with_file_name("initialize")
     }
 
+    /// What the core reports, with the folders' own paths: the core does not know them, and calls them by their keys.
+    pub(crate) fn with_paths(&self, report: &impl fmt::Display) -> String {
+        let replaced = |text: &str, dir: Dir| {
+            let path = self.folder(dir).display().to_string();
+            text.replace(dir.name(), &path)
+        };
+        // One after the other, a path with the other's name in it would be replaced in its turn.
+        let report = report.to_string();
+        let between: Vec<_> =
+            report.split(Dir::Log.name()).map(|part| replaced(part, Dir::Snapshot)).collect();
+        between.join(&replaced(Dir::Log.name(), Dir::Log))
+    }
+
     /// Whether both directories are one.
     pub(super) const fn shared(&self) -> bool {
         self.shared
@@ -218,6 +231,21 @@ mod tests {
         assert!(!missing.exists());
         Directories::open(&missing, &missing, true).expect("it may be created");
         assert!(missing.join("version-2").is_dir());
+    }
+
+    #[test]
+    fn reports_have_the_paths_that_there_are() {
+        let root = tempfile::tempdir().expect("a place for tests");
+        let root = root.path().canonicalize().expect("it exists");
+        // Of all names the worst.
+        let (data, logs) = (root.join("dataLogDir"), root.join("dataDir"));
+        let directories = Directories::open(&data, &logs, true).expect("fresh directories");
+        let log = FileName { dir: Dir::Log, name: "log.1".to_owned() };
+        let snapshot = FileName { dir: Dir::Snapshot, name: "snapshot.0".to_owned() };
+        let text = directories.with_paths(&format!("{snapshot} and {log}, of dataDir: {snapshot}"));
+        let (log, snapshot) = (directories.path(&log), directories.path(&snapshot));
+        let (log, snapshot) = (log.display(), snapshot.display());
+        assert_eq!(text, format!("{snapshot} and {log}, of dataDir: {snapshot}"));
     }
 
     #[test]

@@ -16,7 +16,12 @@ use super::directories::Directories;
 #[derive(Debug)]
 pub enum RecoverError {
     /// What was found on the disk.
-    Found(RecoveryError),
+    Found {
+        /// What it is.
+        error: Box<RecoveryError>,
+        /// The same in words, with the paths of the files.
+        message: String,
+    },
     /// The file that permits a new database has served, and stays.
     Marker {
         /// Which file.
@@ -31,7 +36,7 @@ pub enum RecoverError {
 impl fmt::Display for RecoverError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Found(error) => error.fmt(f),
+            Self::Found { message, .. } => f.write_str(message),
             Self::Marker { path, error } => write!(
                 f,
                 "cannot remove {}: {error}\n\
@@ -47,7 +52,7 @@ impl fmt::Display for RecoverError {
 impl error::Error for RecoverError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
-            Self::Found(error) => Some(error),
+            Self::Found { error, .. } => Some(error),
             Self::Marker { error, .. } | Self::Threads(error) => Some(error),
         }
     }
@@ -76,7 +81,10 @@ pub fn recover(
             disk.submit(op);
         }
         if let Some(outcome) = recovery.poll_outcome() {
-            break outcome.map_err(RecoverError::Found)?;
+            break outcome.map_err(|error| {
+                let message = directories.with_paths(&error);
+                RecoverError::Found { error: Box::new(error), message }
+            })?;
         }
         recovery.on_done(done.recv().expect("the disk outlives the loop, and recovery waits for something"));
     };
@@ -164,7 +172,10 @@ mod tests {
         let directories = open(root.path());
         let error =
             recover(&directories, &config, SEED).expect_err("nothing says that this is a new database");
-        assert!(matches!(error, RecoverError::Found(RecoveryError::Empty)), "{error}");
+        assert!(
+            matches!(&error, RecoverError::Found { error, .. } if **error == RecoveryError::Empty),
+            "{error}"
+        );
         fs::write(root.path().join("initialize"), "").expect("written");
         let recovered = recover(&directories, &config, SEED).expect("a new database");
         assert!(recovered.report.contains(&Notice::FreshDatabase));
