@@ -250,6 +250,13 @@ fn a_local_ensemble_starts_and_ends_as_a_whole() {
         .map(|line| line.split("process ").nth(1).unwrap().split(',').next().unwrap().to_owned())
         .collect();
     assert_eq!(pids.len(), 3, "{text}");
+    let configuration = dir.path().join("1/zoo.cfg");
+    let before = std::fs::read(&configuration).unwrap();
+    let (code, _, second) =
+        run(&["ensemble", "--dir", dir.path().to_str().unwrap(), "--base-port", &(base + 3).to_string()]);
+    assert_eq!(code, Some(3), "{second}");
+    assert!(second.contains("is in use: another `zabra ensemble`"), "{second}");
+    assert_eq!(std::fs::read(&configuration).unwrap(), before, "nothing was written");
     let begin = Instant::now();
     for port in base..base + 3 {
         while !answers(port) {

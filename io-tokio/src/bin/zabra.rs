@@ -193,7 +193,7 @@ impl Failure {
             Self::System(error) => (6, error.to_string()),
             Self::Launch(error @ LaunchError::Start(..)) => (6, error.to_string()),
             Self::Launch(LaunchError::Layout(
-                error @ (LayoutError::File(..) | LayoutError::OtherSize { .. }),
+                error @ (LayoutError::File(..) | LayoutError::InUse(_) | LayoutError::OtherSize { .. }),
             )) => (3, error.to_string()),
             Self::Launch(error) => (2, error.to_string()),
             Self::Deserted => (7, "no server is left; the logs say why".into()),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,9 @@ const ELECTION_OFFSET: u16 = 3888 - 2181;
 
 /// The most servers that one ensemble may have here; what is tried with more is not an ensemble's behaviour.
 pub const SERVERS_MAX: u16 = 25;
+
+/// The file that is locked for as long as the ensemble runs.
+const LOCK_FILE: &str = "zabra-ensemble.lock";
 
 /// The plan of a local ensemble.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +49,8 @@ pub enum LayoutError {
         /// How many servers are there.
         found: u16,
     },
+    /// Another process runs an ensemble in the directory.
+    InUse(PathBuf),
     /// A file or directory cannot be made or read.
     File(PathBuf, io::Error),
 }
@@ -67,6 +72,12 @@ impl fmt::Display for LayoutError {
                 f,
                 "{} holds an ensemble of {found}, not {asked}: start {found} servers, \
                  or name another directory with --dir",
+                dir.display()
+            ),
+            Self::InUse(dir) => write!(
+                f,
+                "{} is in use: another `zabra ensemble` runs its servers there (it holds the lock on {LOCK_FILE})\n\
+                 end that one with Ctrl-C, or start this one with --dir DIR and --base-port PORT of its own",
                 dir.display()
             ),
             Self::File(path, error) => write!(f, "{}: {error}", path.display()),
@@ -131,6 +142,23 @@ impl Layout {
 
     fn folder(&self, server: u16) -> PathBuf {
         self.dir.join(server.to_string())
+    }
+
+    /// Makes the directory and keeps every other ensemble out of it, for as long as what is returned lives: the operating
+    /// system releases it with the process, however that ends.
+    ///
+    /// # Errors
+    /// If another ensemble runs there, or the operating system refuses.
+    pub fn lock(&self) -> Result<File, LayoutError> {
+        fs::create_dir_all(&self.dir).map_err(|error| LayoutError::File(self.dir.clone(), error))?;
+        let path = self.dir.join(LOCK_FILE);
+        let failed = |error| LayoutError::File(path.clone(), error);
+        let file = File::options().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(LayoutError::InUse(self.dir.clone())),
+            Err(TryLockError::Error(error)) => Err(failed(error)),
+        }
     }
 
     /// Writes every server's `zoo.cfg` and `myid`. Data of an earlier run stays, if it had as many servers.

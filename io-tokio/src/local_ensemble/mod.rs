@@ -46,6 +46,8 @@ impl std::error::Error for LaunchError {}
 pub struct LocalEnsemble {
     layout: Layout,
     servers: Vec<Process>,
+    /// Keeps other ensembles out of the directory.
+    _lock: File,
 }
 
 /// One of them.
@@ -73,10 +75,12 @@ impl LocalEnsemble {
     /// # Errors
     /// If a file cannot be made or a process not be started; those that were started are stopped again.
     pub fn launch(layout: Layout, program: &Path, options: &[String]) -> Result<Self, LaunchError> {
+        // Before anything is written: the files may be those of servers that run.
+        let lock = layout.lock().map_err(LaunchError::Layout)?;
         layout.write().map_err(LaunchError::Layout)?;
         let numbers = layout.servers();
         // From here on, dropping it stops what was started.
-        let mut ensemble = Self { layout, servers: Vec::new() };
+        let mut ensemble = Self { layout, servers: Vec::new(), _lock: lock };
         for number in numbers {
             let child =
                 ensemble.start(number, program, options).map_err(|e| LaunchError::Start(number, e))?;
