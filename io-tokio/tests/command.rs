@@ -5,6 +5,7 @@ mod common;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Output, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use common::{Process, zabra};
@@ -208,16 +209,21 @@ fn a_local_ensemble_that_cannot_be_is_refused() {
     assert!(text.contains("holds an ensemble of 1, not 3"), "{text}");
 }
 
-/// A port such that it, the two behind it, and those that a local ensemble takes above them are free.
+/// A port such that it, the two behind it, and those that a local ensemble takes above them are free. Another one for each
+/// test, which may not listen yet when the next one looks.
 fn free_base_port() -> u16 {
-    let first = 20_000 + u16::try_from(std::process::id() % 8_000).unwrap();
-    (first..)
+    static NEXT: Mutex<u16> = Mutex::new(0);
+    let mut next = NEXT.lock().unwrap();
+    let first = (*next).max(20_000 + u16::try_from(std::process::id() % 8_000).unwrap());
+    let found = (first..)
         .step_by(3)
         .find(|base| {
             let ports = [0, 707, 1707].into_iter().flat_map(|offset| (0..3).map(move |n| base + offset + n));
             ports.map(|port| TcpListener::bind(("127.0.0.1", port))).all(|bound| bound.is_ok())
         })
-        .expect("free ports")
+        .expect("free ports");
+    *next = found + 3;
+    found
 }
 
 /// Whether somebody answers there. That somebody can be connected to is not enough: the port is open before the server
@@ -228,28 +234,69 @@ fn answers(port: u16) -> bool {
     TcpStream::connect(("127.0.0.1", port)).and_then(ask).is_ok()
 }
 
-#[test]
-fn a_local_ensemble_starts_and_ends_as_a_whole() {
-    let dir = tempfile::tempdir().unwrap();
-    let base = free_base_port();
-    let mut child =
-        zabra(&["ensemble", "--dir", dir.path().to_str().unwrap(), "--base-port", &base.to_string()])
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+/// A local ensemble, what it says at its start, the processes of its servers, and what it says from then on.
+fn local_ensemble(
+    dir: &std::path::Path,
+    base: u16,
+) -> (std::process::Child, String, Vec<String>, BufReader<std::process::ChildStderr>) {
+    let arguments = ["ensemble", "--dir", dir.to_str().unwrap(), "--base-port", &base.to_string()];
+    let mut child = zabra(&arguments).stderr(Stdio::piped()).spawn().unwrap();
     let mut text = String::new();
     let mut lines = BufReader::new(child.stderr.take().unwrap());
     while !text.contains("Ctrl-C") {
         assert_ne!(lines.read_line(&mut text).unwrap(), 0, "{text}");
     }
-    let connect = format!("127.0.0.1:{base},127.0.0.1:{},127.0.0.1:{}", base + 1, base + 2);
-    assert!(text.contains(&format!("-server {connect}\n")), "{text}");
     let pids: Vec<String> = text
         .lines()
         .filter(|line| line.trim().starts_with("server "))
         .map(|line| line.split("process ").nth(1).unwrap().split(',').next().unwrap().to_owned())
         .collect();
     assert_eq!(pids.len(), 3, "{text}");
+    (child, text, pids, lines)
+}
+
+/// What a server says before it ends is told where the operator looks.
+#[test]
+fn a_local_ensemble_says_why_its_servers_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let base = free_base_port();
+    let _taken: Vec<TcpListener> =
+        (base..base + 3).map(|port| TcpListener::bind(("127.0.0.1", port)).unwrap()).collect();
+    let (mut child, _, _, mut lines) = local_ensemble(dir.path(), base);
+    let mut text = String::new();
+    lines.read_to_string(&mut text).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(7), "{text}");
+    for port in base..base + 3 {
+        assert!(text.contains(&format!("    zabra: port {port} is taken: ")), "{text}");
+    }
+    assert!(text.contains("--base-port PORT"), "{text}");
+}
+
+/// However the process ends that looks after them: no server stays on its port.
+#[test]
+fn a_local_ensemble_that_is_killed_takes_its_servers_along() {
+    let dir = tempfile::tempdir().unwrap();
+    let (mut child, _, pids, _) = local_ensemble(dir.path(), free_base_port());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let begin = Instant::now();
+    for pid in pids {
+        // Who has nobody left to wait for it may stay for a while as a process that has ended.
+        let state = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        while !(state().is_empty() || state().contains(") Z ")) {
+            assert!(begin.elapsed() < Duration::from_secs(20), "server {pid} is left");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+#[test]
+fn a_local_ensemble_starts_and_ends_as_a_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let base = free_base_port();
+    let (mut child, mut text, pids, mut lines) = local_ensemble(dir.path(), base);
+    let connect = format!("127.0.0.1:{base},127.0.0.1:{},127.0.0.1:{}", base + 1, base + 2);
+    assert!(text.contains(&format!("-server {connect}\n")), "{text}");
     let configuration = dir.path().join("1/zoo.cfg");
     let before = std::fs::read(&configuration).unwrap();
     let (code, _, second) =

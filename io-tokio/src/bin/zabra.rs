@@ -8,7 +8,8 @@ use clap::{Parser, Subcommand};
 use io_tokio::local_ensemble::{Ended, LaunchError, Layout, LayoutError, LocalEnsemble};
 use io_tokio::zoo_cfg::{self, ConfigError, Loaded};
 use io_tokio::{CLIENT_PORT, Running, Server, Settings, StartError, allocator, environment};
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use rustix::process::{Signal, getpid, kill_process};
+use tokio::signal::unix::{self, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 use zabra_core::server::HaltReason;
@@ -30,6 +31,9 @@ Exit codes:
   6  the operating system refused something else
   7  every server of a local ensemble ended by itself
   128 + n  stopped at once by a second signal n";
+
+/// What a server ends with that cannot listen.
+const EXIT_LISTEN: u8 = 4;
 
 /// Coordination service; a drop-in replacement for Apache ZooKeeper.
 #[derive(Debug, Parser)]
@@ -61,6 +65,9 @@ struct ServerArguments {
     /// Go on after corruption in the middle of the log, and lose all that was written behind it
     #[arg(long)]
     accept_data_loss: bool,
+    /// Stop when the standard input ends, as it does with the process that started this one
+    #[arg(long, hide = true)]
+    until_stdin_ends: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -169,7 +176,7 @@ impl Failure {
         let (code, text) = match self {
             Self::Config(error) => (1, error.to_string()),
             Self::Start(error @ (StartError::Listen { .. } | StartError::ListenPeers(_))) => {
-                (4, error.to_string())
+                (EXIT_LISTEN, error.to_string())
             }
             Self::Start(error @ StartError::System { .. }) => (6, error.to_string()),
             Self::Start(error) => (3, error.to_string()),
@@ -241,7 +248,14 @@ fn run(arguments: &ServerArguments) -> Result<(), Failure> {
         tracing::warn!("{warning}");
     }
     settings.core.accept_data_loss = arguments.accept_data_loss;
-    runtime()?.block_on(serve(settings))
+    runtime()?.block_on(async {
+        // Before the start, so that a signal during recovery is not lost.
+        let signals = Signals::listen().map_err(Failure::System)?;
+        if arguments.until_stdin_ends {
+            stop_when_stdin_ends().map_err(Failure::System)?;
+        }
+        serve(settings, signals).await
+    })
 }
 
 fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
@@ -278,15 +292,28 @@ async fn look_after(mut ensemble: LocalEnsemble, mut signals: Signals) -> Result
             end = ensemble.next_end() => match end.map_err(Failure::System)? {
                 None if stopping => return Ok(()),
                 None => return Err(Failure::Deserted),
-                Some(Ended { server, status, log }) => {
-                    eprintln!("  server {server} ended: {status}; its log is {}", log.display());
-                }
+                Some(ended) => report_end(&ended),
             },
             _ = signals.next() => {
                 stopping = true;
                 ensemble.stop();
             }
         }
+    }
+}
+
+/// Says that a server ended, and what it said last unless it was told to.
+fn report_end(ended: &Ended) {
+    let Ended { server, status, log, last_words } = ended;
+    eprintln!("  server {server} ended: {status}; its log is {}", log.display());
+    if status.success() {
+        return;
+    }
+    for line in last_words {
+        eprintln!("    {line}");
+    }
+    if status.code() == Some(i32::from(EXIT_LISTEN)) {
+        eprintln!("    (all ports of this ensemble are others with --base-port PORT)");
     }
 }
 
@@ -299,9 +326,19 @@ fn configuration(arguments: &ServerArguments) -> Result<Loaded, ConfigError> {
     }
 }
 
-async fn serve(settings: Settings) -> Result<(), Failure> {
-    // Before the start, so that a signal during recovery is not lost.
-    let mut signals = Signals::listen().map_err(Failure::System)?;
+/// Has a thread wait for the end of the standard input; then it is as if somebody had ended this process.
+fn stop_when_stdin_ends() -> std::io::Result<()> {
+    let wait = || {
+        // What comes is of no interest; an error is an end, too.
+        let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
+        tracing::warn!("the process that started this server is gone");
+        // It cannot fail: this process is there.
+        let _ = kill_process(getpid(), Signal::TERM);
+    };
+    std::thread::Builder::new().name("stdin".into()).spawn(wait).map(drop)
+}
+
+async fn serve(settings: Settings, mut signals: Signals) -> Result<(), Failure> {
     let data_dir = settings.data_dir.clone();
     let mut running = tokio::select! {
         running = Server::start(settings) => running?,
@@ -331,10 +368,10 @@ async fn serve(settings: Settings) -> Result<(), Failure> {
 
 /// The signals that ask for a stop.
 struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
+    terminate: unix::Signal,
+    interrupt: unix::Signal,
     /// Of a client that hangs up while it is written to: handled, so that it does not end the process, and ignored.
-    _pipe: Signal,
+    _pipe: unix::Signal,
 }
 
 impl Signals {

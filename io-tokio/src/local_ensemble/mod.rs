@@ -3,7 +3,11 @@
 //! The servers are this very program, started with configurations made up for them. They are in a process group of
 //! their own, so that Ctrl-C reaches only the process that looks after them, which then stops them in order. One that
 //! ends is not started again: what an ensemble does without it is what one wants to see.
+//!
+//! Each has a pipe for its standard input, to which nothing is ever written: when this process is gone, however it ended,
+//! the operating system closes the pipe, and the servers stop.
 
+mod last_words;
 mod layout;
 
 use std::fmt;
@@ -11,7 +15,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -20,6 +24,9 @@ pub use self::layout::{Layout, LayoutError, SERVERS_MAX};
 
 /// How often to look whether a server has ended.
 const LOOK: Duration = Duration::from_millis(50);
+
+/// Tells a server to stop when its standard input ends.
+pub const UNTIL_STDIN_ENDS: &str = "--until-stdin-ends";
 
 /// Why the servers could not be started.
 #[derive(Debug)]
@@ -56,6 +63,10 @@ struct Process {
     number: u16,
     child: Child,
     ended: Option<ExitStatus>,
+    /// Tells the server that this process is there. Waiting for the child would close its own one.
+    _alive: Option<ChildStdin>,
+    /// Where its log of this time begins.
+    log_begin: u64,
 }
 
 /// A server that ended.
@@ -67,6 +78,8 @@ pub struct Ended {
     pub status: ExitStatus,
     /// Where it says why.
     pub log: PathBuf,
+    /// The last of what it said of troubles there.
+    pub last_words: Vec<String>,
 }
 
 impl LocalEnsemble {
@@ -82,24 +95,27 @@ impl LocalEnsemble {
         // From here on, dropping it stops what was started.
         let mut ensemble = Self { layout, servers: Vec::new(), _lock: lock };
         for number in numbers {
-            let child =
+            let process =
                 ensemble.start(number, program, options).map_err(|e| LaunchError::Start(number, e))?;
-            ensemble.servers.push(Process { number, child, ended: None });
+            ensemble.servers.push(process);
         }
         Ok(ensemble)
     }
 
-    fn start(&self, server: u16, program: &Path, options: &[String]) -> io::Result<Child> {
-        let log = File::options().create(true).append(true).open(self.layout.log(server))?;
-        Command::new(program)
-            .arg("server")
+    fn start(&self, number: u16, program: &Path, options: &[String]) -> io::Result<Process> {
+        let log = File::options().create(true).append(true).open(self.layout.log(number))?;
+        let log_begin = log.metadata()?.len();
+        let mut child = Command::new(program)
+            .args(["server", UNTIL_STDIN_ENDS])
             .args(options)
-            .arg(self.layout.configuration(server))
-            .stdin(Stdio::null())
+            .arg(self.layout.configuration(number))
+            .stdin(Stdio::piped())
             .stdout(log.try_clone()?)
             .stderr(log)
             .process_group(0)
-            .spawn()
+            .spawn()?;
+        let alive = child.stdin.take();
+        Ok(Process { number, child, ended: None, _alive: alive, log_begin })
     }
 
     /// What the operator wants to know, in lines.
@@ -149,7 +165,9 @@ impl LocalEnsemble {
                 if let Some(status) = server.child.try_wait()? {
                     server.ended = Some(status);
                     let log = self.layout.log(server.number);
-                    return Ok(Some(Ended { server: server.number, status, log }));
+                    // The server has ended, whether or not its log can be read.
+                    let last_words = last_words::of(&log, server.log_begin).unwrap_or_default();
+                    return Ok(Some(Ended { server: server.number, status, log, last_words }));
                 }
             }
             tokio::time::sleep(LOOK).await;
