@@ -165,6 +165,51 @@ fn sessions_move_between_servers() {
     assert!(reply.is_none_or(|reply| reply.err.0 != 0), "the old connection has lost its session");
 }
 
+/// PARITY `sess.touch.quorum`: a follower tells the leader whom it heard from, and the leader alone ends sessions.
+#[test]
+fn sess_touch_quorum_the_leader_alone_expires() {
+    let mut cluster = three();
+    let leader = cluster.leader().expect("somebody leads");
+    let follower = [1, 2, 3].into_iter().find(|id| *id != leader).expect("two follow");
+    let (conn, answer) = cluster.client(follower).expect("a session");
+    let timeout = Duration::from_millis(u64::try_from(answer.timeout_ms).expect("positive"));
+    let expired = Event::SessionExpired { session: answer.session };
+    for _ in 0..4 {
+        cluster.pass(timeout * 2 / 3);
+        assert!(cluster.call(follower, conn, OpCode::PING, &Request::Ping).is_some(), "it lives");
+    }
+    cluster.pass(timeout / 2);
+    assert!([1, 2, 3].iter().all(|id| !cluster.events(*id).contains(&expired)), "its pings were told");
+    cluster.pass(timeout);
+    for id in [1, 2, 3] {
+        assert_eq!(cluster.events(id).contains(&expired), id == leader, "server {id}, led by {leader}");
+    }
+    assert!(cluster.is_closed(follower, conn), "its connection goes with it");
+}
+
+/// PARITY `sess.leaderchange`: a new leader knows nothing of when a session was heard from, and begins anew.
+#[test]
+fn sess_leaderchange_gives_the_full_timeout() {
+    let mut cluster = three();
+    let leader = cluster.leader().expect("somebody leads");
+    let (conn, answer) = cluster.client(leader).expect("a session");
+    assert!(cluster.write(leader, conn, "/one"));
+    let timeout = Duration::from_millis(u64::try_from(answer.timeout_ms).expect("positive"));
+    let expired = Event::SessionExpired { session: answer.session };
+    cluster.pass(timeout * 2 / 3);
+    cluster.kill(leader, 0);
+    cluster.settle();
+    let next = cluster.leader().expect("somebody else leads");
+    assert_ne!(next, leader);
+    cluster.pass(timeout * 2 / 3);
+    assert!(
+        !cluster.events(next).contains(&expired),
+        "more than its timeout ago, but of the new leader's less"
+    );
+    cluster.pass(timeout);
+    assert!(cluster.events(next).contains(&expired));
+}
+
 #[test]
 fn op_sync_is_answered_on_every_role() {
     let mut cluster = Cluster::new(&members(3, 1), |_| {});
