@@ -196,10 +196,10 @@ fn conn_maxper_ip() {
     let first = lone.connect_from(here);
     lone.connect_from(here);
     let third = lone.connect_from(here);
-    assert_eq!(lone.closed[&third], CloseReason::TooManyConnections);
+    assert_eq!(lone.closed[&third], CloseReason::TooManyOfAddress { max: 2 });
     lone.connect_from(there);
     let fifth = lone.connect_from(there);
-    assert_eq!(lone.closed[&fifth], CloseReason::TooManyConnections, "all together");
+    assert_eq!(lone.closed[&fifth], CloseReason::TooManyConnections { max: 3 }, "all together");
     lone.input(zabra_core::server::Input::Closed { conn: first });
     let sixth = lone.connect_from(here);
     assert!(!lone.closed.contains_key(&sixth));
@@ -210,12 +210,16 @@ fn conn_maxper_ip() {
 fn wire_frame_max() {
     let mut lone = LoneServer::new(Config::default());
     for length in [-1, i32::MIN, i32::MAX, 0x10_0000] {
+        let why = match u32::try_from(length) {
+            Ok(length) => CloseReason::FrameTooLong { length, max: 0xf_ffff },
+            Err(_) => CloseReason::BadFrame,
+        };
         let conn = lone.connect();
         lone.receive(conn, length.to_be_bytes().to_vec());
-        assert_eq!(lone.closed[&conn], CloseReason::BadFrame, "{length} as a handshake");
+        assert_eq!(lone.closed[&conn], why, "{length} as a handshake");
         let (conn, _) = lone.client();
         lone.receive(conn, length.to_be_bytes().to_vec());
-        assert_eq!(lone.closed[&conn], CloseReason::BadFrame, "{length} as a request");
+        assert_eq!(lone.closed[&conn], why, "{length} as a request");
     }
     let (conn, _) = lone.client();
     lone.receive(conn, 0_i32.to_be_bytes().to_vec());

@@ -48,6 +48,7 @@ impl Farewell {
             | CloseReason::SessionExpired => Self::Polite,
             CloseReason::BadFrame
             | CloseReason::ClientAhead
+            | CloseReason::FrameTooLong { .. }
             | CloseReason::LargeRequest
             | CloseReason::LeaderLost
             | CloseReason::NoSession
@@ -59,9 +60,10 @@ impl Farewell {
             // ZooKeeper too resets connections over its limits: they must cost nothing. One that does not read
             // would not take what is in its outbox either, and who moved elsewhere does not look any more: a session that
             // goes from one connection to the next must not leave its replies on each of them.
-            CloseReason::SessionMoved | CloseReason::SlowReader | CloseReason::TooManyConnections => {
-                Self::Reset
-            }
+            CloseReason::SessionMoved
+            | CloseReason::SlowReader
+            | CloseReason::TooManyConnections { .. }
+            | CloseReason::TooManyOfAddress { .. } => Self::Reset,
         }
     }
 }

@@ -61,6 +61,7 @@ mod driver;
 mod entropy;
 pub mod environment;
 mod events;
+mod limit_log;
 mod limits;
 mod link;
 mod listener;

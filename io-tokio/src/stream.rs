@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::mem;
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -86,9 +86,11 @@ impl Stream {
         self.unsent
     }
 
-    /// Who is at the other end, for the log.
+    /// Who is at the other end, for the log. A socket for both protocols has IPv6 addresses for IPv4 peers.
     pub(crate) fn peer(&self) -> String {
-        self.socket.peer_addr().map_or_else(|_| "gone".into(), |address| address.to_string())
+        let shown =
+            |address: SocketAddr| SocketAddr::new(address.ip().to_canonical(), address.port()).to_string();
+        self.socket.peer_addr().map_or_else(|_| "gone".into(), shown)
     }
 
     /// Remembers which task to wake.

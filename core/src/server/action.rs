@@ -116,6 +116,13 @@ pub enum CloseReason {
     ClientAhead,
     /// The client sent something that is no frame or no handshake.
     BadFrame,
+    /// The client announced a frame that is longer than `jute.maxbuffer`.
+    FrameTooLong {
+        /// How long, in bytes.
+        length: u32,
+        /// How long it may be.
+        max: usize,
+    },
     /// The client closed its session.
     SessionClosed,
     /// The session expired, or was not known.
@@ -124,8 +131,16 @@ pub enum CloseReason {
     SessionMoved,
     /// No session was established in time.
     NoSession,
-    /// Too many connections, from this address or in all.
-    TooManyConnections,
+    /// Too many connections in all (`maxCnxns`).
+    TooManyConnections {
+        /// How many there may be.
+        max: usize,
+    },
+    /// Too many connections from this address (`maxClientCnxns`).
+    TooManyOfAddress {
+        /// How many there may be.
+        max: usize,
+    },
     /// The client asked for an unknown operation.
     UnknownOperation,
     /// The server has no leader any more, or leads no more.

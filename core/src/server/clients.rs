@@ -7,17 +7,24 @@ use bytes::Bytes;
 use super::{Action, CloseReason, Phase, Server};
 use crate::conn::{self, Conn, Waiting};
 use crate::types::ConnId;
+use crate::wire::FrameError;
 
 impl Server {
     pub(super) fn on_accepted(&mut self, id: ConnId, from: SocketAddr) {
         let mut conn = Conn::new(id, from, &self.config, self.now);
         let limits = &self.config;
-        let too_many = limits.max_cnxns > 0 && self.conns.len() >= limits.max_cnxns
-            || limits.max_client_cnxns > 0 && self.conns.count_of(from.ip()) >= limits.max_client_cnxns;
-        if too_many || self.phase != Phase::Running {
-            let why = if too_many { CloseReason::TooManyConnections } else { CloseReason::Shutdown };
+        let (max, max_of_address) = (limits.max_cnxns, limits.max_client_cnxns);
+        let too_many = if max > 0 && self.conns.len() >= max {
+            Some(CloseReason::TooManyConnections { max })
+        } else if max_of_address > 0 && self.conns.count_of(from.ip()) >= max_of_address {
+            Some(CloseReason::TooManyOfAddress { max: max_of_address })
+        } else {
+            None
+        };
+        if too_many.is_some() || self.phase != Phase::Running {
+            let why = too_many.unwrap_or(CloseReason::Shutdown);
             conn.phase = conn::Phase::Closed;
-            self.metrics.counters.connection_rejected += u64::from(too_many);
+            self.metrics.counters.connection_rejected += u64::from(too_many.is_some());
             self.actions.push_back(Action::Close { conn: id, why });
             return;
         }
@@ -83,7 +90,12 @@ impl Server {
                 Ok(Some(frame)) if conn.phase == conn::Phase::Greeting => self.on_handshake(conn, &frame),
                 Ok(Some(frame)) => self.on_request(conn, &frame),
                 Ok(None) => break,
-                Err(_) => self.close(conn, CloseReason::BadFrame),
+                Err(FrameError::NegativeLength) => self.close(conn, CloseReason::BadFrame),
+                Err(FrameError::TooLong) => {
+                    let prefix = conn.deframer.peek().expect("the frame's length was read");
+                    let (length, max) = (u32::from_be_bytes(prefix), self.config.jute_max_buffer);
+                    self.close(conn, CloseReason::FrameTooLong { length, max });
+                }
             }
         }
         self.regulate_reads(conn);

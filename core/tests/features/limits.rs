@@ -20,7 +20,8 @@ fn lim_maxbuffer() {
         let overhead = frame(1, OpCode::SET_DATA, &set("/a", b"")).len() - 4;
         let data = vec![7; limit - overhead + extra];
         lone.send(conn, 1, OpCode::SET_DATA, &set("/a", &data));
-        assert_eq!(lone.closed.get(&conn), closed.then_some(&CloseReason::BadFrame));
+        let why = CloseReason::FrameTooLong { length: 1001, max: limit };
+        assert_eq!(lone.closed.get(&conn), closed.then_some(&why));
         assert_eq!(lone.replies(conn).len(), usize::from(!closed));
     }
 }

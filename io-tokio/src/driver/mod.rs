@@ -25,7 +25,7 @@ use std::task::{Context, Poll, Waker};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
-use zabra_core::server::{Action, HaltReason, Input};
+use zabra_core::server::{Action, CloseReason, HaltReason, Input};
 use zabra_core::store::{DiskDone, DiskOp};
 use zabra_core::time::{Instant, Now};
 use zabra_core::types::{ConnId, ConnIdHash, Membership};
@@ -38,6 +38,7 @@ use crate::clock::Clock;
 use crate::conn::{Closing, Conn, Farewell};
 use crate::dial::Dial;
 use crate::events;
+use crate::limit_log::LimitLog;
 use crate::listener::Door;
 use crate::machine::Machine;
 use crate::open_files;
@@ -109,6 +110,7 @@ pub(crate) struct Driver<M> {
     ended: Vec<ConnId>,
     /// Connections that the core closed and that are still there.
     leaving: Leaving,
+    limit_log: LimitLog,
     halted: Option<HaltReason>,
     /// The driver's own task.
     waker: Option<Waker>,
@@ -153,6 +155,7 @@ impl<M: Machine> Driver<M> {
             dirty: Vec::new(),
             ended: Vec::new(),
             leaving: Leaving::new(options.conn_max),
+            limit_log: LimitLog::default(),
             halted: None,
             waker: None,
             accept_wakers: Vec::new(),
@@ -346,6 +349,7 @@ impl<M: Machine> Driver<M> {
             }
             Action::Close { conn, why } => {
                 tracing::debug!(conn = conn.0, ?why, "connection closed");
+                self.warn_of_limit(conn, why);
                 self.close(conn, Farewell::of(why));
             }
             Action::KeepConfig { membership } => self.keep(Kept::InForce(&membership)),
@@ -376,6 +380,14 @@ impl<M: Machine> Driver<M> {
         if let Some(news) = (self.keep_config)(kept) {
             let now = self.clock.now();
             self.tell(now, news);
+        }
+    }
+
+    /// Tells the operator of a connection that is closed by a limit, unless that was told a moment ago.
+    fn warn_of_limit(&mut self, id: ConnId, why: CloseReason) {
+        if let Some(warning) = self.limit_log.warning(why, self.clock.now().mono) {
+            let from = self.conns.get(&id).map_or_else(|| "gone".into(), |conn| conn.stream.peer());
+            tracing::warn!("{}", warning.of(&from));
         }
     }
 

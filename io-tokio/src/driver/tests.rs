@@ -181,7 +181,7 @@ fn closed_clients_that_stay_are_cut_off_for_others_that_leave() {
 fn connections_over_a_limit_are_reset() {
     let answer = |input: &Input, actions: &mut VecDeque<Action>| {
         if let Input::Accepted { conn, .. } = input {
-            actions.push_back(Action::Close { conn: *conn, why: CloseReason::TooManyConnections });
+            actions.push_back(Action::Close { conn: *conn, why: CloseReason::TooManyConnections { max: 1 } });
         }
     };
     let run = run(Setup::default(), answer, async |address| {
