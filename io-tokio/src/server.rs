@@ -78,6 +78,17 @@ impl fmt::Display for StartError {
             ),
             Self::ListenPeers(error) => error.fmt(f),
             Self::Recovery(error) => error.fmt(f),
+            Self::Listen { address, error } if error.kind() == io::ErrorKind::AddrNotAvailable => write!(
+                f,
+                "cannot listen on {address}: {error}\n\
+                 clientPortAddress must be an address of this host (`ip -brief address` shows them); leave it out to listen \
+                 on all of them"
+            ),
+            Self::Listen { address, error } if error.kind() == io::ErrorKind::PermissionDenied => write!(
+                f,
+                "cannot listen on {address}: {error}\n\
+                 low ports are for root or who has the capability CAP_NET_BIND_SERVICE; choose a clientPort above 1023"
+            ),
             Self::Listen { address, error } => write!(f, "cannot listen on {address}: {error}"),
             // What the operating system calls "temporarily unavailable".
             Self::System { doing, error } if error.kind() == io::ErrorKind::WouldBlock => write!(

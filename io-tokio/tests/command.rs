@@ -151,6 +151,47 @@ fn a_missing_file_ends_with_1() {
 }
 
 #[test]
+fn a_port_alone_ends_with_1_and_says_what_is_expected() {
+    let (code, _, text) = run(&["server", "2281"]);
+    assert_eq!(code, Some(1));
+    assert!(text.contains("expected the path of a zoo.cfg, <port> <dataDir>"), "{text}");
+    assert!(text.ends_with("or -DclientPort=2281 alone\n"), "{text}");
+}
+
+#[test]
+fn an_address_of_another_host_ends_with_4_and_says_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    // For documentation alone: no host has it.
+    let address = "-DclientPortAddress=192.0.2.1";
+    let (code, _, text) = run(&["server", address, "0", dir.path().to_str().unwrap()]);
+    assert_eq!(code, Some(4), "{text}");
+    assert!(text.starts_with("zabra: cannot listen on 192.0.2.1:0: "), "{text}");
+    assert!(text.contains("\nzabra: clientPortAddress must be an address of this host"), "{text}");
+}
+
+/// A limit on the size of files is a disk that fails, not a signal that ends the server without a word.
+#[test]
+fn a_file_that_may_not_grow_ends_with_5() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = env!("CARGO_BIN_EXE_zabra");
+    let script = format!("ulimit -f 32; exec {program} server -DpreAllocSize=0 0 {}", dir.path().display());
+    let mut child = Command::new("sh").args(["-c", &script]).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap());
+    let mut text = String::new();
+    while !text.contains("serving   port ") {
+        assert_ne!(lines.read_line(&mut text).unwrap(), 0, "{text}");
+    }
+    let (_, port) = text.split_once("serving   port ").unwrap();
+    let port: u16 = port.split(' ').next().unwrap().parse().unwrap();
+    let mut client = common::Client::open(([127, 0, 0, 1], port).into());
+    client.socket.write_all(&common::create(1, "/large", &[7; 100_000])).unwrap();
+    assert!(client.reply().is_err(), "it cannot be written");
+    lines.read_to_string(&mut text).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(5), "{text}");
+    assert!(text.contains("zabra: the disk failed while "), "{text}");
+}
+
+#[test]
 fn a_taken_port_ends_with_4_and_says_what_to_do() {
     let taken = TcpListener::bind("[::]:0").or_else(|_| TcpListener::bind("0.0.0.0:0")).unwrap();
     let port = taken.local_addr().unwrap().port();

@@ -372,6 +372,8 @@ struct Signals {
     interrupt: unix::Signal,
     /// Of a client that hangs up while it is written to: handled, so that it does not end the process, and ignored.
     _pipe: unix::Signal,
+    /// Of a file that may not grow any more (`ulimit -f`): likewise, and the write fails instead.
+    _file_size: unix::Signal,
 }
 
 impl Signals {
@@ -380,6 +382,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             _pipe: signal(SignalKind::pipe())?,
+            _file_size: signal(SignalKind::from_raw(Signal::XFSZ.as_raw()))?,
         })
     }
 

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use zabra_core::config::{EnsembleConfig, FourLetterWords};
+use zabra_core::config::{ConfigError, EnsembleConfig, FourLetterWords};
 use zabra_core::types::{Address, MemberRole, ServerId};
+use zabra_core::wire::admin::Word;
 
 use super::ensemble::{EnsembleDraft, MemberList, read_my_id};
 use super::error::Problem;
@@ -26,6 +27,8 @@ pub(crate) struct Draft {
     pub(crate) min_session_timeout_ms: i64,
     /// -1: twenty ticks.
     pub(crate) max_session_timeout_ms: i64,
+    /// Where one of the two was set last.
+    pub(crate) session_timeouts_place: Option<String>,
     /// Absent: as much as `jute.maxbuffer`.
     pub(crate) jute_extra: Option<i64>,
     pub(crate) four_letter_words: Option<Vec<String>>,
@@ -49,6 +52,7 @@ impl Draft {
             tick_ms: 3000,
             min_session_timeout_ms: -1,
             max_session_timeout_ms: -1,
+            session_timeouts_place: None,
             jute_extra: None,
             four_letter_words: None,
             read_only_mode: false,
@@ -93,8 +97,13 @@ impl Draft {
         let extra = self.jute_extra.unwrap_or(i64::try_from(core.jute_max_buffer).unwrap_or(i64::MAX));
         // ZooKeeper's own floor, from when the number was fixed.
         core.jute_max_buffer_extra = usize::try_from(extra.max(1024)).unwrap_or(usize::MAX);
-        if let Err(error) = core.check() {
-            wrong.push(error.to_string());
+        match core.check() {
+            Ok(()) => {}
+            Err(ConfigError::SessionTimeouts) => {
+                let place = self.session_timeouts_place.as_deref().unwrap_or(whole);
+                problems.push(Problem::general(place, &self.wrong_session_timeouts()));
+            }
+            Err(error) => wrong.push(error.to_string()),
         }
         problems.extend(wrong.iter().map(|sentence| Problem::general(whole, sentence)));
         if problems.is_empty() { Ok((self.settings, self.warnings)) } else { Err(problems) }
@@ -184,8 +193,33 @@ impl Draft {
         core.max_session_timeout = of(self.max_session_timeout_ms, 20);
     }
 
+    /// Why the two do not fit each other, where the operator may have set but one, or none.
+    fn wrong_session_timeouts(&self) -> String {
+        let core = &self.settings.core;
+        let of = |set: i64, ticks: u32, counts: Duration| {
+            let unless_set = if set < 0 {
+                format!(" ({ticks} x tickTime={} unless it is set)", self.tick_ms)
+            } else {
+                String::new()
+            };
+            format!("{}{unless_set}", counts.as_millis())
+        };
+        format!(
+            "minSessionTimeout={} must not be larger than maxSessionTimeout={}",
+            of(self.min_session_timeout_ms, 2, core.min_session_timeout),
+            of(self.max_session_timeout_ms, 20, core.max_session_timeout)
+        )
+    }
+
     fn settle_access(&mut self, wrong: &mut Vec<String>) {
         if let Some(mut words) = self.four_letter_words.take() {
+            for word in words.iter().filter(|word| !matches!(word.as_str(), "" | "*")) {
+                let bytes = word.as_bytes().try_into().ok();
+                if bytes.and_then(Word::from_bytes).is_none() {
+                    self.warnings
+                        .push(format!("4lw.commands.whitelist: {word} is no four-letter word, and ignored"));
+                }
+            }
             // zkServer.sh depends on it, so ZooKeeper always answers it.
             words.push("srvr".into());
             let all = words.iter().any(|word| word == "*");

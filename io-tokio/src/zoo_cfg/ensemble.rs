@@ -11,7 +11,7 @@ use zabra_core::config::EnsembleConfig;
 use zabra_core::types::MembershipError;
 use zabra_core::types::{Address, MemberRole, Membership, ServerId};
 
-use super::error::Problem;
+use super::error::{Problem, cannot_be_read};
 use super::keep::next_file;
 use super::outside::Outside;
 use super::properties;
@@ -318,7 +318,7 @@ pub(crate) fn read_my_id(path: &Path, outside: &dyn Outside) -> Result<Option<i6
     let text = match outside.read(path) {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(format!("cannot be read: {error}")),
+        Err(error) => return Err(cannot_be_read(&error)),
     };
     let line = text.lines().next().unwrap_or_default();
     line.parse().map(Some).map_err(|_| format!("serverid {line} is not a number"))

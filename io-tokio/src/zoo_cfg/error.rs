@@ -31,7 +31,7 @@ impl Problem {
     }
 
     pub(crate) fn unreadable(file: &str, error: &io::Error) -> Self {
-        Self::general(file, &format!("cannot be read: {error}"))
+        Self::general(file, &cannot_be_read(error))
     }
 
     pub(crate) fn malformed(place: &str) -> Self {
@@ -48,6 +48,16 @@ impl Problem {
     pub(crate) fn refused(place: &str, key: &str, value: &str, why: &str) -> Self {
         Self { place: place.into(), what: format!("{key}={value}: {why}") }
     }
+}
+
+/// What the operating system says of a file, and what to do where the file is there.
+pub(crate) fn cannot_be_read(error: &io::Error) -> String {
+    let act = if error.kind() == io::ErrorKind::PermissionDenied {
+        ": start the server as the user to whom the data belongs, or let this user read it"
+    } else {
+        ""
+    };
+    format!("cannot be read: {error}{act}")
 }
 
 impl fmt::Display for Problem {

@@ -34,6 +34,9 @@ use self::value::Value;
 use crate::environment;
 use crate::settings::{CLIENT_PORT, Settings};
 
+/// ZooKeeper's other command line.
+const PORT_AND_DIRECTORY: &str = "<port> <dataDir> [tickTime] [maxClientCnxns]";
+
 /// Settings, and what the operator should know about them.
 #[derive(Clone, Debug)]
 pub struct Loaded {
@@ -56,7 +59,17 @@ struct Assignment {
 /// Everything that is wrong with the file or the properties.
 pub fn from_file(path: &Path, properties: &[(String, String)]) -> Result<Loaded, ConfigError> {
     let shown = path.display().to_string();
-    let bytes = std::fs::read(path).map_err(|error| ConfigError::one(Problem::unreadable(&shown, &error)))?;
+    let bytes = std::fs::read(path).map_err(|error| {
+        let problem = match shown.parse::<u16>() {
+            // ZooKeeper's own command line begins so.
+            Ok(port) => Problem::general(
+                &shown,
+                &format!("{error}: expected the path of a zoo.cfg, {PORT_AND_DIRECTORY}, or -DclientPort={port} alone"),
+            ),
+            Err(_) => Problem::unreadable(&shown, &error),
+        };
+        ConfigError::one(problem)
+    })?;
     let mut loaded = from_bytes(&shown, &bytes, properties)?;
     loaded.settings.config_file = Some(std::path::absolute(path).unwrap_or_else(|_| path.to_owned()));
     Ok(loaded)
@@ -104,7 +117,7 @@ pub fn from_arguments(arguments: &[String], properties: &[(String, String)]) -> 
     if !(2..=NAMES.len()).contains(&arguments.len()) {
         return Err(ConfigError::one(Problem::general(
             place,
-            "expected the path of a zoo.cfg, or <port> <dataDir> [tickTime] [maxClientCnxns]",
+            &format!("expected the path of a zoo.cfg, or {PORT_AND_DIRECTORY}"),
         )));
     }
     let mut draft = Draft::new();
@@ -171,6 +184,9 @@ fn load(
         }
     }
     for (key, assignment) in &known {
+        if matches!(key.name, "minSessionTimeout" | "maxSessionTimeout") {
+            draft.session_timeouts_place = Some(assignment.place.clone());
+        }
         if let Err(problem) = apply(&mut draft, key, assignment) {
             problems.push(problem);
         }

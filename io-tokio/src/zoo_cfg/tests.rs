@@ -128,6 +128,10 @@ fn four_letter_words_keep_srvr() {
     assert_eq!(words("4lw.commands.whitelist=*"), FourLetterWords::All);
     assert_eq!(words("4lw.commands.whitelist= stat, ruok"), only(&["stat", "ruok", "srvr"]));
     assert_eq!(words("readonlymode.enabled=true"), only(&["srvr", "isro"]));
+    let warnings = load_file("4lw.commands.whitelist=foo,ruok, ,mntr,ruokruok").unwrap().warnings;
+    let expected = ["foo", "ruokruok"]
+        .map(|word| format!("4lw.commands.whitelist: {word} is no four-letter word, and ignored"));
+    assert_eq!(warnings, expected);
 }
 
 #[test]
@@ -157,7 +161,17 @@ fn wrong_values_say_where_what_and_what_was_expected() {
         ("peerType=leader", "zoo.cfg:3: peerType=leader: expected participant or observer"),
         (
             "minSessionTimeout=9\nmaxSessionTimeout=8",
-            "zoo.cfg: minSessionTimeout must not be larger than maxSessionTimeout",
+            "zoo.cfg:4: minSessionTimeout=9 must not be larger than maxSessionTimeout=8",
+        ),
+        (
+            "minSessionTimeout=90000",
+            "zoo.cfg:3: minSessionTimeout=90000 must not be larger than maxSessionTimeout=60000 \
+             (20 x tickTime=3000 unless it is set)",
+        ),
+        (
+            "maxSessionTimeout=1000",
+            "zoo.cfg:3: minSessionTimeout=6000 (2 x tickTime=3000 unless it is set) must not be larger than \
+             maxSessionTimeout=1000",
         ),
         (
             "secureClientPort=2281",
