@@ -52,6 +52,12 @@ impl Omissions {
         self.only.get(&fault.kind).is_some_and(|numbers| !numbers.contains(&fault.number))
     }
 
+    /// The faults that are not left out though others of their kinds are.
+    pub fn kept(&self) -> impl Iterator<Item = Fault> {
+        let kinds = self.only.iter();
+        kinds.flat_map(|(&kind, numbers)| numbers.iter().map(move |&number| Fault { kind, number }))
+    }
+
     /// The stream called `name`, where luck is drawn from: another one in a shaken world.
     pub fn luck(&self, seed: Seed, name: &str) -> Rng {
         seed.stream(name, self.shake)
@@ -61,9 +67,7 @@ impl Omissions {
 impl fmt::Display for Omissions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let left_out = self.only.iter().filter(|(_, numbers)| numbers.is_empty());
-        let kept = self.only.iter().flat_map(|(&kind, numbers)| {
-            numbers.iter().map(move |&number| Fault { kind, number }.to_string())
-        });
+        let kept = self.kept().map(|fault| fault.to_string());
         list(f, "without", left_out.map(|(kind, _)| kind.name().into()))?;
         list(f, "only", kept)?;
         list(f, "absent", self.absent.iter().map(ToString::to_string))?;

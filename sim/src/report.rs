@@ -31,6 +31,8 @@ pub struct Report {
     pub simulated: SimTime,
     /// What went wrong, if anything did.
     pub failure: Option<Box<Failure>>,
+    /// What was asked for and did not come, a sentence each.
+    pub missed: Vec<String>,
 }
 
 /// What went wrong, and what came before it.
@@ -90,8 +92,10 @@ impl Report {
                 None => world.run(),
             };
             let mut report = Self::about(&world, verdict.err());
-            if let Some(failure) = &mut report.failure {
-                failure.stop_at.clone_from(&look.stop_at);
+            match (&mut report.failure, &look.stop_at) {
+                (Some(failure), stop_at) => failure.stop_at.clone_from(stop_at),
+                (None, Some(words)) => report.missed.push(format!("no record has the words '{words}'")),
+                (None, None) => {}
             }
             let picture = world.take_picture();
             let page = picture.map(|picture| picture.page(&report.for_picture(&world), world.now()));
@@ -168,6 +172,7 @@ impl Report {
             trace: world.trace(),
             simulated: world.now(),
             failure,
+            missed: missed(world),
         }
     }
 
@@ -185,7 +190,7 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(failure) = &self.failure else {
-            return write!(
+            write!(
                 f,
                 "seed {} passed: {} of {} events, {} requests, {} transactions, trace {:016x}",
                 self.seed,
@@ -194,7 +199,8 @@ impl fmt::Display for Report {
                 self.counts.requests,
                 self.counts.applied,
                 self.trace
-            );
+            )?;
+            return self.missed.iter().try_for_each(|missed| write!(f, "\n  but {missed}"));
         };
         writeln!(f, "seed {} FAILED at {}", self.seed, self.simulated)?;
         writeln!(f, "\nthe last {} records:", failure.last.len())?;
@@ -217,7 +223,10 @@ impl fmt::Display for Brief<'_> {
         let Some(failure) = failure else { return write!(f, "seed {seed} passed") };
         let harms: Vec<_> = self.0.harms().collect();
         let absent = failure.options.omissions.absent.len();
-        writeln!(f, "{} faults and {} clients:", harms.len(), failure.options.clients - absent)?;
+        let clients = failure.options.clients - absent;
+        let faults = counted(harms.len(), "fault");
+        let end = if harms.is_empty() { "" } else { ":" };
+        writeln!(f, "{faults} and {}{end}", counted(clients, "client"))?;
         for (fault, at, words) in harms {
             writeln!(f, "  {at} {fault}: {words}")?;
         }
@@ -227,6 +236,22 @@ impl fmt::Display for Brief<'_> {
         writeln!(f, "run it again: {}", command("replay"))?;
         write!(f, "look at it:   {}", command("watch"))
     }
+}
+
+/// So many of them, in words.
+fn counted(count: usize, what: &str) -> String {
+    match count {
+        0 => format!("no {what}s"),
+        1 => format!("1 {what}"),
+        _ => format!("{count} {what}s"),
+    }
+}
+
+/// Of the faults that were to be kept, those that did not come.
+fn missed(world: &World) -> Vec<String> {
+    let has_come = |fault: &Fault| world.struck().iter().any(|struck| struck.fault == *fault);
+    let kept = world.options().omissions.kept();
+    kept.filter(|fault| !has_come(fault)).map(|fault| format!("{fault} did not come in this run")).collect()
 }
 
 /// The command line that does something with a run.
@@ -288,6 +313,21 @@ mod tests {
         }
         let (again, _) = Report::seen(report.seed, failure.options.clone(), &look);
         assert_eq!((again.trace, again.simulated), (least.trace, least.simulated));
+    }
+
+    #[test]
+    fn what_was_asked_for_and_did_not_come_is_told() {
+        let mut options = options();
+        options.duration = Duration::from_secs(1);
+        let kill = Fault { kind: FaultKind::Kill, number: 900 };
+        options.omissions.keep_only(&[kill]);
+        let look = Look { stop_at: Some("words of nobody".into()), ..Look::default() };
+        let (report, _) = Report::seen(Seed(3), options, &look);
+        let text = report.to_string();
+        let expected = format!(
+            "\n  but {kill} did not come in this run\n  but no record has the words 'words of nobody'"
+        );
+        assert!(text.starts_with("seed 3 passed: ") && text.ends_with(&expected), "{text}");
     }
 
     #[test]

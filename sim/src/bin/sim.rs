@@ -236,7 +236,11 @@ fn run(family: Family, first: Seed, count: u64, keep_going: bool, after: &After)
         }
         keep_going || report.failure.is_none()
     });
-    println!("{done} seeds run, {} failed {failed:?}", failed.len());
+    let seeds = if done == 1 { "1 seed" } else { &format!("{done} seeds") };
+    match failed.as_slice() {
+        [] => println!("{seeds} run, none failed"),
+        failed => println!("{seeds} run, {} failed: {failed:?}", failed.len()),
+    }
     ExitCode::from(code)
 }
 
