@@ -266,6 +266,7 @@ impl Server {
         }
         self.show_configs();
         self.write_config();
+        self.rolled_behind = None;
     }
 
     /// Whether a snapshot that the leader sends waits for more of it, and not for this server's disk.

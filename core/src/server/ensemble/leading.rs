@@ -392,12 +392,7 @@ impl Server {
     /// A client came to a learner with a session it had before (PARITY `quorum.revalidate`).
     fn revalidate(&mut self, link: LinkId, server: ServerId, session: SessionId, timeout_ms: i32) {
         self.metrics.counters.revalidate_count += 1;
-        if self.attach_to_learner(server, session, timeout_ms) {
-            let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
-            ensemble.peers.send(link, &Message::Revalidated { session, valid: true });
-        } else {
-            self.doubt_for_learner(link, server, session, timeout_ms);
-        }
+        self.answer_learner(link, server, session, timeout_ms);
     }
 
     /// Takes note that a learner serves a session from now on. Whether it lives.

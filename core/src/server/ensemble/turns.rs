@@ -6,11 +6,11 @@
 //!
 //! * Voters come before observers, and those before servers that are no members; who gets the same snapshot is of one rank.
 //! * Who has no room while another of the same snapshot has, for half of `initLimit` in one go, or for half the time and
-//!   half of `initLimit` on top, goes. So the others never wait in vain, and take at most about twice as long for it.
+//!   a quarter of `initLimit` on top, goes. So the others never wait in vain, and take at most about twice as long for it.
 //! * A snapshot on its way is given up when somebody of a higher rank has waited for half of `initLimit`.
 //! * When it is one of the same rank, or four times later when a lower rank or the disk waits, this time doubles whenever
-//!   a snapshot was given up: somebody finishes, however long that takes, as long as it is not 32 times `initLimit`; then
-//!   it is as in the beginning. Who finished waits no more, so all get their turn.
+//!   a snapshot was given up: somebody finishes, however long that takes, as long as it is not 32 times `initLimit`.
+//!   Who finished waits no more, so all get their turn.
 //! * A snapshot for the disk is given up when a member has waited for a quarter of `initLimit`, but not twice in a
 //!   row. Once learners have theirs, it comes first.
 //!
