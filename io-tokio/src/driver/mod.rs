@@ -505,8 +505,12 @@ impl<M: Machine> Driver<M> {
     /// Drops a connection that has not left in time. Where something is left to be sent, its client must not take
     /// what it got for all there is.
     fn cut_off(&mut self, id: ConnId) {
-        if let Some(conn) = self.conns.get(&id).filter(|conn| !conn.stream.is_flushed()) {
-            conn.stream.reset_on_drop();
+        if let Some(conn) = self.conns.get_mut(&id) {
+            // It may have been closed in this very turn, and what it is owed not offered yet.
+            conn.stream.flush();
+            if !conn.stream.is_flushed() {
+                conn.stream.reset_on_drop();
+            }
         }
         self.drop_conn(id);
     }
