@@ -92,14 +92,19 @@ fn a_paused_connection_is_not_read_until_it_is_resumed() {
     assert_eq!(run.client, *b"b");
 }
 
+/// Answers whatever comes with so many bytes, and closes the connection.
+fn dismiss(bytes: usize, why: CloseReason) -> impl FnMut(&Input, &mut VecDeque<Action>) + 'static {
+    move |input, actions| {
+        if let Input::Received { conn, .. } = input {
+            actions.push_back(Action::Send { conn: *conn, bytes: Bytes::from(vec![7; bytes]) });
+            actions.push_back(Action::Close { conn: *conn, why });
+        }
+    }
+}
+
 #[test]
 fn a_connection_is_closed_after_its_last_byte() {
-    let answer = |input: &Input, actions: &mut VecDeque<Action>| {
-        if let Input::Received { conn, .. } = input {
-            actions.push_back(Action::Send { conn: *conn, bytes: Bytes::from(vec![7; 8 * MIB]) });
-            actions.push_back(Action::Close { conn: *conn, why: CloseReason::AdminWordAnswered });
-        }
-    };
+    let answer = dismiss(8 * MIB, CloseReason::AdminWordAnswered);
     let run = run(Setup::default(), answer, async |address| {
         let mut socket = connect(address).await;
         socket.write_all(b"ruok").await.unwrap();
@@ -115,12 +120,7 @@ fn a_connection_is_closed_after_its_last_byte() {
 
 #[test]
 fn a_closed_client_that_does_not_read_is_dropped_in_the_end() {
-    let answer = |input: &Input, actions: &mut VecDeque<Action>| {
-        if let Input::Received { conn, .. } = input {
-            actions.push_back(Action::Send { conn: *conn, bytes: Bytes::from(vec![7; 24 * MIB]) });
-            actions.push_back(Action::Close { conn: *conn, why: CloseReason::SessionClosed });
-        }
-    };
+    let answer = dismiss(24 * MIB, CloseReason::SessionClosed);
     let setup = Setup { conn_max: 1, ..Setup::default() };
     let run = run(setup, answer, async |address| {
         let mut stuck = connect(address).await;
@@ -136,12 +136,7 @@ fn a_closed_client_that_does_not_read_is_dropped_in_the_end() {
 /// A session that goes from one connection to the next leaves nothing behind on the ones before.
 #[test]
 fn a_connection_whose_session_moved_is_reset_with_what_it_holds() {
-    let answer = |input: &Input, actions: &mut VecDeque<Action>| {
-        if let Input::Received { conn, .. } = input {
-            actions.push_back(Action::Send { conn: *conn, bytes: Bytes::from(vec![7; 24 * MIB]) });
-            actions.push_back(Action::Close { conn: *conn, why: CloseReason::SessionMoved });
-        }
-    };
+    let answer = dismiss(24 * MIB, CloseReason::SessionMoved);
     let run = run(Setup::default(), answer, async |address| {
         let mut socket = connect(address).await;
         socket.write_all(b"x").await.unwrap();
@@ -153,12 +148,7 @@ fn a_connection_whose_session_moved_is_reset_with_what_it_holds() {
 /// Closed connections that do not go make room for those behind them, and whoever is cut off notices.
 #[test]
 fn closed_clients_that_stay_are_cut_off_for_others_that_leave() {
-    let answer = |input: &Input, actions: &mut VecDeque<Action>| {
-        if let Input::Received { conn, .. } = input {
-            actions.push_back(Action::Send { conn: *conn, bytes: Bytes::from(vec![7; 24 * MIB]) });
-            actions.push_back(Action::Close { conn: *conn, why: CloseReason::SessionClosed });
-        }
-    };
+    let answer = dismiss(24 * MIB, CloseReason::SessionClosed);
     let run = run(Setup { conn_max: 16, ..Setup::default() }, answer, async |address| {
         let mut sockets = Vec::new();
         for _ in 0..3 {
