@@ -110,7 +110,8 @@ impl Directories {
         if !shared {
             locks.push(locked(&log)?);
         }
-        for directory in [&snapshot, &log] {
+        let directories = [&snapshot, &log];
+        for &directory in &directories[usize::from(shared)..] {
             if let Some(writer) = other_writer(directory) {
                 return Err(OpenError::Written { directory: directory.clone(), writer });
             }
