@@ -147,8 +147,15 @@ impl SnapshotLoad {
 
 /// The snapshot of a tree without sessions, in one piece: what a new database begins with.
 pub(super) fn encode(tree: &mut Tree, config: &Config) -> Bytes {
+    let (zxid, digest) = (tree.last_zxid(), tree.digest());
+    encode_as_of(zxid, digest, tree, config)
+}
+
+/// The same with another transaction at its end than the tree's last and the digest behind that one: so ends what
+/// ZooKeeper writes while the next transaction is being applied.
+pub(super) fn encode_as_of(zxid: Zxid, digest: u64, tree: &mut Tree, config: &Config) -> Bytes {
     let mut out = Vec::new();
-    let mark = tree.begin_snapshot();
+    tree.begin_snapshot();
     let mut encoder = Encoder::head(&mut out, Encoder::begin, core::iter::empty(), tree.acl_entries());
     let mut node = |node: SnapshotNode<'_>| {
         encoder.node(&mut out, node.path, node.data, node.acl_id, &node.stat);
@@ -158,12 +165,11 @@ pub(super) fn encode(tree: &mut Tree, config: &Config) -> Bytes {
     encoder.end_nodes(&mut out);
     if config.digest_enabled {
         // Before the first transaction ZooKeeper has no digest, and says so by zeros.
-        let tree_digest = if mark.zxid == Zxid::ZERO { 0 } else { mark.digest };
-        let digest = TxnDigest { version: DIGEST_VERSION, tree_digest };
-        encoder.digest(&mut out, mark.zxid, &digest);
+        let tree_digest = if zxid == Zxid::ZERO { 0 } else { digest };
+        encoder.digest(&mut out, zxid, &TxnDigest { version: DIGEST_VERSION, tree_digest });
     }
     if config.serialize_last_processed_zxid {
-        encoder.last_zxid(&mut out, mark.zxid);
+        encoder.last_zxid(&mut out, zxid);
     }
     Bytes::from(out)
 }

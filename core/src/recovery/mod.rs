@@ -16,6 +16,7 @@
 //!                                                            RecoveryError
 //! ```
 
+mod database;
 mod decide;
 mod epochs;
 mod load;
@@ -48,10 +49,11 @@ pub use self::log_reader::{LogReadError, LogReader, LogStart, LogStep};
 pub use self::report::{Notice, RecoveryError, SnapshotProblem};
 pub use self::scan::{BadHeader, Damage, DamageKind};
 
+use self::database::Database;
 use self::epochs::EpochReads;
 use self::load::{Loaded, SnapshotLoad, tree_options};
 use self::repair::Repair;
-use self::replay::{Database, Limits, Repairs, Replay};
+use self::replay::{Limits, Repairs, Replay};
 use crate::config::Config;
 use crate::store::epochs::{Epochs, UNSYNCED, epoch_file};
 use crate::store::{DiskAnswer, DiskDone, DiskOp, FileName, Inventory, SnapshotFile, Tickets};
@@ -406,21 +408,8 @@ impl Recovery {
             nodes: 0,
         });
         let Loaded { tree, sessions, digest, .. } = loaded;
-        let zxid = tree.last_zxid();
-        let mut database = Database {
-            tree,
-            sessions,
-            last_zxid: zxid,
-            fuzzy_until: digest.filter(|(at, _)| *at > zxid),
-            mismatch_reported: false,
-            report: core::mem::take(&mut self.report),
-        };
-        // A digest from before the snapshot began says nothing about it.
-        if let Some((at, digest)) = digest
-            && at == zxid
-        {
-            database.compare(at, &digest);
-        }
+        let database = Database::new(tree, sessions, digest);
+        let zxid = database.last_zxid;
         let logs = if from_nothing { self.inventory.logs() } else { self.inventory.logs_from(zxid.next()) };
         let target = self.target;
         let trusted = self.config.snapshot_trust_empty && !self.nothing_usable;
@@ -461,7 +450,9 @@ impl Recovery {
         repairs: Repairs,
         from_nothing: bool,
     ) -> Result<(), RecoveryError> {
-        let Database { mut tree, sessions, last_zxid, mut report, .. } = database;
+        let (mut tree, sessions, last_zxid, found) = database.into_parts();
+        let mut report = core::mem::take(&mut self.report);
+        report.extend(found);
         let damaged = self.nothing_usable || replay.stopped_at_damage;
         let empty = from_nothing && replay.txns == 0 && !damaged;
         let marker = epoch_file(UNSYNCED);

@@ -1,79 +1,17 @@
 //! Replays the log behind a snapshot: file after file, record after record, each judged by [`decide`].
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+use super::database::Database;
 use super::decide::{Between, Next, Verdict, decide, is_in_damaged_batch};
 use super::report::{Notice, RecoveryError};
 use super::scan::{Damage, DamageBefore, LogRecord, LogScan, Step};
 use crate::config::Config;
 use crate::store::{DiskDone, DiskOp, FileName, LogFile, Tickets};
-use crate::tree::{DIGEST_VERSION, Tree};
-use crate::types::{SessionId, Txn, TxnDigest, Zxid};
+
+use crate::types::Zxid;
 use crate::wire::record::FileHeader;
-
-/// What has been recovered so far.
-#[derive(Debug)]
-pub(super) struct Database {
-    pub(super) tree: Tree,
-    pub(super) sessions: BTreeMap<SessionId, i32>,
-    /// The newest transaction applied or in the snapshot.
-    pub(super) last_zxid: Zxid,
-    /// The digest behind a transaction that is still to come. Until then the tree may be ahead of its zxid, and
-    /// comparing digests would mean nothing.
-    pub(super) fuzzy_until: Option<(Zxid, TxnDigest)>,
-    /// The first digest that did not match was reported.
-    pub(super) mismatch_reported: bool,
-    pub(super) report: Vec<Notice>,
-}
-
-impl Database {
-    /// Compares a digest that was written with the tree's.
-    pub(super) fn compare(&mut self, zxid: Zxid, written: &TxnDigest) {
-        let comparable = self.tree.options().digest_enabled && written.version == DIGEST_VERSION;
-        if comparable && written.tree_digest != self.tree.digest() && !self.mismatch_reported {
-            self.mismatch_reported = true;
-            let (expected, found) = (written.tree_digest, self.tree.digest());
-            self.report.push(Notice::DigestMismatch { zxid, expected, found });
-        }
-    }
-
-    fn apply(&mut self, record: LogRecord) {
-        let LogRecord { header, txn, digest, .. } = record;
-        assert!(header.zxid > self.last_zxid, "replay goes forward");
-        match &txn {
-            Txn::CreateSession { timeout_ms } => {
-                self.sessions.insert(header.session, *timeout_ms);
-            }
-            Txn::CloseSession { .. } => {
-                self.sessions.remove(&header.session);
-            }
-            Txn::Check { .. }
-            | Txn::Create(_)
-            | Txn::Delete { .. }
-            | Txn::Error { .. }
-            | Txn::Multi(_)
-            | Txn::SetAcl { .. }
-            | Txn::SetData { .. } => {}
-        }
-        self.tree.apply(&header, txn, &mut |_| {});
-        self.last_zxid = header.zxid;
-        match self.fuzzy_until {
-            Some((zxid, expected)) if zxid <= header.zxid => {
-                self.fuzzy_until = None;
-                if zxid == header.zxid {
-                    self.compare(zxid, &expected);
-                }
-            }
-            Some(_) => {}
-            None => {
-                if let Some(digest) = digest {
-                    self.compare(header.zxid, &digest);
-                }
-            }
-        }
-    }
-}
 
 /// What is to be changed on the disk before the server may go on.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::load::encode as encode_snapshot;
+use super::load::{encode as encode_snapshot, encode_as_of};
 use super::{Recovered, Recovery, RecoveryError};
 use crate::config::Config;
 use crate::store::inventory::{log_name, snapshot_name};
@@ -208,6 +208,14 @@ impl History {
     pub(super) fn snapshot(&mut self) -> (FileName, Vec<u8>) {
         let bytes = encode_snapshot(&mut self.tree, &self.config);
         (snapshot_name(self.tree.last_zxid()), bytes.to_vec())
+    }
+
+    /// The snapshot that ZooKeeper writes while it applies the last transaction: all of that is in it, and it is said
+    /// to be of the one before, whose digest is given.
+    pub(super) fn snapshot_ahead(&mut self, digest_before: u64) -> (FileName, Vec<u8>) {
+        let before = Zxid(self.tree.last_zxid().0 - 1);
+        let bytes = encode_as_of(before, digest_before, &mut self.tree, &self.config);
+        (snapshot_name(before), bytes.to_vec())
     }
 }
 

@@ -471,12 +471,53 @@ fn digest_mismatch_is_said_once_and_not_fatal() {
     let (first, bytes, _) = other.log(2);
     let mut disk = disk.put(log_name(first), bytes);
     let recovered = disk.recover(&config()).expect("the data is what was logged");
-    let mismatches: Vec<_> =
-        recovered.report.iter().filter(|notice| matches!(notice, Notice::DigestMismatch { .. })).collect();
+    let mismatches = mismatches(&recovered);
     assert!(
         matches!(mismatches[..], [Notice::DigestMismatch { zxid: Zxid(1), expected: 0, .. }]),
         "{mismatches:?}"
     );
+}
+
+fn mismatches(recovered: &Recovered) -> Vec<&Notice> {
+    recovered.report.iter().filter(|notice| matches!(notice, Notice::DigestMismatch { .. })).collect()
+}
+
+/// ZooKeeper's snapshot, written while a transaction was being applied, has the digest from before it: whether that
+/// means anything is for the log to say.
+#[test]
+fn digest_of_a_snapshot_is_judged_by_the_log_behind_it() {
+    let (mut history, disk) = begun();
+    let (first, mut bytes, _) = history.log(2);
+    let before = history.tree.digest();
+    bytes.extend(history.record());
+    let third = history.tree.digest();
+    let (ahead, snapshot) = history.snapshot_ahead(before);
+    let (wrong, wrong_snapshot) = history.snapshot_ahead(before ^ 1);
+    let without_third = bytes[..bytes.len() - 1].to_vec();
+    bytes.extend(history.record());
+    let expected = |zxid, expected| vec![Notice::DigestMismatch { zxid, expected, found: third }];
+
+    // The third transaction clears it, whatever the snapshot says.
+    for (file, snapshot) in [(&ahead, &snapshot), (&wrong, &wrong_snapshot)] {
+        let mut disk = disk.clone().put(file.clone(), snapshot.clone()).put(log_name(first), bytes.clone());
+        let recovered = disk.recover(&config()).expect("nothing is wrong");
+        assert!(mismatches(&recovered).is_empty(), "{:?}", recovered.report);
+        assert_eq!(recovered.tree.digest(), history.tree.digest());
+    }
+    // Nothing comes that clears it.
+    let mut torn = disk.clone().put(ahead.clone(), snapshot).put(log_name(first), without_third);
+    let recovered = torn.recover(&config()).expect("a digest is not fatal");
+    assert_eq!(mismatches(&recovered), expected(Zxid(2), before).iter().collect::<Vec<_>>());
+    // What comes says the same: the snapshot's tree is wrong.
+    let mut other = History::new(&config());
+    other.next = Zxid(3);
+    other.record();
+    let (file, snapshot) = other.snapshot_ahead(before);
+    let mut disk = disk.put(file, snapshot).put(log_name(first), bytes);
+    let recovered = disk.recover(&config()).expect("a digest is not fatal");
+    let found = other.tree.digest();
+    let wanted = Notice::DigestMismatch { zxid: Zxid(2), expected: before, found };
+    assert_eq!(mismatches(&recovered), [&wanted]);
 }
 
 #[test]

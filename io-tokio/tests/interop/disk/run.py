@@ -10,7 +10,7 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from disk import scenario  # noqa: E402
-from harness import server  # noqa: E402
+from harness import digest_cases, server  # noqa: E402
 from harness.report import Report  # noqa: E402
 
 JAVA = ("java38", "java39")
@@ -18,6 +18,7 @@ JAVA = ("java38", "java39")
 
 def scenarios(mine):
     """(name, function, arguments) of every scenario."""
+    yield "digests: what is wrong is found", digest_cases.tell_apart, ()
     for java in JAVA:
         yield f"{java} writes, {mine} reads", scenario.clean_stop, (java, [mine])
     for compression in ("gz", "snappy"):

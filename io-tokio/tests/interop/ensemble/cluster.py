@@ -4,7 +4,7 @@ import shutil
 import time
 
 from disk import dump
-from harness import places, wire
+from harness import digests, places, wire
 from harness.ports import free_ports
 from harness.server import Server
 
@@ -12,8 +12,6 @@ TICK_MS = 500
 INIT_LIMIT, SYNC_LIMIT = 40, 6
 # How long anything may take on a machine that has much else to do.
 PATIENCE_SECONDS = 180
-# What Java (and Zabra) say when a digest from another member is not the one of their own tree.
-_MISMATCH = ("digests are not matching", "digest mismatch")
 # Every member writes this node by itself when it starts.
 CONFIG = "/zookeeper/config"
 
@@ -184,6 +182,6 @@ class Ensemble:
     def no_complaints(self):
         """Nobody ever found a digest that was not its own."""
         for number, member in self.members.items():
-            text = member.log_text().lower()
-            for words in _MISMATCH:
-                assert words not in text, f"{self.name(number)} says: {words}"
+            # Who wrote which snapshot of a member that was replaced is not known here; the disk suite looks at that.
+            found = digests.mismatches(member, by_java=lambda _: True)
+            assert not found, f"{self.name(number)} says: {found}"
