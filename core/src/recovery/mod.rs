@@ -128,10 +128,27 @@ enum Phase {
     Epochs,
     Probe { candidates: Vec<SnapshotFile>, next: usize, asked: bool },
     Load { load: Box<SnapshotLoad>, older: VecDeque<SnapshotFile> },
-    Replay { replay: Box<Replay>, database: Box<Database>, from_nothing: bool },
+    Replay { replay: Box<Replay>, database: Box<Database>, base: Option<Base> },
     Repair { ops: VecDeque<Repair>, asked: bool, recovered: Box<Recovered> },
     Outcome(Box<Result<Recovered, RecoveryError>>),
     Over,
+}
+
+/// The snapshot that the log is replayed behind.
+#[derive(Debug)]
+struct Base {
+    snapshot: SnapshotFile,
+    /// It may hold something of transactions up to this one.
+    reaches: Zxid,
+    older: VecDeque<SnapshotFile>,
+}
+
+/// Whether a snapshot that may hold something of transactions up to `reaches` is of no use, since the log behind it ends at
+/// `last_zxid`: parts of transactions are in a tree that is nobody's.
+///
+/// An epoch's first zxid is no transaction: ZooKeeper's leader has it while nothing has been asked of it.
+fn is_ahead(reaches: Zxid, last_zxid: Zxid) -> bool {
+    reaches > last_zxid && reaches.counter() > 0
 }
 
 impl Recovery {
@@ -243,8 +260,8 @@ impl Recovery {
             },
             Phase::Probe { candidates, next, .. } => self.on_probe(candidates, next, done),
             Phase::Load { load, older } => self.on_loaded(load, older, done),
-            Phase::Replay { mut replay, database, from_nothing } => match replay.on_done(done) {
-                Ok(()) => self.advance(replay, database, from_nothing),
+            Phase::Replay { mut replay, database, base } => match replay.on_done(done) {
+                Ok(()) => self.advance(replay, database, base),
                 Err(error) => self.fail(error),
             },
             Phase::Repair { ops, recovered, .. } => self.on_repaired(ops, recovered, done),
@@ -344,24 +361,24 @@ impl Recovery {
         }
         match self.target {
             // Nothing is to stay, so there is nothing to load.
-            Some(Zxid::ZERO) => return self.begin_replay(None),
+            Some(Zxid::ZERO) => return self.begin_replay_of_all(),
             Some(target) => return self.fail(RecoveryError::CannotRewind { target, found: None }),
             None => {}
         }
         match self.unusable.first() {
             // A snapshot of nothing, not even finished: the very first start was cut short.
             Some((snapshot, SnapshotProblem::Incomplete)) if snapshot.zxid == Zxid::ZERO => {
-                self.begin_replay(None);
+                self.begin_replay_of_all();
             }
             Some(_) if self.may_be_brought_up() => {
                 self.nothing_usable = true;
-                self.begin_replay(None);
+                self.begin_replay_of_all();
             }
             Some((snapshot, why)) => {
                 let (file, why) = (snapshot.file.clone(), *why);
                 self.fail(RecoveryError::NoUsableSnapshot { file, why });
             }
-            None => self.begin_replay(None),
+            None => self.begin_replay_of_all(),
         }
     }
 
@@ -378,37 +395,38 @@ impl Recovery {
             Ok(None) => self.phase = Phase::Load { load, older },
             Ok(Some(loaded)) if self.target.is_some_and(|target| loaded.reaches > target) => {
                 let reaches = loaded.reaches;
-                self.fall_back(&load, older, SnapshotProblem::Ahead { reaches });
+                self.fall_back(self.snapshot_of(&load), older, SnapshotProblem::Ahead { reaches });
             }
             Ok(Some(loaded)) => {
-                let file = load.file().clone();
-                self.report.push(Notice::SnapshotLoaded { file, nodes: loaded.nodes });
-                self.begin_replay(Some(loaded));
+                let Loaded { tree, sessions, digest, reaches, nodes } = loaded;
+                let snapshot = self.snapshot_of(&load);
+                self.report.push(Notice::SnapshotLoaded { file: snapshot.file.clone(), nodes });
+                let database = Database::new(tree, sessions, digest);
+                self.begin_replay(database, Some(Base { snapshot, reaches, older }));
             }
-            Err(problem) => self.fall_back(&load, older, problem),
+            Err(problem) => self.fall_back(self.snapshot_of(&load), older, problem),
         }
     }
 
-    fn fall_back(&mut self, load: &SnapshotLoad, older: VecDeque<SnapshotFile>, problem: SnapshotProblem) {
+    fn snapshot_of(&self, load: &SnapshotLoad) -> SnapshotFile {
         let snapshot = self.inventory.snapshots().iter().find(|snapshot| snapshot.file == *load.file());
-        let snapshot = snapshot.expect("what is loaded is in the inventory").clone();
+        snapshot.expect("what is loaded is in the inventory").clone()
+    }
+
+    fn fall_back(&mut self, from: SnapshotFile, older: VecDeque<SnapshotFile>, problem: SnapshotProblem) {
         // Reads that were asked for ahead are of no use any more.
         self.ignored = self.tickets.last();
-        self.pass_over(snapshot, problem);
+        self.pass_over(from, problem);
         self.load(older);
     }
 
-    fn begin_replay(&mut self, loaded: Option<Loaded>) {
-        let from_nothing = loaded.is_none();
-        let loaded = loaded.unwrap_or_else(|| Loaded {
-            tree: Tree::new(tree_options(&self.config), self.hash_seed),
-            sessions: BTreeMap::new(),
-            digest: None,
-            reaches: Zxid::ZERO,
-            nodes: 0,
-        });
-        let Loaded { tree, sessions, digest, .. } = loaded;
-        let database = Database::new(tree, sessions, digest);
+    fn begin_replay_of_all(&mut self) {
+        let tree = Tree::new(tree_options(&self.config), self.hash_seed);
+        self.begin_replay(Database::new(tree, BTreeMap::new(), None), None);
+    }
+
+    fn begin_replay(&mut self, database: Database, base: Option<Base>) {
+        let from_nothing = base.is_none();
         let zxid = database.last_zxid;
         let logs = if from_nothing { self.inventory.logs() } else { self.inventory.logs_from(zxid.next()) };
         let target = self.target;
@@ -426,16 +444,24 @@ impl Recovery {
                 .collect(),
         };
         let replay = Replay::new(&self.config, logs, expect_nothing, limits);
-        self.advance(Box::new(replay), Box::new(database), from_nothing);
+        self.advance(Box::new(replay), Box::new(database), base);
     }
 
-    fn advance(&mut self, mut replay: Box<Replay>, mut database: Box<Database>, from_nothing: bool) {
+    fn advance(&mut self, mut replay: Box<Replay>, mut database: Box<Database>, base: Option<Base>) {
         match replay.advance(&mut database) {
-            Ok(None) => self.phase = Phase::Replay { replay, database, from_nothing },
+            Ok(None) => self.phase = Phase::Replay { replay, database, base },
             Ok(Some(repairs)) => {
+                let base = match base {
+                    Some(Base { snapshot, reaches, older })
+                        if self.target.is_none() && is_ahead(reaches, database.last_zxid) =>
+                    {
+                        return self.fall_back(snapshot, older, SnapshotProblem::Ahead { reaches });
+                    }
+                    base => base.map(|base| base.snapshot),
+                };
                 // What was asked for ahead in a file that goes is of no use any more.
                 self.ignored = self.tickets.last();
-                if let Err(error) = self.begin_repair(&replay, *database, repairs, from_nothing) {
+                if let Err(error) = self.begin_repair(&replay, *database, repairs, base.as_ref()) {
                     self.fail(error);
                 }
             }
@@ -448,8 +474,9 @@ impl Recovery {
         replay: &Replay,
         database: Database,
         repairs: Repairs,
-        from_nothing: bool,
+        base: Option<&SnapshotFile>,
     ) -> Result<(), RecoveryError> {
+        let from_nothing = base.is_none();
         let (mut tree, sessions, last_zxid, found) = database.into_parts();
         let mut report = core::mem::take(&mut self.report);
         report.extend(found);
@@ -544,21 +571,29 @@ impl Recovery {
         remove: &mut Vec<FileName>,
         report: &mut Vec<Notice>,
     ) -> Result<bool, RecoveryError> {
-        let Some((newest, _)) = self.unusable.first().filter(|(newest, _)| newest.zxid > last_zxid) else {
+        // What is to be forgotten is not missed.
+        let held = |(snapshot, why): &(SnapshotFile, SnapshotProblem)| match why {
+            SnapshotProblem::Ahead { reaches } if self.target.is_none() => *reaches,
+            _ => snapshot.zxid,
+        };
+        let Some(newest) = self.unusable.iter().find(|unusable| held(unusable) > last_zxid) else {
             return Ok(false);
         };
+        let (newest, zxid) = (&newest.0, held(newest));
         if self.config.ensemble.is_some() && self.target.is_none() {
             report.push(Notice::BehindEnsemble { snapshot: newest.file.clone(), last_zxid });
             return Ok(true);
         }
         if !self.config.accept_data_loss || self.target.is_some() {
-            let (snapshot, zxid) = (newest.file.clone(), newest.zxid);
+            let snapshot = newest.file.clone();
             return Err(RecoveryError::BehindSnapshot { snapshot, zxid, last_zxid });
         }
         report.push(Notice::DataMissing { snapshot: newest.file.clone(), last_zxid });
         // From here on other transactions get these zxids.
         let ahead = self.inventory.snapshots().iter().filter(|snapshot| snapshot.zxid > last_zxid);
         remove.extend(ahead.map(|snapshot| snapshot.file.clone()));
+        let mixed = self.unusable.iter().filter(|one| one.0.zxid <= last_zxid && held(one) > last_zxid);
+        remove.extend(mixed.map(|(snapshot, _)| snapshot.file.clone()));
         Ok(false)
     }
 

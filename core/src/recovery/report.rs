@@ -147,7 +147,7 @@ pub enum Notice {
 /// Why a snapshot cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SnapshotProblem {
-    /// It holds something of later transactions, which are to be forgotten.
+    /// It holds something of later transactions, which are to be forgotten or are not in the log.
     Ahead {
         /// Up to which.
         reaches: Zxid,
@@ -167,7 +167,7 @@ pub enum SnapshotProblem {
 /// Why the server does not start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RecoveryError {
-    /// Snapshots that hold more than was found in the log cannot be read.
+    /// Snapshots that hold more than was found in the log cannot be used.
     BehindSnapshot {
         /// The newest of them.
         snapshot: FileName,
@@ -302,7 +302,10 @@ impl fmt::Display for SnapshotProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ahead { reaches } => {
-                write!(f, "it holds something of transactions up to {reaches}, which are to be forgotten")
+                write!(
+                    f,
+                    "it holds something of transactions up to {reaches}, and they are not all to be had"
+                )
             }
             Self::Compression(error) => error.fmt(f),
             Self::Decode(error) => error.fmt(f),
@@ -333,11 +336,11 @@ impl fmt::Display for Notice {
             ),
             Self::DataMissing { snapshot, last_zxid } => write!(
                 f,
-                "DATA LOSS ACCEPTED: {snapshot} cannot be read; going on at {last_zxid} without what it held"
+                "DATA LOSS ACCEPTED: {snapshot} cannot be used; going on at {last_zxid} without what it held"
             ),
             Self::BehindEnsemble { snapshot, last_zxid } => write!(
                 f,
-                "{snapshot} cannot be read; going on at {last_zxid}, without a vote until a leader has sent what is \
+                "{snapshot} cannot be used; going on at {last_zxid}, without a vote until a leader has sent what is \
                  missing"
             ),
             Self::DigestMismatch { zxid, expected, found } => write!(
@@ -391,7 +394,7 @@ impl fmt::Display for RecoveryError {
         match self {
             Self::BehindSnapshot { snapshot, zxid, last_zxid } => write!(
                 f,
-                "{snapshot} cannot be read and holds transactions up to {zxid}, but the older snapshots and the log \
+                "{snapshot} cannot be used and holds transactions up to {zxid}, but the older snapshots and the log \
                  end at {last_zxid}. {RESTORE}. {ACCEPT}"
             ),
             Self::CannotRewind { target, found } => {

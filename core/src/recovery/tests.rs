@@ -419,6 +419,30 @@ fn a_snapshot_that_is_ahead_of_all_that_can_be_read_is_not_forgotten() {
     check(&mut disk, &recovered, last_zxid);
 }
 
+/// ZooKeeper's snapshot begins at one transaction and ends at another. If the log does not reach that far, it has parts of
+/// transactions in it that nobody has.
+#[test]
+fn a_snapshot_that_needs_more_of_the_log_than_there_is_is_not_used() {
+    let (mut history, disk) = begun();
+    let (first, bytes, ends) = history.log(5);
+    let (begun_at, last_zxid) = (snapshot_name(Zxid(2)), Zxid(4));
+    let disk = disk.put(begun_at.clone(), history.snapshot().1);
+    let mut whole = disk.clone().put(log_name(first), bytes.clone());
+    let recovered = whole.recover(&config()).expect("the log reaches its end");
+    assert_eq!(recovered.replayed_txns, 3);
+    check(&mut whole, &recovered, Zxid(5));
+
+    let mut short = disk.put(log_name(first), bytes[..ends[4]].to_vec());
+    let before = short.files.clone();
+    let error = short.recover(&config()).expect_err("something of transaction 5 is in the snapshot only");
+    assert_eq!(error, RecoveryError::BehindSnapshot { snapshot: begun_at.clone(), zxid: Zxid(5), last_zxid });
+    assert_eq!(short.files, before);
+    let recovered = short.recover(&accepting()).expect("it is accepted");
+    assert_eq!(recovered.replayed_txns, 4, "behind the first snapshot");
+    assert!(!short.files.contains_key(&begun_at));
+    check(&mut short, &recovered, last_zxid);
+}
+
 #[test]
 fn snapshots_none_of_which_can_be_read_are_an_error() {
     let (mut history, _) = begun();
