@@ -147,7 +147,7 @@ mod tests {
                 let outcome = disk.recover(&config());
                 disk.changes_left = None;
                 if let Err(error) = outcome {
-                    assert!(changes < 3, "{error}");
+                    assert!(changes < 4, "{error}");
                 }
                 let epochs =
                     disk.recover(&config()).expect("it goes on").epochs.expect("a member has epochs");

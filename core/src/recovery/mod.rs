@@ -515,10 +515,7 @@ impl Recovery {
         } else if damaged {
             ops.extend((!remove.is_empty()).then_some(Repair::Remove(remove)));
         } else {
-            let cut = self.end_of_log(&repairs);
-            remove.extend(repairs.remove);
-            ops.extend((!remove.is_empty()).then_some(Repair::Remove(remove)));
-            ops.extend(cut.map(|(file, size)| Repair::Truncate(file, size)));
+            self.settle(base, repairs, remove, &mut ops);
         }
         if fresh {
             report.push(Notice::FreshDatabase);
@@ -553,6 +550,27 @@ impl Recovery {
             return Err(RecoveryError::Empty);
         }
         Ok(())
+    }
+
+    /// Makes durable what the server begins with, and takes away what it does without.
+    fn settle(
+        &self,
+        base: Option<&SnapshotFile>,
+        repairs: Repairs,
+        mut remove: Vec<FileName>,
+        ops: &mut VecDeque<Repair>,
+    ) {
+        let end = self.end_of_log(&repairs);
+        remove.extend(repairs.remove);
+        // ZooKeeper syncs no snapshot, and with `forceSync=no` nobody the log.
+        let from = base.map_or(Zxid::ZERO, |snapshot| snapshot.zxid.next());
+        let logs = self.inventory.logs_from(from).iter().map(|log| &log.file);
+        let files = base.map(|snapshot| &snapshot.file).into_iter().chain(logs);
+        let is_last = |file: &FileName| end.as_ref().is_some_and(|(last, _)| last == file);
+        let before: Vec<_> = files.filter(|file| !is_last(file) && !remove.contains(file)).cloned().collect();
+        ops.extend((!before.is_empty()).then_some(Repair::Sync(before)));
+        ops.extend((!remove.is_empty()).then_some(Repair::Remove(remove)));
+        ops.extend(end.map(|(file, size)| Repair::Truncate(file, size)));
     }
 
     /// The last file of the log that stays, and what stays of it. A process that was killed may have left records that

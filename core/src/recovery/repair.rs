@@ -15,6 +15,8 @@ pub(super) enum Repair {
     Begin(Bytes),
     /// Remove these files.
     Remove(Vec<FileName>),
+    /// Make these files durable.
+    Sync(Vec<FileName>),
     /// Cut a file.
     Truncate(FileName, u64),
     /// Give a small file this content.
@@ -29,6 +31,7 @@ impl Repair {
                 DiskOp::Replace { ticket, file: snapshot_name(Zxid::ZERO), bytes: bytes.clone() }
             }
             Self::Remove(files) => DiskOp::Remove { ticket, files: files.clone() },
+            Self::Sync(files) => DiskOp::Sync { ticket, files: files.clone() },
             Self::Truncate(file, size) => DiskOp::Truncate { ticket, file: file.clone(), size: *size },
             Self::Write(file, bytes) => DiskOp::Replace { ticket, file: file.clone(), bytes: bytes.clone() },
         }
@@ -38,7 +41,7 @@ impl Repair {
     pub(super) fn file(&self) -> Option<FileName> {
         match self {
             Self::Begin(_) => Some(snapshot_name(Zxid::ZERO)),
-            Self::Remove(files) => files.first().cloned(),
+            Self::Remove(files) | Self::Sync(files) => files.first().cloned(),
             Self::Truncate(file, _) | Self::Write(file, _) => Some(file.clone()),
         }
     }
@@ -52,6 +55,7 @@ impl Repair {
                 inventory.mark_complete(&file, true);
             }
             Self::Remove(files) => files.iter().for_each(|file| inventory.remove(file)),
+            Self::Sync(_) => {}
             Self::Truncate(file, size) => inventory.add(DirEntry { file, size }),
             Self::Write(file, bytes) => inventory.add(DirEntry { file, size: bytes.len() as u64 }),
         }

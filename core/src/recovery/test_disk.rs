@@ -1,6 +1,6 @@
 //! A disk in memory, and logs to put on it.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec;
@@ -23,6 +23,8 @@ use crate::wire::{record, txn};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct TestDisk {
     pub(super) files: BTreeMap<FileName, Vec<u8>>,
+    /// What was made durable as it was found.
+    pub(super) synced: BTreeSet<FileName>,
     /// Changes that still work; after these the power is gone.
     pub(super) changes_left: Option<usize>,
     /// Which files the removal that the power fails in takes away, one bit for each.
@@ -112,6 +114,10 @@ impl TestDisk {
             }
             DiskOp::Truncate { file, size, .. } => {
                 self.files.get_mut(&file).expect("what is cut is there").truncate(size as usize);
+                Ok(DiskAnswer::Done)
+            }
+            DiskOp::Sync { files, .. } => {
+                self.synced.extend(files);
                 Ok(DiskAnswer::Done)
             }
             DiskOp::LogCreate { .. }

@@ -419,6 +419,28 @@ fn a_snapshot_that_is_ahead_of_all_that_can_be_read_is_not_forgotten() {
     check(&mut disk, &recovered, last_zxid);
 }
 
+/// ZooKeeper syncs no snapshot, and the log not always: all that the server begins with is made durable first.
+#[test]
+fn what_the_database_builds_on_is_synced() {
+    let (mut history, mut disk) = begun();
+    let mut names = Vec::new();
+    for part in 0..4 {
+        let (first, bytes, _) = history.log(2);
+        names.push(log_name(first));
+        disk = disk.put(log_name(first), bytes);
+        if part == 1 {
+            let (snapshot, bytes) = history.snapshot();
+            names.push(snapshot.clone());
+            disk = disk.put(snapshot, bytes);
+        }
+    }
+    let recovered = disk.recover(&config()).expect("nothing is wrong");
+    let [.., snapshot, behind, last] = &names[..] else { panic!("{names:?}") };
+    let synced: Vec<_> = disk.synced.iter().collect();
+    assert_eq!(synced, [behind, snapshot], "{last} is cut where it ends, and durable with that");
+    check(&mut disk, &recovered, Zxid(8));
+}
+
 /// ZooKeeper's snapshot begins at one transaction and ends at another. If the log does not reach that far, it has parts of
 /// transactions in it that nobody has.
 #[test]

@@ -89,6 +89,13 @@ pub enum DiskOp {
         /// What stays of it.
         size: u64,
     },
+    /// Make files durable that were found, content and name: whoever wrote them may not have waited for the disk.
+    Sync {
+        /// Names the completion.
+        ticket: Ticket,
+        /// The files.
+        files: Vec<FileName>,
+    },
     /// Begin a snapshot under a temporary name.
     SnapshotCreate {
         /// Names the completion.
@@ -183,6 +190,7 @@ impl DiskOp {
             Self::LogCreate { ticket, .. }
             | Self::LogAppend { ticket, .. }
             | Self::Truncate { ticket, .. }
+            | Self::Sync { ticket, .. }
             | Self::SnapshotCreate { ticket, .. }
             | Self::SnapshotAppend { ticket, .. }
             | Self::SnapshotFinish { ticket }
@@ -198,7 +206,8 @@ impl DiskOp {
     pub const fn stream(&self) -> Stream {
         match self {
             Self::LogCreate { .. } | Self::LogAppend { .. } | Self::Truncate { .. } => Stream::Log,
-            Self::SnapshotCreate { .. }
+            Self::Sync { .. }
+            | Self::SnapshotCreate { .. }
             | Self::SnapshotAppend { .. }
             | Self::SnapshotFinish { .. }
             | Self::SnapshotDiscard { .. }

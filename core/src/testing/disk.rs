@@ -98,6 +98,7 @@ impl Disk {
             op if parts == 1 => drop(self.execute(op)),
             DiskOp::LogCreate { .. }
             | DiskOp::Truncate { .. }
+            | DiskOp::Sync { .. }
             | DiskOp::SnapshotCreate { .. }
             | DiskOp::SnapshotAppend { .. }
             | DiskOp::SnapshotFinish { .. }
@@ -121,6 +122,7 @@ impl Disk {
             DiskOp::Truncate { file, size, .. } => {
                 self.files.get_mut(&file).expect("what is cut is there").truncate(size as usize);
             }
+            DiskOp::Sync { .. } => {}
             DiskOp::SnapshotCreate { file, .. } => {
                 assert_eq!(self.snapshot, None, "one snapshot at a time");
                 self.snapshot = Some((file, Vec::new()));

@@ -60,6 +60,7 @@ impl BulkFiles {
             DiskOp::SnapshotAppend { bytes, .. } => return self.snapshot_append(&bytes),
             DiskOp::SnapshotFinish { .. } => return self.snapshot_finish(),
             DiskOp::SnapshotDiscard { .. } => self.snapshot_discard().map(done),
+            DiskOp::Sync { files, .. } => self.sync(&files).map(done),
             DiskOp::Replace { file, bytes, .. } => self.replace(&file, &bytes).map(done),
             DiskOp::Remove { files, .. } => self.remove(&files).map(done),
             DiskOp::List { .. } => self.list().map(DiskAnswer::Listing),
@@ -148,6 +149,18 @@ impl BulkFiles {
         for file in files {
             unless_missing(self.remove_one(file))?;
         }
+        self.sync_names(files)
+    }
+
+    fn sync(&self, files: &[FileName]) -> io::Result<()> {
+        for file in files {
+            File::open(self.directories.path(file))?.sync_all()?;
+        }
+        self.sync_names(files)
+    }
+
+    /// Makes durable that these files are there, or are not.
+    fn sync_names(&self, files: &[FileName]) -> io::Result<()> {
         for dir in [Dir::Log, Dir::Snapshot] {
             if files.iter().any(|file| file.dir == dir) {
                 self.directories.sync(dir)?;

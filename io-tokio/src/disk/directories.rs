@@ -2,6 +2,7 @@
 
 use std::fs::{File, TryLockError};
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{error, fmt, fs};
@@ -146,6 +147,11 @@ impl Directories {
         between.join(&replaced(Dir::Log.name(), Dir::Log))
     }
 
+    /// Makes what is next to the log folder durable.
+    pub(super) fn sync_around(&self) -> io::Result<()> {
+        sync_folder(self.log.parent().expect("it has a folder's name"))
+    }
+
     /// Whether both directories are one.
     pub(super) const fn shared(&self) -> bool {
         self.shared
@@ -180,13 +186,31 @@ fn prepared(parent: &Path, create: bool) -> Result<PathBuf, OpenError> {
             return Err(OpenError::Missing { directory: folder });
         }
         fs::create_dir_all(&folder).map_err(failed)?;
-        // The folder's own entry has to survive a power failure as well, or its content will not.
-        sync_folder(parent).map_err(failed)?;
-        if let Some(grandparent) = parent.parent().filter(|path| !path.as_os_str().is_empty()) {
-            sync_folder(grandparent).map_err(failed)?;
+    }
+    let folder = folder.canonicalize().map_err(failed)?;
+    sync_entries(&folder).map_err(|(path, error)| OpenError::Failed { path, error })?;
+    Ok(folder)
+}
+
+/// The folder's own entry has to survive a power failure as well, or its content will not, and so have those of the
+/// folders around it: this start may have made any of them, or an earlier one that did not come as far as this. Up to
+/// where a file system is mounted, and as far as this user may look.
+fn sync_entries(folder: &Path) -> Result<(), (PathBuf, io::Error)> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |error| (path, error)
+    };
+    let device = fs::metadata(folder).map_err(failed(folder))?.dev();
+    for parent in folder.ancestors().skip(1) {
+        match fs::metadata(parent).and_then(|metadata| Ok((metadata.dev() == device, File::open(parent)?))) {
+            Ok((true, opened)) => opened.sync_all().map_err(failed(parent))?,
+            Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
+                return Err((parent.to_owned(), error));
+            }
+            Ok(_) | Err(_) => break,
         }
     }
-    folder.canonicalize().map_err(failed)
+    Ok(())
 }
 
 fn locked(folder: &Path) -> Result<File, OpenError> {

@@ -53,7 +53,8 @@ impl LogFiles {
             DiskOp::LogCreate { file, .. } => self.create(&file),
             DiskOp::LogAppend { bytes, grow_to, sync, .. } => self.append(&bytes, grow_to, sync),
             DiskOp::Truncate { file, size, .. } => self.truncate(&file, size),
-            DiskOp::SnapshotCreate { .. }
+            DiskOp::Sync { .. }
+            | DiskOp::SnapshotCreate { .. }
             | DiskOp::SnapshotAppend { .. }
             | DiskOp::SnapshotFinish { .. }
             | DiskOp::SnapshotDiscard { .. }

@@ -88,8 +88,8 @@ pub fn recover(
         }
         recovery.on_done(done.recv().expect("the disk outlives the loop, and recovery waits for something"));
     };
-    // Only now: the new database that the marker permits is durable.
-    match fs::remove_file(&marker) {
+    // Only now: the new database that the marker permits is durable. It is to permit no other after a power failure.
+    match fs::remove_file(&marker).and_then(|()| directories.sync_around()) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
             Err(RecoverError::Marker { path: marker, error })
         }

@@ -276,6 +276,11 @@ impl Disk {
                 Step::SyncFile(file.clone()),
                 Step::SyncDir(file.dir),
             ],
+            DiskOp::Sync { files, .. } => {
+                let dirs: BTreeSet<Dir> = files.iter().map(|file| file.dir).collect();
+                let syncs = files.iter().cloned().map(Step::SyncFile);
+                syncs.chain(dirs.into_iter().map(Step::SyncDir)).collect()
+            }
             DiskOp::SnapshotCreate { file, .. } => {
                 vec![Step::Create { file: temporary(file), exclusive: false }]
             }
@@ -321,6 +326,7 @@ impl Disk {
             }
             DiskOp::SnapshotFinish { .. } | DiskOp::SnapshotDiscard { .. } => self.snapshot = None,
             DiskOp::Truncate { .. }
+            | DiskOp::Sync { .. }
             | DiskOp::Replace { .. }
             | DiskOp::Remove { .. }
             | DiskOp::List { .. }
