@@ -66,8 +66,8 @@ pub fn encode(header: &TxnHeader, txn: &Txn, digest: Option<&TxnDigest>, out: &m
 /// Appends a transaction as a record of our log has it: with the batch that it is written with, named by its first
 /// transaction.
 ///
-/// A closed session without its list of znodes and without a digest gets no mark: ZooKeeper looks for the list where
-/// the mark would be.
+/// A closed session without its list of znodes gets no mark: ZooKeeper looks for the list where the digest is, fails
+/// at its end, and takes that for no list. With a mark behind the digest it may find one, of paths that are none.
 ///
 /// # Panics
 /// As [`encode`].
@@ -79,17 +79,17 @@ pub fn encode_logged(
     out: &mut Vec<u8>,
 ) {
     encode(header, txn, digest, out);
-    mark(txn, digest, batch, out);
+    mark(txn, batch, out);
 }
 
-/// Appends a transaction that came in bytes as a record of our log has it; `txn` and `digest` are what they decode to.
-pub fn copy_logged(bytes: &[u8], txn: &Txn, digest: Option<&TxnDigest>, batch: Zxid, out: &mut Vec<u8>) {
+/// Appends a transaction that came in bytes as a record of our log has it; `txn` is what they decode to.
+pub fn copy_logged(bytes: &[u8], txn: &Txn, batch: Zxid, out: &mut Vec<u8>) {
     out.extend_from_slice(bytes);
-    mark(txn, digest, batch, out);
+    mark(txn, batch, out);
 }
 
-fn mark(txn: &Txn, digest: Option<&TxnDigest>, batch: Zxid, out: &mut Vec<u8>) {
-    if digest.is_some() || !matches!(txn, Txn::CloseSession { paths: None }) {
+fn mark(txn: &Txn, batch: Zxid, out: &mut Vec<u8>) {
+    if !matches!(txn, Txn::CloseSession { paths: None }) {
         out.extend_from_slice(&batch.0.to_be_bytes());
     }
 }
@@ -293,9 +293,10 @@ const fn persistent_or_ephemeral(ephemeral: bool) -> NodeKind {
 }
 
 /// The body may be missing (PARITY `disk.txn.closesession.empty`), with or without a digest behind it. Twelve
-/// bytes can be a digest alone or a list, and so can twenty, where a mark follows the digest; it is the list if its
-/// entries are paths and what is left behind them has the length of what may follow. No digest looks like that: its
-/// version, read as a count, asks for paths that do not fit, or, being none, leaves too little.
+/// bytes can be a digest alone or a list, and so can twenty, where a mark follows the digest, as logs of earlier releases
+/// have it; it is the list if its entries are paths and what is left behind them has the length of what may follow.
+/// No digest looks like that: its version, read as a count, asks for paths that do not fit. (A version of 0 would ask
+/// for none; ZooKeeper has written 2 since it has written digests.)
 fn decode_close_session(reader: &mut Reader<'_>) -> Result<Txn, DecodeError> {
     let body = reader.clone();
     let listed = decode_paths(reader);
@@ -504,8 +505,8 @@ mod tests {
         assert_eq!(encoded(OpCode::CLOSE_SESSION, &listed, None).len(), HEADER_LEN + DIGEST_LEN);
     }
 
-    /// Every trailer of a closed session, for bodies that have the length of one: each is read as it was meant. The
-    /// one that ZooKeeper would take for a list is never written.
+    /// Every trailer of a closed session, for bodies that have the length of one: each is read as it was meant, also
+    /// the mark behind a digest alone, which is not written any more.
     #[test]
     fn batch_mark_of_a_closed_session() {
         let list = |paths: &[&str]| Some(paths.iter().map(|path| Box::from(*path)).collect());
@@ -518,8 +519,14 @@ mod tests {
                             (header(OpCode::CLOSE_SESSION), Txn::CloseSession { paths: paths.clone() });
                         let mut out = Vec::new();
                         encode_logged(&header, &txn, digest.as_ref(), batch, &mut out);
-                        let batch = (paths.is_some() || digest.is_some()).then_some(batch);
-                        assert_eq!(decode_logged(&out, LIMIT), Ok(Logged { header, txn, digest, batch }));
+                        let written = paths.is_some().then_some(batch);
+                        let logged = Logged { header, txn, digest, batch: written };
+                        assert_eq!(decode_logged(&out, LIMIT), Ok(logged.clone()));
+                        if paths.is_none() && digest.is_some() {
+                            out.extend_from_slice(&batch.0.to_be_bytes());
+                            let marked = Logged { batch: Some(batch), ..logged };
+                            assert_eq!(decode_logged(&out, LIMIT), Ok(marked));
+                        }
                     }
                 }
             }
@@ -607,7 +614,7 @@ mod tests {
             out.clear();
             encode_logged(&header, &txn, digest.as_ref(), Zxid(batch), &mut out);
             prop_assert_eq!(decode(&out, LIMIT), Ok((header, txn.clone(), digest)));
-            let bare = digest.is_none() && txn == Txn::CloseSession { paths: None };
+            let bare = txn == Txn::CloseSession { paths: None };
             let batch = (!bare).then_some(Zxid(batch));
             prop_assert_eq!(decode_logged(&out, LIMIT), Ok(Logged { batch, ..plain }));
         }

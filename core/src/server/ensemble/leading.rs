@@ -486,7 +486,7 @@ impl Server {
         // Exactly as large as it has to be: many of these are kept.
         let payload = Bytes::copy_from_slice(&leading.encoded);
         let bytes = self.log.append(header.zxid, |out, batch| {
-            record::append(out, |out| wire::txn::copy_logged(&payload, txn, digest, batch, out));
+            record::append(out, |out| wire::txn::copy_logged(&payload, txn, batch, out));
         });
         leading.proposal_sizes.add(payload.len());
         self.metrics.counters.proposal_count += 1;

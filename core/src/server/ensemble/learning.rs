@@ -265,7 +265,7 @@ impl Server {
         }
         self.see_config(&header, &txn);
         let bytes = self.log.append(zxid, |out, batch| {
-            record::append(out, |out| wire::txn::copy_logged(&payload, &txn, digest.as_ref(), batch, out));
+            record::append(out, |out| wire::txn::copy_logged(&payload, &txn, batch, out));
         });
         self.snapshotter.on_append(bytes);
         let serving = self.is_serving();
