@@ -70,10 +70,7 @@ impl AclTable {
         if list == AclList::OpenUnsafe {
             return OPEN;
         }
-        let entry = self.find(&list).unwrap_or_else(|| {
-            self.last_id += 1;
-            self.add(self.last_id, list)
-        });
+        let entry = self.find(&list).unwrap_or_else(|| self.add_next(list));
         self.count(entry);
         entry
     }
@@ -158,14 +155,15 @@ impl AclTable {
         self.by_list.find(hash, |&entry| self.entry(entry).list == *list).copied()
     }
 
-    fn add(&mut self, id: i64, list: AclList) -> u32 {
-        let Self { hasher, entries, free, by_list, .. } = self;
+    fn add_next(&mut self, list: AclList) -> u32 {
+        self.last_id += 1;
+        let Self { hasher, entries, free, by_list, last_id: id, .. } = self;
         let hash = hasher.hash_one(&list);
         let place = free.pop().unwrap_or_else(|| {
             entries.push(None);
             u32::try_from(entries.len() - 1).expect("fewer ACLs than znodes")
         });
-        entries[place as usize] = Some(Entry { id, list, uses: 0 });
+        entries[place as usize] = Some(Entry { id: *id, list, uses: 0 });
         by_list.insert_unique(hash, place, |&entry| {
             hasher.hash_one(&entries[entry as usize].as_ref().expect("indexed entries are there").list)
         });
@@ -187,13 +185,13 @@ pub(super) struct AclLoader {
 }
 
 impl AclLoader {
-    /// Takes up one line of the snapshot's map.
+    /// Takes up one line of the snapshot's map. The list gets an id of this table's own: those that follow it have to be
+    /// larger, and a snapshot may say that this is the largest there is.
     pub(super) fn load(&mut self, table: &mut AclTable, id: i64, list: AclList) {
-        table.last_id = table.last_id.max(id);
         let entry = if list == AclList::OpenUnsafe {
             OPEN
         } else {
-            table.find(&list).unwrap_or_else(|| table.add(id, list))
+            table.find(&list).unwrap_or_else(|| table.add_next(list))
         };
         self.by_id.insert(id, entry);
     }
@@ -280,16 +278,16 @@ mod tests {
         let mut loader = AclLoader::default();
         loader.load(&mut table, 7, digest("a"));
         loader.load(&mut table, 3, AclList::OpenUnsafe);
-        loader.load(&mut table, 9, digest("a"));
+        loader.load(&mut table, i64::MAX, digest("a"));
         loader.load(&mut table, 5, digest("unused"));
         assert_eq!(loader.acquire(&mut table, 3), OPEN);
-        let a = loader.acquire(&mut table, 9);
+        let a = loader.acquire(&mut table, i64::MAX);
         assert_eq!(loader.acquire(&mut table, 7), a);
         let missing = loader.acquire(&mut table, 12);
         assert!(table.list(missing).entries().iter().all(|acl| acl.perms == Perms(0)));
         loader.finish(&mut table);
-        assert_eq!(ids(&table), [7, 12]);
+        assert_eq!(ids(&table), [1, 3]);
         let next = table.acquire(digest("next"));
-        assert_eq!(table.id(next), 13);
+        assert_eq!(table.id(next), 4);
     }
 }
