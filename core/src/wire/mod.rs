@@ -22,7 +22,6 @@ pub mod request;
 mod snappy;
 mod snappy_writer;
 pub mod snapshot;
-pub mod snapshot_stream;
 pub mod txn;
 
 pub use answer::{Answer, MultiAnswer, ReplyHeader};

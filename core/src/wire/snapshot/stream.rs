@@ -12,10 +12,10 @@
 //! [`Decoder::stream`] are another beginning of the same encoder and decoder. A stream ends with its signature,
 //! behind which packets follow: the decoder gives back what it was given of them.
 //!
-//! [`Encoder::begin_stream`]: super::snapshot::Encoder::begin_stream
-//! [`Decoder::stream`]: super::snapshot::Decoder::stream
+//! [`Encoder::begin_stream`]: super::Encoder::begin_stream
+//! [`Decoder::stream`]: super::Decoder::stream
 
-use super::jute::{DecodeError, Reader};
+use crate::wire::jute::{DecodeError, Reader};
 
 /// What a stream ends with.
 pub(super) const SIGNATURE: &str = "BenWasHere";
@@ -49,7 +49,7 @@ mod tests {
     const LIMIT: usize = 1 << 12;
 
     /// A stream that ZooKeeper 3.9.3 wrote: two sessions, four ACLs, seven znodes.
-    const GOLDEN: &[u8] = include_bytes!("../../tests/golden/snapshot.stream");
+    const GOLDEN: &[u8] = include_bytes!("../../../tests/golden/snapshot.stream");
 
     /// A snapshot, and what is behind it.
     type Found = Option<(Vec<u8>, Vec<u8>)>;
