@@ -3,7 +3,7 @@
 //! Two threads, one for each [`Stream`]: a snapshot that is being synced must not hold up the log. Each carries its
 //! operations out in order and reports each as it ends; the core relies on that order and on nothing else. What to
 //! write where, how much at a time and when to sync is the core's decision. Plain threads, because file operations
-//! block, and a pool of blocking tasks would give no order.
+//! block, and a pool of blocking tasks would give no order. A third one gives back the room of what is removed.
 //!
 //! A client that writes one thing at a time waits for two thread switches besides the sync, which a fast disk does in
 //! less. So where nobody else waits and syncs have been quick, [`Disk::try_at_once`] does without the switches.
@@ -12,6 +12,7 @@ mod bulk;
 mod directories;
 mod log;
 mod recover;
+mod shredder;
 mod writers;
 
 use std::io;
@@ -25,6 +26,7 @@ use bulk::BulkFiles;
 pub use directories::{Directories, OpenError};
 use log::LogFiles;
 pub use recover::{RecoverError, recover};
+use shredder::Shredder;
 pub use writers::Writer;
 
 /// Operations that may wait for one thread. The core keeps far fewer in flight; were it ever to exceed this,
@@ -41,7 +43,7 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Starts the two threads. `on_done` is called on them, once for each operation; it must not block for long.
+    /// Starts the threads. `on_done` is called on them, once for each operation; it must not block for long.
     ///
     /// # Errors
     /// If the operating system has no thread left.
@@ -53,7 +55,7 @@ impl Disk {
         let (log, log_ops) = sync_channel(QUEUE_MAX);
         let (bulk, bulk_ops) = sync_channel(QUEUE_MAX);
         let log_files = Arc::new(Mutex::new(LogFiles::new(Arc::clone(directories))));
-        let mut bulk_files = BulkFiles::new(Arc::clone(directories));
+        let mut bulk_files = BulkFiles::new(Arc::clone(directories), Shredder::start()?);
         let log_done = Arc::clone(&on_done);
         let files = Arc::clone(&log_files);
         let threads = vec![
