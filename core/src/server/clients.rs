@@ -104,12 +104,13 @@ impl Server {
 
     /// Whether there are as many requests in the server as may be, or the leader is slow to take them.
     fn is_full(&self) -> bool {
-        self.in_process() > self.config.global_outstanding_limit || self.owed_to_leader() > self.link_window()
+        self.in_process() > self.config.global_outstanding_limit
+            || self.owes_leader_more_than(self.link_window())
     }
 
     /// Whether nobody may ask for anything more, because what was asked for goes nowhere.
     fn is_backed_up(&self) -> bool {
-        self.log_is_full() || self.owed_to_leader() > self.owed_to_leader_max()
+        self.log_is_full() || self.owes_leader_more_than(self.owed_to_leader_max())
     }
 
     /// Whether as much waits for the disk as may; every append that ends lets the server go on.

@@ -322,12 +322,16 @@ impl Server {
         }
     }
 
-    /// Bytes that wait for the leader to take them.
-    pub(in crate::server) fn owed_to_leader(&self) -> usize {
+    /// Whether more than so many bytes wait for the leader to take them.
+    pub(in crate::server) fn owes_leader_more_than(&self, limit: usize) -> bool {
         let Some(Ensemble { role: Role::Learning(learning), peers, .. }) = self.ensemble.as_deref() else {
-            return 0;
+            return false;
         };
-        learning.unsaid + learning.learner.link().map_or(0, |link| peers.owed(link))
+        match (limit.checked_sub(learning.unsaid), learning.learner.link()) {
+            (None, _) => true,
+            (Some(rest), Some(link)) => peers.owes_more_than(link, rest),
+            (Some(_), None) => false,
+        }
     }
 
     /// How many may be, however many clients each have one request: far from where the leader is given up.

@@ -102,7 +102,7 @@ impl Server {
         let Some(Ensemble { role: Role::Learning(learning), .. }) = self.ensemble.as_deref() else {
             return false;
         };
-        self.owed_to_leader() > self.link_window() || learning.asked() >= ASKED_MAX
+        self.owes_leader_more_than(self.link_window()) || learning.asked() >= ASKED_MAX
     }
 
     /// What an observer asks for that is not the protocol's own business.

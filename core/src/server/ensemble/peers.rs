@@ -47,6 +47,8 @@ pub(super) struct PeerLinks {
     links: BTreeMap<LinkId, PeerLink>,
     /// Links with something in their outbox.
     to_send: BTreeSet<LinkId>,
+    /// Bytes that wait for all the other servers together; see [`PeerLinks::owed`].
+    owed: usize,
 }
 
 impl PeerLinks {
@@ -118,12 +120,15 @@ impl PeerLinks {
     /// Forgets a link. Whether it was known.
     pub(super) fn remove(&mut self, link: LinkId) -> bool {
         self.to_send.remove(&link);
-        self.links.remove(&link).is_some()
+        let removed = self.links.remove(&link);
+        self.owed -= removed.as_ref().map_or(0, PeerLink::owed);
+        removed.is_some()
     }
 
     /// Forgets all links, and names them.
     pub(super) fn clear(&mut self) -> Vec<LinkId> {
         self.to_send.clear();
+        self.owed = 0;
         mem::take(&mut self.links).into_keys().collect()
     }
 
@@ -138,13 +143,21 @@ impl PeerLinks {
                 entry.outbox.reserve(entry.usual_bytes);
                 self.to_send.insert(link);
             }
+            let before = entry.outbox.len();
             write(&mut entry.outbox);
+            self.owed += entry.outbox.len() - before;
         }
     }
 
     /// Bytes that wait for the other server.
     pub(super) fn owed(&self, link: LinkId) -> usize {
-        self.links.get(&link).map_or(0, |link| link.unsent + link.outbox.len())
+        self.links.get(&link).map_or(0, PeerLink::owed)
+    }
+
+    /// Whether more than so many wait for the other server. Mostly so few wait for all of them together that the link
+    /// need not be looked up: this is asked for every request of a client.
+    pub(super) fn owes_more_than(&self, link: LinkId, limit: usize) -> bool {
+        self.owed > limit && self.owed(link) > limit
     }
 
     /// What is to be sent on the next link, and how much of what was sent before is not taken.
@@ -162,6 +175,49 @@ impl PeerLinks {
     pub(super) fn drained(&mut self, link: LinkId, bytes: usize) -> bool {
         let Some(entry) = self.links.get_mut(&link) else { return false };
         entry.unsent = entry.unsent.checked_sub(bytes).expect("only what was sent can be taken");
+        self.owed -= bytes;
         true
+    }
+}
+
+impl PeerLink {
+    /// Bytes that wait for the other server.
+    const fn owed(&self) -> usize {
+        self.unsent + self.outbox.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever is written, sent, taken and forgotten, in any order: what all links are owed is the sum of what each is.
+    #[test]
+    fn what_all_are_owed_is_the_sum() {
+        let config = Config::default();
+        let mut peers = PeerLinks::default();
+        let mut draw = 1_u64;
+        let mut over = 0;
+        for step in 0..20_000_u64 {
+            draw = draw.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let link = LinkId(draw >> 61);
+            match (draw >> 40) % 8 {
+                0..=2 => peers.write(link, |out| out.extend_from_slice(&[0; 7])),
+                3 => drop(peers.poll_send()),
+                4 => {
+                    let unsent = peers.get(link).map_or(0, |entry| entry.unsent);
+                    peers.drained(link, unsent.min(5));
+                }
+                5 if !peers.contains(link) => peers.insert(link, &config),
+                5 | 6 => drop((draw >> 50).is_multiple_of(4) && peers.remove(link)),
+                _ => drop((step.is_multiple_of(100)).then(|| peers.clear())),
+            }
+            assert_eq!(peers.owed, peers.links.values().map(PeerLink::owed).sum::<usize>());
+            for limit in [0, 7, 20] {
+                assert_eq!(peers.owes_more_than(link, limit), peers.owed(link) > limit);
+                over += usize::from(peers.owes_more_than(link, limit));
+            }
+        }
+        assert!(over > 1000, "{over}");
     }
 }
