@@ -324,13 +324,22 @@ impl Links {
 
     /// When [`Links::on_tick`] is next worth calling.
     pub fn poll_timeout(&self) -> Option<Instant> {
+        let (mut standing, mut due) = (0, None);
+        for peer in self.peers.values() {
+            standing += usize::from(peer.link.is_some());
+            if peer.wants_link(self.looking) {
+                due = Some(due.map_or(peer.not_before, |due: Instant| due.min(peer.not_before)));
+            }
+        }
+        // Every link that stands is a peer's. Most often there is no other, and none that has to hurry.
+        if standing == self.links.len() {
+            return due;
+        }
         let limits = self.links.values().filter_map(|link| match link {
             Link::Ungreeted { until, .. } | Link::Knocking { until, .. } => Some(*until),
             Link::Standing { .. } => None,
         });
-        let redials =
-            self.peers.values().filter(|peer| peer.wants_link(self.looking)).map(|peer| peer.not_before);
-        limits.chain(redials).min()
+        limits.chain(due).min()
     }
 
     /// What is to be done next. Attempts to connect are numbered by `ids`.
@@ -529,8 +538,8 @@ impl Peer {
     /// Whether an attempt to connect should be made, be it later.
     fn wants_link(&self, looking: bool) -> bool {
         let lacks_link = self.link.is_none() && ((looking && self.voter) || self.queued.is_some());
-        let has_address = !self.addresses.is_empty() || !self.claimed.is_empty();
-        !self.connecting && has_address && (self.knocked || lacks_link)
+        let has_address = || !self.addresses.is_empty() || !self.claimed.is_empty();
+        !self.connecting && (self.knocked || lacks_link) && has_address()
     }
 
     fn is_gone_stranger(&self) -> bool {

@@ -104,8 +104,9 @@ fn descending<T: Ord>(mut have: Vec<(T, ServerId)>) -> Vec<(T, ServerId)> {
 fn reached<T: Copy>(membership: &Membership, descending: &[(T, ServerId)]) -> Option<T> {
     let mut servers = BTreeSet::new();
     descending.iter().find_map(|&(value, server)| {
-        servers.insert(server);
-        membership.has_quorum(&servers).then_some(value)
+        // Whoever has no vote, or was counted with more, makes no quorum of what was none.
+        let counts = membership.is_voter(server) && servers.insert(server);
+        (counts && membership.has_quorum(&servers)).then_some(value)
     })
 }
 

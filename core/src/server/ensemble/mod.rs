@@ -196,14 +196,11 @@ impl Ensemble {
         match role {
             Role::Leading(leading) => {
                 let Leading { leader, transfers, .. } = &mut **leading;
-                let learners_max = configs.current().members().len().saturating_sub(1);
-                Some(Serving { master: leader, transfers, peers, tail, configs, stale, learners_max })
+                Some(Serving { master: leader, transfers, peers, tail, configs, stale, voters_come: true })
             }
             Role::Learning(learning) => {
                 let Observers { master, transfers } = learning.observers.as_deref_mut()?;
-                let current = configs.current();
-                let learners_max = current.members().len().saturating_sub(current.voters().count());
-                Some(Serving { master, transfers, peers, tail, configs, stale, learners_max })
+                Some(Serving { master, transfers, peers, tail, configs, stale, voters_come: false })
             }
             Role::Looking | Role::Settling => None,
         }

@@ -68,8 +68,17 @@ pub(super) struct Serving<'a> {
     pub(super) tail: &'a Tail,
     pub(super) configs: &'a Configs,
     pub(super) stale: &'a mut BTreeSet<Ticket>,
+    /// Whether all members may come, or only those without a vote.
+    pub(super) voters_come: bool,
+}
+
+impl Serving<'_> {
     /// How many servers may come.
-    pub(super) learners_max: usize,
+    fn learners_max(&self) -> usize {
+        let current = self.configs.current();
+        let others = if self.voters_come { 1 } else { current.voters().count() };
+        current.members().len().saturating_sub(others)
+    }
 }
 
 /// How a learner is brought up to date.
@@ -214,15 +223,12 @@ impl Server {
     }
 
     fn wait_for_snapshot(&mut self, link: LinkId) {
-        let Some(Serving { master, transfers, learners_max, .. }) =
-            self.ensemble.as_deref_mut().and_then(Ensemble::serving)
-        else {
-            return;
-        };
+        let Some(serving) = self.ensemble.as_deref_mut().and_then(Ensemble::serving) else { return };
         // Besides this learner, and those that follow already, nobody would come.
-        let is_last = master.following_count() + 1 >= learners_max;
+        let is_last = serving.master.following_count() + 1 >= serving.learners_max();
         let gathering = GATHERING.min(self.config.tick_time / 2);
         let due = if is_last { self.now.mono } else { self.now.mono + gathering };
+        let transfers = serving.transfers;
         transfers.under_way.insert(link, Transfer::Waiting);
         transfers.snapshot_due = Some(transfers.snapshot_due.map_or(due, |earlier| earlier.min(due)));
     }

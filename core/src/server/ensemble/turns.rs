@@ -133,6 +133,9 @@ impl Serving<'_> {
         disk_waits: bool,
         now: Instant,
     ) -> (Vec<LinkId>, Option<Instant>) {
+        if self.transfers.snapshot.is_none() {
+            return (Vec::new(), None);
+        }
         let first_waiting = self.waiting().into_iter().map(|(_, rank)| rank).min();
         let Transfers { under_way, snapshot, turns, .. } = &mut *self.transfers;
         let Some(snapshot) = snapshot else { return (Vec::new(), None) };
@@ -169,12 +172,12 @@ impl Serving<'_> {
 
     /// Whether the snapshot for the disk is to be given up, and until when it has time.
     fn judge_disk(&mut self, quarter: Duration, is_walking: bool, now: Instant) -> (bool, Option<Instant>) {
-        let members_wait = self.waiting().iter().any(|&(_, rank)| rank < Rank::Stranger);
-        let Turns { disk_waited_for, disk_gave_way, .. } = &mut self.transfers.turns;
         if !is_walking {
-            *disk_waited_for = Stopwatch::default();
+            self.transfers.turns.disk_waited_for = Stopwatch::default();
             return (false, None);
         }
+        let members_wait = self.waiting().iter().any(|&(_, rank)| rank < Rank::Stranger);
+        let Turns { disk_waited_for, disk_gave_way, .. } = &mut self.transfers.turns;
         disk_waited_for.run(members_wait && !*disk_gave_way, now);
         let until = disk_waited_for.reaches(quarter);
         let late = until.is_some_and(|until| until <= now);
