@@ -3,6 +3,7 @@
 pub mod stats;
 pub mod summary;
 pub mod table;
+pub mod throttled;
 
 use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
@@ -14,6 +15,7 @@ use bytes::Bytes;
 
 pub use self::stats::ConnStats;
 pub use self::table::ConnTable;
+pub use self::throttled::{Place, Throttled};
 use crate::auth::Identities;
 use crate::config::Config;
 use crate::time::{Instant, Now};
@@ -131,8 +133,8 @@ pub struct Conn {
     /// It waits for a sync. Nothing more is taken from it until that is answered: what it asks for behind it must not
     /// happen before.
     pub syncing: bool,
-    /// Whether it is on the list of those to go on with when there is room for requests again.
-    pub throttled: bool,
+    /// Its place among those that wait for room, if it does.
+    pub throttled: Option<Place>,
     /// Whether it is on the list of those to go on with once the others had their turn.
     pub yielded: bool,
     /// Work done for it in the turn `turn`; see [`Config::turn_work_max`].
@@ -167,7 +169,7 @@ impl Conn {
             paused: false,
             session_over: false,
             syncing: false,
-            throttled: false,
+            throttled: None,
             yielded: false,
             work: 0,
             turn: 0,
@@ -204,7 +206,7 @@ impl Conn {
     pub const fn takes_requests(&self, config: &Config) -> bool {
         !matches!(self.phase, Phase::Closed | Phase::Opening)
             && !self.syncing
-            && !self.throttled
+            && self.throttled.is_none()
             && !self.yielded
             && self.held_reads == 0
             && self.waiting_bytes <= config.inbox_pause_bytes

@@ -48,15 +48,11 @@ impl Server {
     pub(super) fn on_drained(&mut self, id: ConnId, bytes: usize) {
         let Some(mut conn) = self.conns.take(id) else { return };
         conn.unsent = conn.unsent.checked_sub(bytes).expect("only what was sent can be taken");
-        // Reads and frames may be waiting only because replies were.
         if conn.held_reads > 0 && !conn.yielded {
             self.answer_waiting_reads(&mut conn);
             self.list_for_sending(&mut conn);
         }
-        if conn.deframer.buffered() > 0 {
-            self.take_frames(&mut conn);
-        }
-        self.show_out_if_stopping(&mut conn);
+        self.go_on(&mut conn);
         self.conns.put_back(conn);
     }
 
@@ -70,16 +66,16 @@ impl Server {
     /// Takes whole frames from a connection for as long as it may ask for things, then decides whether more is to
     /// be read from it.
     pub(super) fn take_frames(&mut self, conn: &mut Conn) {
-        while self.phase == Phase::Running && conn.takes_requests(&self.config) {
+        self.reconsider(conn);
+        while self.phase == Phase::Running
+            && conn.deframer.buffered() > 0
+            && conn.takes_requests(&self.config)
+        {
             if conn.phase == conn::Phase::Greeting && self.take_word(conn) {
                 break;
             }
-            // Not only those that count in `conn.outstanding`: the client chooses what counts there.
-            let full = self.is_full() && !conn.waiting.is_empty();
-            // A client without requests is asked to wait, too, or it would get around the limit by coming anew.
-            if full || self.is_backed_up() {
-                conn.throttled = true;
-                self.throttled.push_back(conn.id);
+            if self.must_wait(conn) {
+                self.throttle(conn);
                 break;
             }
             if conn.is_spent(self.turn, &self.config) {
@@ -102,78 +98,49 @@ impl Server {
         self.list_for_sending(conn);
     }
 
-    /// Whether there are as many requests in the server as may be, or the leader is slow to take them.
-    fn is_full(&self) -> bool {
-        self.in_process() > self.config.global_outstanding_limit
-            || self.owes_leader_more_than(self.link_window())
-    }
-
-    /// Whether nobody may ask for anything more, because what was asked for goes nowhere.
-    fn is_backed_up(&self) -> bool {
-        self.log_is_full() || self.owes_leader_more_than(self.owed_to_leader_max())
-    }
-
-    /// Whether as much waits for the disk as may; every append that ends lets the server go on.
-    pub(super) const fn log_is_full(&self) -> bool {
-        self.log.buffered_bytes() > self.config.log_buffer_max
-    }
-
     /// The server stops: who waits for nothing is closed, so that it turns to another server, and from the others
     /// nothing more is read.
     pub(super) fn show_everybody_out(&mut self) {
         for id in self.conns.ids() {
             if let Some(mut conn) = self.conns.take(id) {
-                self.show_out_if_stopping(&mut conn);
+                self.regulate_reads(&mut conn);
                 self.conns.put_back(conn);
             }
         }
     }
 
-    /// If the server stops, a connection is closed once all that it waited for is answered.
-    pub(super) fn show_out_if_stopping(&mut self, conn: &mut Conn) {
-        if self.phase != Phase::Stopping || conn.phase == conn::Phase::Closed {
-            return;
-        }
-        if conn.waiting.is_empty() {
-            self.close(conn, CloseReason::Shutdown);
-        } else if !conn.paused {
-            conn.paused = true;
-            self.actions.push_back(Action::PauseReads { conn: conn.id });
-        }
-    }
-
-    /// Stops reading from a client whose requests are not taken, and goes on once they are.
-    fn regulate_reads(&mut self, conn: &mut Conn) {
+    /// Stops reading from a client whose requests are not taken, and goes on once they are. If the server stops, none is
+    /// taken any more: the connection is closed once all that it waited for is answered.
+    pub(super) fn regulate_reads(&mut self, conn: &mut Conn) {
         if conn.phase == conn::Phase::Closed {
             return;
         }
-        if self.phase != Phase::Running {
-            return self.show_out_if_stopping(conn);
-        }
-        let full = conn.deframer.buffered() > self.config.inbox_pause_bytes;
-        let pause = full && !conn.takes_requests(&self.config);
-        if pause && !conn.paused {
-            conn.paused = true;
-            self.actions.push_back(Action::PauseReads { conn: conn.id });
-        } else if !pause && conn.paused {
-            conn.paused = false;
-            self.actions.push_back(Action::ResumeReads { conn: conn.id });
+        let pause = match self.phase {
+            Phase::Running => {
+                let full = conn.deframer.buffered() > self.config.inbox_pause_bytes;
+                full && !conn.takes_requests(&self.config)
+            }
+            Phase::Stopping if conn.waiting.is_empty() => {
+                return self.close(conn, CloseReason::Shutdown);
+            }
+            Phase::Stopping => true,
+            Phase::Halted => return,
+        };
+        if pause != conn.paused {
+            conn.paused = pause;
+            self.actions.push_back(match pause {
+                true => Action::PauseReads { conn: conn.id },
+                false => Action::ResumeReads { conn: conn.id },
+            });
         }
     }
 
-    /// There may be room for requests again: goes on with the connections that wait for it, in turn.
-    pub(super) fn resume_throttled(&mut self) {
-        // Those that are throttled again queue up behind, so each gets at most one turn here.
-        for _ in 0..self.throttled.len() {
-            if self.is_full() || self.is_backed_up() {
-                break;
-            }
-            let id = self.throttled.pop_front().expect("there are as many as there were");
-            if let Some(mut conn) = self.conns.take(id) {
-                conn.throttled = false;
-                self.take_frames(&mut conn);
-                self.conns.put_back(conn);
-            }
+    /// Goes on with what the connection asks for, where that may have waited only because replies or reads did.
+    pub(super) fn go_on(&mut self, conn: &mut Conn) {
+        if conn.deframer.buffered() > 0 {
+            self.take_frames(conn);
+        } else {
+            self.regulate_reads(conn);
         }
     }
 
@@ -243,6 +210,7 @@ impl Server {
 
     fn forget(&mut self, conn: &mut Conn) {
         conn.phase = conn::Phase::Closed;
+        self.throttled.leave(conn);
         self.watches.remove_conn(conn.id);
         self.sessions.detach(conn.session, conn.id);
         let reads = conn.waiting.iter().filter(|waiting| matches!(waiting, Waiting::Read { .. })).count();

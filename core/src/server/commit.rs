@@ -79,11 +79,7 @@ impl Server {
             self.answer_write(&mut conn, header.cxid, &applied, asked);
             self.answer_waiting_reads(&mut conn);
             self.list_for_sending(&mut conn);
-            // Frames may be waiting only because reads were.
-            if conn.deframer.buffered() > 0 {
-                self.take_frames(&mut conn);
-            }
-            self.show_out_if_stopping(&mut conn);
+            self.go_on(&mut conn);
             self.conns.put_back(conn);
         }
         // A session that expired takes its connection with it; the client learns when it comes back.

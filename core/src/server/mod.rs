@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `input`, `action`, `event` | what a server is told, asks for, and tells |
 //! | `clients` | connections come, speak and go |
+//! | `throttling` | who may ask for something, and who waits until there is room |
 //! | `handshake` | sessions are opened and re-attached |
 //! | `local` | sessions that no other server knows |
 //! | `requests` | a request is taken: read now, read later, or proposed |
@@ -31,6 +32,7 @@ mod metrics;
 mod monitor;
 mod requests;
 mod snapshots;
+mod throttling;
 
 use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
@@ -46,8 +48,8 @@ pub use self::event::{Event, Role};
 pub use self::input::{Input, LinkOrigin, OpenFiles, PeerPort};
 use self::metrics::Metrics;
 use crate::config::Config;
-use crate::conn::ConnTable;
 use crate::conn::stats::ServerStats;
+use crate::conn::{ConnTable, Throttled};
 use crate::pipeline::pending::Pending;
 use crate::pipeline::quota_log::QuotaLog;
 use crate::recovery::Recovered;
@@ -110,7 +112,7 @@ pub struct Server {
     /// Connections with something in their outbox.
     to_send: Vec<ConnId>,
     /// Connections whose requests wait for room.
-    throttled: VecDeque<ConnId>,
+    throttled: Throttled,
     /// Connections that have had their turn and go on with the next tick.
     yielded: VecDeque<ConnId>,
     /// Counts inputs. What a connection may cost in one of them is limited.
@@ -213,7 +215,7 @@ impl Server {
             inventory,
             snapshot_rng,
             to_send: Vec::new(),
-            throttled: VecDeque::new(),
+            throttled: Throttled::default(),
             yielded: VecDeque::new(),
             turn: 0,
             greetings: VecDeque::new(),

@@ -371,7 +371,6 @@ impl Server {
             self.close_by_id(id, CloseReason::LeaderLost);
         }
         self.greetings.clear();
-        self.throttled.clear();
         self.yielded.clear();
         self.reattaching.clear();
         self.sessions.restart(self.now.mono);

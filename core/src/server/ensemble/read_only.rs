@@ -70,7 +70,6 @@ impl Server {
             self.close_by_id(id, CloseReason::ReadOnlyOver);
         }
         self.greetings.clear();
-        self.throttled.clear();
         self.yielded.clear();
         self.sessions.restart(self.now.mono);
     }
