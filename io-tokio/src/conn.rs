@@ -45,7 +45,8 @@ impl Farewell {
             CloseReason::AdminWordAnswered
             | CloseReason::AuthFailed
             | CloseReason::SessionClosed
-            | CloseReason::SessionExpired => Self::Polite,
+            | CloseReason::SessionExpired
+            | CloseReason::SessionServedElsewhere => Self::Polite,
             CloseReason::BadFrame
             | CloseReason::ClientAhead
             | CloseReason::FrameTooLong { .. }
@@ -58,8 +59,8 @@ impl Farewell {
             | CloseReason::Shutdown
             | CloseReason::UnknownOperation => Self::Plain,
             // ZooKeeper too resets connections over its limits: they must cost nothing. One that does not read
-            // would not take what is in its outbox either, and who moved elsewhere does not look any more: a session that
-            // goes from one connection to the next must not leave its replies on each of them.
+            // would not take what is in its outbox either, and who has another connection does not look any more: a session
+            // that goes from one connection to the next must not leave its replies on each of them.
             CloseReason::SessionMoved
             | CloseReason::SlowReader
             | CloseReason::TooManyConnections { .. }

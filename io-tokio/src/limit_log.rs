@@ -91,6 +91,7 @@ fn described(why: CloseReason) -> Option<(usize, String)> {
         | CloseReason::SessionClosed
         | CloseReason::SessionExpired
         | CloseReason::SessionMoved
+        | CloseReason::SessionServedElsewhere
         | CloseReason::Shutdown
         | CloseReason::UnknownOperation => return None,
     };

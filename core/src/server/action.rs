@@ -129,6 +129,8 @@ pub enum CloseReason {
     SessionExpired,
     /// The session moved to another connection.
     SessionMoved,
+    /// The client asked for a write where its session is not served any more. What it was answered before leaves first.
+    SessionServedElsewhere,
     /// No session was established in time.
     NoSession,
     /// Too many connections in all (`maxCnxns`).

@@ -126,7 +126,7 @@ impl Server {
         }
         // An answer would leave the client where nothing of it is taken any more. It comes again, and then it is.
         if applied.error == ErrorCode::SESSIONMOVED || self.is_in_vain(applied) {
-            return self.close(conn, CloseReason::SessionMoved);
+            return self.close(conn, CloseReason::SessionServedElsewhere);
         }
         conn.request_answered(cxid);
         let data =

@@ -17,7 +17,9 @@ use super::disk::Disk;
 use super::lone::{Reply, frame, new_session, replies_in};
 use crate::config::{Config, EnsembleConfig};
 use crate::recovery::{Recovered, Recovery};
-use crate::server::{Action, Event, HaltReason, HangupReason, Input, LinkOrigin, PeerPort, Role, Server};
+use crate::server::{
+    Action, CloseReason, Event, HaltReason, HangupReason, Input, LinkOrigin, PeerPort, Role, Server,
+};
 use crate::store::Stream;
 use crate::time::{Instant, Now, WallTime};
 use crate::types::{
@@ -39,7 +41,8 @@ struct Node {
     server: Option<Server>,
     events: Vec<Event>,
     sent: BTreeMap<ConnId, Vec<u8>>,
-    closed: BTreeSet<ConnId>,
+    /// Connections that are over, and why, if the server closed them.
+    closed: BTreeMap<ConnId, Option<CloseReason>>,
     halted: Option<HaltReason>,
     /// Configurations are kept.
     keeps: bool,
@@ -67,7 +70,7 @@ impl Node {
             server: None,
             events: Vec::new(),
             sent: BTreeMap::new(),
-            closed: BTreeSet::new(),
+            closed: BTreeMap::new(),
             halted: None,
             keeps: true,
             unkept: None,
@@ -202,7 +205,7 @@ impl Cluster {
         node.server = None;
         node.disk.crash(parts);
         let conns: Vec<ConnId> = node.sent.keys().copied().collect();
-        node.closed.extend(conns);
+        node.closed.extend(conns.into_iter().map(|conn| (conn, None)));
         let id = ServerId(id);
         self.pending.retain(|(to, _)| *to != id);
         let ends: Vec<End> = self.links.keys().copied().filter(|end| end.0 == id).collect();
@@ -341,7 +344,7 @@ impl Cluster {
                 }
                 Action::PauseReads { .. } | Action::ResumeReads { .. } => {}
                 Action::PauseLink { .. } | Action::ResumeLink { .. } => {}
-                Action::Close { conn, .. } => drop(self.node(id.0).closed.insert(conn)),
+                Action::Close { conn, why } => drop(self.node(id.0).closed.insert(conn, Some(why))),
                 Action::KeepConfig { membership } => {
                     self.node(id.0).unkept = Some(membership);
                     self.keep(id, None);
@@ -612,7 +615,12 @@ impl Cluster {
 
     /// Whether a connection was closed by the member.
     pub fn is_closed(&self, id: i64, conn: ConnId) -> bool {
-        self.nodes[&ServerId(id)].closed.contains(&conn)
+        self.nodes[&ServerId(id)].closed.contains_key(&conn)
+    }
+
+    /// Why a member closed a connection, if it did.
+    pub fn close_reason(&self, id: i64, conn: ConnId) -> Option<CloseReason> {
+        self.nodes[&ServerId(id)].closed.get(&conn).copied().flatten()
     }
 
     /// The text of what went wrong, for messages.

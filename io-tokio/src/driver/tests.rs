@@ -145,6 +145,21 @@ fn a_connection_whose_session_moved_is_reset_with_what_it_holds() {
     assert_eq!(run.client, Err(ErrorKind::ConnectionReset));
 }
 
+/// PARITY `req.sessionmoved`: who is sent away because its session is served elsewhere gets what was answered before, though
+/// more of what it asks for is under way.
+#[test]
+fn req_sessionmoved_a_client_that_is_sent_away_gets_what_was_answered_before() {
+    let answer = dismiss(8 * MIB, CloseReason::SessionServedElsewhere);
+    let run = run(Setup::default(), answer, async |address| {
+        let mut socket = connect(address).await;
+        socket.write_all(b"x").await.unwrap();
+        sleep(Duration::from_millis(20)).await;
+        socket.write_all(b"y").await.unwrap();
+        rest(&mut socket).await.len()
+    });
+    assert_eq!(run.client, 8 * MIB);
+}
+
 /// Closed connections that do not go make room for those behind them, and whoever is cut off notices.
 #[test]
 fn closed_clients_that_stay_are_cut_off_for_others_that_leave() {
