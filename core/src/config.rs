@@ -186,6 +186,8 @@ pub struct EnsembleConfig {
     pub local_sessions: bool,
     /// `localSessionsUpgradingEnabled`: they become known to all when they create an ephemeral znode.
     pub local_sessions_upgrading: bool,
+    /// How long a member that stops waits for what the others have to say before it can answer what its clients asked.
+    pub stop_wait_max: Duration,
     /// `readonlymode.enabled`: a member that finds no leader serves clients that only read.
     pub read_only_mode: bool,
 }
@@ -217,6 +219,7 @@ impl EnsembleConfig {
             standalone_enabled: true,
             local_sessions: false,
             local_sessions_upgrading: false,
+            stop_wait_max: Duration::from_secs(2),
             read_only_mode: false,
         }
     }

@@ -232,18 +232,67 @@ fn op_sync_is_answered_on_every_role() {
     }
 }
 
-/// A member stops when it is told to, whether or not the others will ever commit what it logged.
+/// A member stops when it is told to, whether or not the others will ever commit what it logged, or what it passed on.
 #[test]
-fn a_leader_without_followers_stops_in_order() {
-    let mut cluster = three();
-    let (conn, _) = cluster.client(3).expect("a session");
-    cluster.cut(3, 1);
-    cluster.cut(3, 2);
-    cluster.send(3, conn, 9, OpCode::CREATE, &create("/never"));
-    cluster.run();
-    cluster.stop(3);
-    cluster.pass(Duration::from_millis(10));
-    assert_eq!(cluster.halted(3), Some(&HaltReason::Shutdown));
+fn a_member_stops_in_order_whatever_the_others_do() {
+    for id in 1..=3 {
+        let mut cluster = three();
+        let (conn, _) = cluster.client(id).expect("a session");
+        for other in (1..=3).filter(|other| *other != id) {
+            cluster.hold_disk(other, true);
+        }
+        cluster.send(id, conn, 9, OpCode::CREATE, &create("/never"));
+        cluster.run();
+        cluster.stop(id);
+        cluster.pass(Duration::from_millis(1900));
+        assert_eq!(cluster.halted(id), None, "server {id}: the others may still have something to say");
+        cluster.pass(Duration::from_millis(200));
+        assert_eq!(cluster.halted(id), Some(&HaltReason::Shutdown), "server {id}");
+        assert_eq!(cluster.replies(id, conn), []);
+    }
+}
+
+/// Who stops answers what it has taken from its clients: a learner listens to its leader until then, and a leader to its
+/// learners. It takes nothing more on, neither from clients nor from learners.
+#[test]
+fn a_member_that_stops_answers_what_it_took() {
+    for id in 1..=4 {
+        let mut cluster = Cluster::new(&members(3, 1), |_| {});
+        cluster.start_all();
+        assert_eq!(cluster.leader(), Some(3), "{}", cluster.roles());
+        let (conn, _) = cluster.client(id).expect("a session");
+        let (idle, _) = cluster.client(id).expect("a session");
+        let (other, _) = cluster.client(2).expect("a session");
+        for voter in 1..=3 {
+            cluster.hold_disk(voter, true);
+        }
+        let sync = Request::Sync { path: "/" };
+        cluster.send(id, conn, 1, OpCode::CREATE, &create("/taken"));
+        cluster.send(id, conn, 2, OpCode::EXISTS, &Request::Exists { path: "/taken", watch: false });
+        cluster.send(id, conn, 3, OpCode::SYNC, &sync);
+        cluster.run();
+        cluster.stop(id);
+        cluster.send(id, conn, 4, OpCode::CREATE, &create("/late"));
+        cluster.send(2, other, 5, OpCode::CREATE, &create("/other"));
+        cluster.run();
+        assert_eq!(cluster.halted(id), None, "server {id}");
+        assert_eq!(cluster.close_reason(id, idle), Some(CloseReason::Shutdown), "server {id}");
+        for voter in 1..=3 {
+            cluster.hold_disk(voter, false);
+        }
+        cluster.run();
+        let replies: Vec<(i32, i32)> =
+            cluster.replies(id, conn).iter().map(|reply| (reply.xid, reply.err.0)).collect();
+        assert_eq!(replies, [(1, 0), (2, 0), (3, 0)], "server {id}");
+        assert_eq!(cluster.close_reason(id, conn), Some(CloseReason::Shutdown), "server {id}");
+        assert_eq!(cluster.halted(id), Some(&HaltReason::Shutdown), "server {id}");
+        let answered = cluster.replies(2, other).iter().any(|reply| reply.xid == 5);
+        assert_eq!(answered, id == 1 || id == 4, "server {id}: who stops takes no more on");
+        cluster.start(id);
+        cluster.settle();
+        assert!(cluster.exists(id, "/taken"));
+        assert!(!cluster.exists(id, "/late"));
+    }
 }
 
 /// While a leader proposes, a log is never at rest: who stops takes nothing more on.

@@ -42,6 +42,25 @@ fn a_stopping_server_asks_for_ticks_that_settle_nothing() {
     assert_eq!(lone.halted, Some(HaltReason::Shutdown));
 }
 
+/// A server that stopped named no time for the reads that had had their share of a turn, and halted before they were
+/// answered.
+#[test]
+fn a_stopping_server_leaves_reads_that_had_their_turn() {
+    let mut lone = LoneServer::new(Config { turn_work_max: 100, ..Config::default() });
+    let (conn, _) = lone.client();
+    lone.hold_disk();
+    lone.send(conn, 1, OpCode::CREATE, &create("/a"));
+    for xid in 2..=50 {
+        lone.send(conn, xid, OpCode::EXISTS, &Request::Exists { path: "/a", watch: false });
+    }
+    lone.input(Input::Shutdown);
+    lone.release_disk();
+    lone.pass(Duration::ZERO);
+    let answered: Vec<i32> = lone.replies(conn).iter().map(|reply| reply.xid).collect();
+    assert_eq!(answered, (1..=50).collect::<Vec<_>>());
+    assert_eq!(lone.halted, Some(HaltReason::Shutdown));
+}
+
 /// Snapshots that the server wrote itself did not count as whole before the next start, so purging never found
 /// enough of them to remove an older one.
 #[test]

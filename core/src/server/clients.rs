@@ -120,10 +120,10 @@ impl Server {
                 let full = conn.deframer.buffered() > self.config.inbox_pause_bytes;
                 full && !conn.takes_requests(&self.config)
             }
-            Phase::Stopping if conn.waiting.is_empty() => {
+            Phase::Finishing { .. } | Phase::Stopping if conn.waiting.is_empty() => {
                 return self.close(conn, CloseReason::Shutdown);
             }
-            Phase::Stopping => true,
+            Phase::Finishing { .. } | Phase::Stopping => true,
             Phase::Halted => return,
         };
         if pause != conn.paused {

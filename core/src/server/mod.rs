@@ -143,7 +143,12 @@ pub struct Server {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Running,
-    /// No more requests: what was proposed is finished, and who waits for none of it is closed.
+    /// No more requests, and who waits for none is closed. Until then at the latest the others are listened to, as far as
+    /// they have a part in what clients of this server wait for.
+    Finishing {
+        until: Instant,
+    },
+    /// Nobody is listened to: what was proposed is finished as far as that takes this server alone.
     Stopping,
     /// It asked to be halted. Nothing that it is told has any effect.
     Halted,
@@ -270,6 +275,7 @@ impl Server {
         }
         if self.ensemble.is_some() {
             self.run_ensemble();
+            self.stop_listening_if_answered();
         }
         self.check_invariants();
     }
@@ -287,12 +293,14 @@ impl Server {
 
     /// When [`Input::Tick`] is next worth sending.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        // A server that stops lets nothing expire, so no tick would settle anything.
-        if self.phase != Phase::Running {
-            return None;
-        }
-        if !self.yielded.is_empty() {
-            return Some(self.now.mono);
+        match self.phase {
+            Phase::Running | Phase::Finishing { .. } | Phase::Stopping if !self.yielded.is_empty() => {
+                return Some(self.now.mono);
+            }
+            Phase::Running => {}
+            Phase::Finishing { until } => return Some(until),
+            // A server that stops lets nothing expire, so no tick would settle anything.
+            Phase::Stopping | Phase::Halted => return None,
         }
         let greeting = self.greetings.front().map(|&(deadline, _)| deadline);
         let ordering = self.is_ordering();
@@ -308,7 +316,10 @@ impl Server {
 
     fn on_shutdown(&mut self) {
         if self.phase == Phase::Running {
-            self.phase = Phase::Stopping;
+            self.phase = match &self.config.ensemble {
+                Some(ensemble) => Phase::Finishing { until: self.now.mono + ensemble.stop_wait_max },
+                None => Phase::Stopping,
+            };
             // A snapshot may take minutes, and nobody looks any more whether a leader that sends one is still there.
             self.abandon_snapshots();
             self.snapshotter.leave();
@@ -317,9 +328,9 @@ impl Server {
     }
 
     /// A stopping server halts once all it proposed is durable and answered. Among others it is enough that its log is
-    /// durable: what is not committed yet the others may decide without it, or never.
+    /// durable: what they have not decided in time they may decide without it, or never.
     fn halt_if_done(&mut self) {
-        let answered = self.proposals.is_empty() || self.ensemble.is_some();
+        let answered = (self.proposals.is_empty() || self.ensemble.is_some()) && self.yielded.is_empty();
         let done = answered && self.log.is_idle() && !self.snapshotter.is_running();
         if self.phase == Phase::Stopping && done {
             self.halt(HaltReason::Shutdown);

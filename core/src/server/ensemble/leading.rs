@@ -15,7 +15,7 @@ use crate::conn::summary::Sizes;
 use crate::pipeline::prep::{Origin, Prep};
 use crate::server::local::creates_ephemeral;
 use crate::server::requests::{Decided, is_write};
-use crate::server::{Action, Event, HangupReason, PeerPort, Role as RoleName, Server};
+use crate::server::{Action, Event, HangupReason, PeerPort, Phase, Role as RoleName, Server};
 use crate::session::{Owner, SessionExpired};
 use crate::time::Instant;
 use crate::tree::Hint;
@@ -52,6 +52,11 @@ pub(super) struct Leading {
 impl Leading {
     pub(super) fn pending_syncs(&self) -> usize {
         self.syncs.len()
+    }
+
+    /// Whether a client of this server waits for a sync.
+    pub(super) fn owes_a_sync(&self) -> bool {
+        self.syncs.iter().any(|sync| matches!(sync.asked_by, Asker::Conn(_)))
     }
 
     /// Takes the oldest syncs for as long as they are due: learners hear of theirs behind what they were told before; the
@@ -293,6 +298,10 @@ impl Server {
 
     /// What a learner asks for that is not the protocol's own business.
     fn on_learner(&mut self, link: LinkId, server: ServerId, message: Message) {
+        // Who stops leaves what others ask for to the next leader.
+        if self.phase != Phase::Running && !matches!(message, Message::Ping { .. }) {
+            return;
+        }
         match message {
             Message::Ping { touched, .. } => {
                 for (session, timeout_ms) in touched.unwrap_or_default() {

@@ -61,6 +61,11 @@ impl Learning {
         self.syncs.len() + self.observers_revalidations
     }
 
+    /// Whether a client of this server waits for a sync.
+    pub(super) fn owes_a_sync(&self) -> bool {
+        self.syncs.iter().any(|asker| matches!(asker, Asker::Conn(_)))
+    }
+
     /// Asks the leader to say when everything is here that was written by now.
     pub(super) fn ask_sync(&mut self, asker: Asker, session: SessionId, cxid: i32) {
         self.syncs.push_back(asker);

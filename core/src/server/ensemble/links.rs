@@ -5,7 +5,7 @@ use alloc::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::Role;
+use super::{Ensemble, Role};
 use crate::election::links::Origin;
 use crate::server::{Action, HangupReason, LinkOrigin, PeerPort, Phase, Server};
 use crate::types::{DialId, LinkId};
@@ -57,8 +57,7 @@ impl Server {
     }
 
     pub(in crate::server) fn on_link_received(&mut self, link: LinkId, bytes: Bytes) {
-        // Who stops takes nothing more on: while a leader proposes there is always something under way.
-        if self.phase != Phase::Running {
+        if !self.listens_to(link) {
             return;
         }
         let now = self.now.mono;
@@ -68,6 +67,38 @@ impl Server {
             self.take_messages(link);
         } else {
             ensemble.election_links.on_received(now, link, bytes);
+        }
+    }
+
+    /// Who stops listens only to those whom its own clients wait for; and in the end to nobody: while a leader proposes
+    /// there is always something under way. Bytes that were not listened to once are missing: this never becomes true
+    /// again.
+    fn listens_to(&self, link: LinkId) -> bool {
+        match (self.phase, self.ensemble.as_deref()) {
+            (Phase::Running, _) => true,
+            (Phase::Finishing { .. }, Some(Ensemble { role: Role::Learning(learning), .. })) => {
+                learning.learner.link() == Some(link)
+            }
+            (Phase::Finishing { .. }, Some(Ensemble { role: Role::Leading(_), peers, .. })) => {
+                peers.contains(link)
+            }
+            (Phase::Finishing { .. } | Phase::Stopping | Phase::Halted, _) => false,
+        }
+    }
+
+    /// Nobody is listened to any more once the others have no part in what clients of this server wait for, or have had
+    /// their time. A client that does not take its replies waits for itself.
+    pub(in crate::server) fn stop_listening_if_answered(&mut self) {
+        let Phase::Finishing { until } = self.phase else { return };
+        let waits = match self.ensemble.as_deref().map(|ensemble| &ensemble.role) {
+            Some(Role::Leading(leading)) => {
+                leading.leader.is_serving() && (!self.proposals.is_empty() || leading.owes_a_sync())
+            }
+            Some(Role::Learning(learning)) => self.forwarded > 0 || learning.owes_a_sync(),
+            Some(Role::Looking | Role::Settling) | None => false,
+        };
+        if !waits || self.now.mono >= until {
+            self.phase = Phase::Stopping;
         }
     }
 

@@ -463,6 +463,8 @@ impl<'a> World<'a> {
             if let Some((&conn, client)) = owing {
                 let bytes = core::mem::take(&mut client.unsent);
                 self.input(Input::Drained { conn, bytes });
+            } else if self.server.poll_timeout().is_some_and(|due| due <= self.now.mono) {
+                self.input(Input::Tick);
             } else if !self.clients.values().any(|client| client.half.is_some() && !client.paused) {
                 break;
             }
