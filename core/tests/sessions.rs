@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use zabra_core::config::Config;
-use zabra_core::server::{CloseReason, Event};
+use zabra_core::server::{CloseReason, Event, Input};
 use zabra_core::store::inventory::snapshot_name;
 use zabra_core::testing::cluster::{Cluster, members};
 use zabra_core::testing::lone::{self, LoneServer, frame, new_session};
@@ -171,7 +171,7 @@ fn sess_expires_in_time_and_pings_keep_it() {
     assert_eq!(lone.call(other, OpCode::EXISTS, &exists("/e")).err, ErrorCode::NONODE);
 }
 
-/// `conn.sessionless`: ten seconds to say hello.
+/// `conn.sessionless`: ten seconds to say hello, whoever else comes and goes meanwhile.
 #[test]
 fn conn_sessionless() {
     let mut lone = LoneServer::new(Config::default());
@@ -179,6 +179,10 @@ fn conn_sessionless() {
     let half = lone.connect();
     lone.receive(half, &[0, 0][..]);
     let (client, _) = lone.client();
+    for _ in 0..20 {
+        let conn = lone.connect();
+        lone.input(Input::Closed { conn });
+    }
     lone.pass(Duration::from_millis(9_999));
     assert!(lone.closed.is_empty());
     lone.pass(Duration::from_millis(2));
@@ -200,7 +204,7 @@ fn conn_maxper_ip() {
     lone.connect_from(there);
     let fifth = lone.connect_from(there);
     assert_eq!(lone.closed[&fifth], CloseReason::TooManyConnections { max: 3 }, "all together");
-    lone.input(zabra_core::server::Input::Closed { conn: first });
+    lone.input(Input::Closed { conn: first });
     let sixth = lone.connect_from(here);
     assert!(!lone.closed.contains_key(&sixth));
 }

@@ -28,8 +28,17 @@ impl Server {
             self.actions.push_back(Action::Close { conn: id, why });
             return;
         }
-        self.greetings.push_back((self.now.mono + self.config.sessionless_cnxn_timeout, id));
         self.conns.insert(conn);
+        self.expect_greeting(id);
+    }
+
+    /// The connection has its time to say who it is. Of those that are gone no more are kept than there are others.
+    fn expect_greeting(&mut self, id: ConnId) {
+        let Self { greetings, conns, .. } = self;
+        if greetings.len() > 2 * conns.len() {
+            greetings.retain(|&(_, id)| conns.get(id).is_some());
+        }
+        greetings.push_back((self.now.mono + self.config.sessionless_cnxn_timeout, id));
     }
 
     pub(super) fn on_received(&mut self, id: ConnId, bytes: Bytes) {
