@@ -31,6 +31,10 @@ pub(crate) fn connections_max(links: usize) -> usize {
         tracing::warn!("cannot raise the limit of open files beyond {:?}", limit.current);
         limit.current
     };
+    room(granted, links)
+}
+
+fn room(granted: Option<u64>, links: usize) -> usize {
     // No limit is none that could be reached.
     let granted = granted.unwrap_or(u64::from(u32::MAX));
     // Under a very low limit half of it must do for the connections.
@@ -41,11 +45,28 @@ pub(crate) fn connections_max(links: usize) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn there_is_room_for_some_connections() {
-        assert!(super::connections_max(0) >= 1);
-        assert!(super::connections_max(usize::MAX) >= 1);
-        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+        let reserved = usize::try_from(RESERVED).expect("a few");
+        let table = [
+            (Some(1 << 20), 0, (1 << 20) - reserved),
+            (Some(1 << 20), 1000, (1 << 20) - reserved - 1000),
+            (None, 1000, (1 << 32) - 1 - reserved - 1000),
+            (Some(1024), 1 << 20, 512),
+            (Some(1024), usize::MAX, 512),
+            (Some(1), 0, 1),
+        ];
+        for (granted, links, expected) in table {
+            assert_eq!(room(granted, links), expected, "{granted:?}, {links} links");
+        }
+    }
+
+    #[test]
+    fn the_limit_of_open_files_is_raised_to_what_it_may_be() {
+        connections_max(0);
+        let limit = getrlimit(Resource::Nofile);
         assert_eq!(limit.current, limit.maximum);
     }
 }
