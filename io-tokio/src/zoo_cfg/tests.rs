@@ -75,6 +75,7 @@ fn keys_reach_the_configuration() {
     assert_eq!(core("snapSizeLimitInKb=2").snap_size_limit, Some(2048));
     assert_eq!(core("txnLogSizeLimitInKb=2").txn_log_size_limit, Some(2048));
     assert_eq!(core("preAllocSize=2").pre_alloc_size, 2048);
+    assert_eq!(core(&format!("preAllocSize={}", i64::MAX)).pre_alloc_size, 64 << 30);
     assert!(!core("forceSync=no").force_sync);
     for (ms, expected) in [("50", 50), ("0", 0), ("-1", 0)] {
         let threshold = core(&format!("fsync.warningthresholdms={ms}")).fsync_warning_threshold;

@@ -27,6 +27,19 @@ fn snap_count(draft: &mut Draft, n: i64) {
     draft.settings.core.snap_count = n.max(2).unsigned_abs();
 }
 
+/// The largest step that log files grow in, in kilobytes: 64 GiB. What no file system takes would show at the first write
+/// only, and stop the server.
+const PRE_ALLOC_MAX: i64 = 64 << 20;
+
+fn pre_alloc_size(draft: &mut Draft, n: i64) {
+    if n > PRE_ALLOC_MAX {
+        draft.warn(format!(
+            "preAllocSize={n}: it should be at most {PRE_ALLOC_MAX} kilobytes, and is that now"
+        ));
+    }
+    draft.settings.core.pre_alloc_size = kilobytes(n.min(PRE_ALLOC_MAX)).unwrap_or(0);
+}
+
 fn snap_retain_count(draft: &mut Draft, n: i64) {
     if n < 3 {
         draft.warn(format!("Invalid autopurge.snapRetainCount: {n}. Defaulting to 3"));
@@ -74,7 +87,7 @@ pub(super) const KEYS: &[Key] = &[
     key("snapCount", Prefixed, INT, "100000", Int(snap_count), "Transactions between snapshots: between half of it and all of it, by chance."),
     key("snapSizeLimitInKb", Prefixed, LONG, "4194304", Int(|d, n| d.settings.core.snap_size_limit = kilobytes(n)), "Kilobytes of log between snapshots, likewise; 0 or less: no limit."),
     key("txnLogSizeLimitInKb", Prefixed, LONG, "-1", Int(|d, n| d.settings.core.txn_log_size_limit = kilobytes(n)), "A larger log file is followed by the next; 0 or less: no limit."),
-    key("preAllocSize", Prefixed, Kind::Num(any_long(" of kilobytes")), "65536", Int(|d, n| d.settings.core.pre_alloc_size = kilobytes(n).unwrap_or(0)), "The step in which log files grow; 0 or less: as needed."),
+    key("preAllocSize", Prefixed, Kind::Num(any_long(" of kilobytes")), "65536", Int(pre_alloc_size), "The step in which log files grow; 0 or less: as needed."),
     key("forceSync", Prefixed, Kind::YesNo, "yes", Flag(force_sync), "Whether a write waits for the disk. `no` gives up durability."),
     key("fsync.warningthresholdms", Prefixed, LONG, "1000", Int(fsync_warning_threshold), "Syncs of the log that take longer are logged and counted."),
     key("flushDelay", Prefixed, LONG, "0", Idle(BATCHES), "How long to wait for more writes to sync together."),
