@@ -3,12 +3,14 @@
 use core::time::Duration;
 
 use bytes::Bytes;
+use zabra_core::config::FourLetterWords;
 use zabra_core::server::{Event, PeerPort, Role};
 use zabra_core::testing::cluster::{Cluster, members};
 use zabra_core::time::WallTime;
+use zabra_core::tree::DIGEST_VERSION;
 use zabra_core::types::{
     AclList, Address, ConnId, CreateTxn, ErrorCode, LearnerInfo, LinkId, Message, NodeKind, Notification,
-    OpCode, PeerState, ServerId, SessionId, SubTxn, Txn, TxnHeader, Vote, Zxid,
+    OpCode, PeerState, ServerId, SessionId, SubTxn, Txn, TxnDigest, TxnHeader, Vote, Zxid,
 };
 use zabra_core::wire::election::{Hello, NOTIFICATION_VERSION, encode_notification};
 use zabra_core::wire::reply::{self, MultiResult};
@@ -17,7 +19,8 @@ use zabra_core::wire::{Request, quorum, txn};
 use zabra_core::zab::learner::LostReason;
 
 fn ensemble(voters: i64, observers: i64) -> Cluster {
-    let mut cluster = Cluster::new(&members(voters, observers), |_| {});
+    let mut cluster =
+        Cluster::new(&members(voters, observers), |config| config.four_letter_words = FourLetterWords::All);
     cluster.start_all();
     assert_eq!(cluster.leader(), Some(voters), "{}", cluster.roles());
     let (conn, _) = cluster.client(1).expect("a session");
@@ -27,16 +30,14 @@ fn ensemble(voters: i64, observers: i64) -> Cluster {
 
 /// The bytes of a transaction that is as good as any.
 fn transaction(zxid: Zxid) -> Bytes {
-    let header = TxnHeader {
-        session: SessionId(0x77),
-        cxid: 0,
-        zxid,
-        time: WallTime(1_700_000_000_000),
-        op: OpCode::CREATE_SESSION,
-    };
     let mut bytes = Vec::new();
-    txn::encode(&header, &Txn::CreateSession { timeout_ms: 10_000 }, None, &mut bytes);
+    txn::encode(&header(zxid), &Txn::CreateSession { timeout_ms: 10_000 }, None, &mut bytes);
     Bytes::from(bytes)
+}
+
+fn header(zxid: Zxid) -> TxnHeader {
+    let time = WallTime(1_700_000_000_000);
+    TxnHeader { session: SessionId(0x77), cxid: 0, zxid, time, op: OpCode::CREATE_SESSION }
 }
 
 /// A member left its leader because of what that said, and comes back to it.
@@ -64,6 +65,25 @@ fn an_observer_refuses_what_it_is_informed_of() {
         cluster.forge(3, 4, &Message::Inform { zxid, txn });
         comes_back(&mut cluster, 4, Role::Observing, what);
     }
+}
+
+/// PARITY `digest.mismatch`: a tree that differs does so for long.
+#[test]
+fn digest_mismatch_is_told_of_once() {
+    let mut cluster = ensemble(3, 1);
+    for _ in 0..3 {
+        let zxid = cluster.applied(4).expect("it observes").0.next();
+        let header = header(zxid);
+        let digest = TxnDigest { version: DIGEST_VERSION, tree_digest: 7 };
+        let mut bytes = Vec::new();
+        txn::encode(&header, &Txn::CreateSession { timeout_ms: 10_000 }, Some(&digest), &mut bytes);
+        cluster.forge(3, 4, &Message::Inform { zxid, txn: Bytes::from(bytes) });
+        assert_eq!(cluster.applied(4).expect("it observes").0, zxid);
+    }
+    let told = |event: &&Event| matches!(event, Event::DigestMismatch { expected: 7, .. });
+    assert_eq!(cluster.events(4).iter().filter(told).count(), 1);
+    let said = cluster.word(4, b"mntr");
+    assert!(said.contains("zk_digest_mismatches_count\t3\n"), "{said}");
 }
 
 /// An observer with a client whose request, of the session returned, waits for the others.

@@ -251,6 +251,11 @@ impl Pending {
         debug_assert!(self.queue.front().is_none_or(|&(oldest, _)| oldest > zxid));
     }
 
+    /// Predicts digests from this one on, the tree's.
+    pub fn begin_digest(&mut self, digest: u64) {
+        self.digest = digest;
+    }
+
     /// Whether nothing is pending.
     pub fn is_empty(&self) -> bool {
         self.queue.is_empty()

@@ -28,6 +28,25 @@ impl Server {
         self.begin_snapshot_if_due();
     }
 
+    /// Whether the tree has become what the transaction's author said. If not, it is hardly so for those behind it
+    /// either: they are counted, and nothing more is said until one is again.
+    fn compare_digest(&mut self, zxid: Zxid, expected: Option<u64>) {
+        let Some(expected) = expected.filter(|_| self.config.digest_enabled) else { return };
+        let found = self.tree.digest();
+        let differed = mem::replace(&mut self.digest_differs, found != expected);
+        if found == expected {
+            return;
+        }
+        self.metrics.counters.digest_mismatches_count += 1;
+        if !differed {
+            self.tell(Event::DigestMismatch { zxid, expected, found });
+        }
+        if self.proposals.is_empty() {
+            // An author that was wrong once is not to be wrong for good.
+            self.pending.begin_digest(found);
+        }
+    }
+
     fn commit(&mut self, proposal: Proposal) {
         let Proposal { header, txn, hint, digest, asked } = proposal;
         let asked = asked.or_else(|| self.forwarder(&header));
@@ -39,14 +58,7 @@ impl Server {
         let created_timeout_ms = if let Txn::CreateSession { timeout_ms } = &txn { *timeout_ms } else { 0 };
         let applied = self.apply(&header, txn, &hint);
         self.pending.committed(header.zxid);
-        let found = self.tree.digest();
-        if let Some(expected) = digest
-            && found != expected
-            && self.config.digest_enabled
-        {
-            self.metrics.counters.digest_mismatches_count += 1;
-            self.tell(Event::DigestMismatch { zxid: header.zxid, expected, found });
-        }
+        self.compare_digest(header.zxid, digest);
         if self.config.report_applied {
             self.tell(Event::Applied { zxid: header.zxid, digest: self.tree.digest() });
         }

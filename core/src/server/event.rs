@@ -36,7 +36,8 @@ pub enum Event {
         /// The last transaction of which that is known.
         zxid: Zxid,
     },
-    /// A tree digest differs from the one that the transaction's author computed.
+    /// A tree digest differs from the one that the transaction's author computed. Not told of those that follow it
+    /// until one is right.
     DigestMismatch {
         /// The transaction.
         zxid: Zxid,

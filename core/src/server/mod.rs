@@ -52,7 +52,7 @@ use crate::conn::stats::ServerStats;
 use crate::conn::{ConnTable, Throttled};
 use crate::pipeline::pending::Pending;
 use crate::pipeline::quota_log::QuotaLog;
-use crate::recovery::Recovered;
+use crate::recovery::{Notice, Recovered};
 use crate::rng;
 use crate::session::SessionTable;
 use crate::store::{Inventory, LogWriter, Purger, Snapshotter, Tickets};
@@ -80,6 +80,8 @@ pub struct Server {
 
     /// Transactions in the log that are not applied yet, oldest first: what is not known to be durable.
     proposals: VecDeque<Proposal>,
+    /// The tree's digest was not that of the last transaction.
+    digest_differs: bool,
     /// What `proposals` will change. Empty when they are.
     pending: Pending,
     /// Reads that wait behind a write of their own session.
@@ -189,10 +191,12 @@ impl Server {
         let hash_seed = core::array::from_fn(|_| hash_rng.next_u64());
         let mut snapshot_rng = rng::stream(seed, rng::Stream::Snapshot);
         let ensemble = Ensemble::new(&config, &recovered, seed);
-        let Recovered { tree, sessions, inventory, replayed_txns, replayed_bytes, .. } = recovered;
+        let Recovered { tree, sessions, inventory, replayed_txns, replayed_bytes, report, .. } = recovered;
         let last_zxid = tree.last_zxid();
         let mut metrics = Metrics::default();
         metrics.summaries.startup_txns_loaded.add(replayed_txns);
+        let mismatches = report.iter().filter(|notice| matches!(notice, Notice::DigestMismatch { .. }));
+        metrics.counters.digest_mismatches_count = mismatches.count() as u64;
         let draw = snapshot_rng.next_u64();
         let session_draw = rng::stream(seed, rng::Stream::Session).next_u64();
         let mut server = Self {
@@ -203,6 +207,7 @@ impl Server {
             sessions: SessionTable::new(config.server_id, config.tick_time, &sessions, now, session_draw),
             conns: ConnTable::new(),
             proposals: VecDeque::new(),
+            digest_differs: false,
             pending: Pending::new(&tree),
             waiting_reads: 0,
             forwarded: 0,
