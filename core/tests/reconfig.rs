@@ -164,6 +164,43 @@ fn reconf_leader_handoff_the_designated_leader_takes_over() {
     }
 }
 
+/// A leader that is none in the next configuration has said so, and those who follow have not heard: it orders nothing any
+/// more. A client that asks for something is not left without an answer, nor answered out of order.
+#[test]
+fn reconf_leader_handoff_closes_who_writes_meanwhile() {
+    let mut cluster = ensemble(4, 0);
+    let [changes, writes, ends, reads] = [(); 4].map(|()| cluster.client(4).expect("it serves").0);
+    for id in [1, 2, 3] {
+        cluster.hold_disk(id, true);
+    }
+    cluster.send(4, changes, 1, OpCode::RECONFIG, &change(None, Some("4")));
+    cluster.run();
+    for id in [1, 2, 3] {
+        cluster.silence(4, id);
+        cluster.hold_disk(id, false);
+    }
+    cluster.run();
+    assert_eq!(voters(cluster.kept_config(4)), [1, 2, 3], "it is in force");
+    let exists = Request::Exists { path: "/", watch: false };
+    cluster.send(4, writes, 1, OpCode::CREATE, &create("/late"));
+    cluster.send(4, writes, 2, OpCode::EXISTS, &exists);
+    cluster.send(4, ends, 1, OpCode::CLOSE_SESSION, &Request::CloseSession);
+    cluster.send(4, ends, 2, OpCode::EXISTS, &exists);
+    cluster.send(4, reads, 1, OpCode::EXISTS, &exists);
+    cluster.run();
+    for conn in [writes, ends] {
+        assert_eq!(cluster.replies(4, conn), []);
+        assert!(cluster.is_closed(4, conn));
+    }
+    assert_eq!(cluster.replies(4, reads).len(), 1);
+    assert!(!cluster.is_closed(4, reads));
+    cluster.heal();
+    cluster.pass(Duration::from_secs(5));
+    cluster.settle();
+    agree(&mut cluster, &[1, 2, 3, 4], &[1, 2, 3]);
+    assert!(!cluster.exists(1, "/late"));
+}
+
 #[test]
 fn members_are_replaced_one_by_one_until_nobody_is_left_of_the_first() {
     let mut cluster = ensemble(3, 0);

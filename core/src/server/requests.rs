@@ -186,7 +186,9 @@ impl Server {
         })
     }
 
-    /// Gives a write its place in the order and hands it to the log.
+    /// Gives a write its place in the order and hands it to the log. Where there is no place left, because the epoch is
+    /// used up or another server leads from here on, nothing would ever be answered: the client is to ask again elsewhere,
+    /// and whatever it sent behind that must not be answered first.
     pub(super) fn propose(
         &mut self,
         mut conn: Option<&mut Conn>,
@@ -195,7 +197,12 @@ impl Server {
         op: OpCode,
         decide: impl FnOnce(&mut Prep<'_>) -> Txn,
     ) {
-        let Some(zxid) = self.next_zxid() else { return };
+        let Some(zxid) = self.next_zxid() else {
+            if let Some(conn) = conn {
+                self.close(conn, CloseReason::LeaderLost);
+            }
+            return;
+        };
         let identities = conn.as_deref().map_or(&[][..], |conn| &conn.identities);
         let origin = Origin { session, identities, zxid, time: self.now.wall };
         let members = self.members_asked_about(op);

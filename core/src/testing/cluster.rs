@@ -96,6 +96,8 @@ pub struct Cluster {
     starts: u64,
     /// Servers of which nobody takes what they send to others.
     stalled: BTreeSet<ServerId>,
+    /// Servers of which others do not hear what they say as their leaders or their learners.
+    silenced: BTreeSet<(ServerId, ServerId)>,
     /// How much of what it is asked for a server's disk still does; of the others, everything.
     disk_limits: BTreeMap<ServerId, usize>,
     /// Servers whose disk does nothing but what the log asks for.
@@ -143,6 +145,7 @@ impl Cluster {
             cut: BTreeSet::new(),
             starts: 0,
             stalled: BTreeSet::new(),
+            silenced: BTreeSet::new(),
             disk_limits: BTreeMap::new(),
             bulk_held: BTreeSet::new(),
             strangers: BTreeMap::new(),
@@ -262,9 +265,20 @@ impl Cluster {
         self.stalled.insert(ServerId(id));
     }
 
+    /// From here on a member does not hear what another says as its leader or its learner, but for what is
+    /// [forged](Cluster::forge).
+    pub fn silence(&mut self, from: i64, to: i64) {
+        self.silenced.insert((ServerId(from), ServerId(to)));
+    }
+
+    fn is_silenced(&self, id: ServerId, link: LinkId) -> bool {
+        self.silenced.iter().any(|pair| pair.0 == id && self.quorum_links.get(pair) == Some(&link))
+    }
+
     /// Messages pass again.
     pub fn heal(&mut self) {
         self.cut.clear();
+        self.silenced.clear();
     }
 
     /// Time passes until somebody leads and all members that run follow, or ten seconds are over.
@@ -361,6 +375,9 @@ impl Cluster {
                         }
                     }
                     self.pending.push_back((id, Input::LinkDrained { link, bytes: bytes.len() }));
+                    if self.is_silenced(id, link) {
+                        continue;
+                    }
                     if let Some(&(to, link)) = self.links.get(&(id, link)) {
                         self.pending.push_back((to, Input::LinkReceived { link, bytes }));
                     }
