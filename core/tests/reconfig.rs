@@ -2,11 +2,15 @@
 
 use core::time::Duration;
 
+use bytes::Bytes;
 use zabra_core::config::Config;
 use zabra_core::server::{Event, Role};
 use zabra_core::testing::cluster::{Cluster, create, members};
-use zabra_core::types::{ConnId, MemberRole, Membership, OpCode};
-use zabra_core::wire::Request;
+use zabra_core::time::WallTime;
+use zabra_core::types::{
+    ConnId, LearnerInfo, MemberRole, Membership, Message, OpCode, ServerId, SessionId, Txn, TxnHeader, Zxid,
+};
+use zabra_core::wire::{Request, txn};
 use zabra_core::zab::learner::LostReason;
 
 const CONFIG: &str = "/zookeeper/config";
@@ -62,6 +66,12 @@ fn data_and_stat(body: &[u8]) -> (&str, (i64, i32)) {
     let mzxid = i64::from_be_bytes(stat[8..16].try_into().expect("eight bytes"));
     let version = i32::from_be_bytes(stat[32..36].try_into().expect("four bytes"));
     (core::str::from_utf8(data).expect("text"), (mzxid, version))
+}
+
+/// These participants.
+fn of(ids: &[i64]) -> Membership {
+    let line = |id: &i64| format!("server.{id}=node{id}:2888:3888\n");
+    Membership::parse(&ids.iter().map(line).collect::<String>()).expect("members")
 }
 
 fn voters(membership: &Membership) -> Vec<i64> {
@@ -239,10 +249,7 @@ fn observers_become_participants_and_participants_observers() {
     assert_eq!(reconfig(&mut cluster, 1, &change(Some("server.1=node1:2888:3888:observer;2181"), None)), 0);
     assert_eq!(cluster.role(1), Some(Role::Observing), "{}", cluster.roles());
     agree(&mut cluster, &[1, 2, 3, 4], &[2, 3, 4]);
-    assert_eq!(
-        config(&mut cluster, 1).member(zabra_core::types::ServerId(1)).map(|m| m.role),
-        Some(MemberRole::Observer)
-    );
+    assert_eq!(config(&mut cluster, 1).member(ServerId(1)).map(|m| m.role), Some(MemberRole::Observer));
 }
 
 #[test]
@@ -423,10 +430,6 @@ fn reconf_dynfile_what_cannot_be_kept_is_not_acknowledged() {
 /// it and another one are a quorum; but its file has five others, of which it could be in a quorum without that one.
 #[test]
 fn reconf_dynfile_a_leader_that_cannot_keep_the_members_does_not_count_itself() {
-    let of = |ids: &[i64]| {
-        let line = |id: &i64| format!("server.{id}=node{id}:2888:3888\n");
-        Membership::parse(&ids.iter().map(line).collect::<String>()).expect("members")
-    };
     let in_force = of(&[1, 2, 3]).with_version(0x1_0000_0007);
     for keeps in [false, true] {
         let mut cluster = Cluster::new(&in_force, |config| {
@@ -525,6 +528,85 @@ fn quorum_commitandactivate_is_of_a_change_with_another_behind_it() {
         between += usize::from(cluster.events(4).iter().take_while(begins).any(first));
     }
     assert!(between > 0, "the first was never in force before its end was heard of");
+}
+
+/// Two servers join while a change of members is under way, and are told of it as a leader of ZooKeeper tells: as what the
+/// epoch begins with, before anybody agreed on it.
+fn join_mid_change(next: &Membership) -> Cluster {
+    let mut cluster = ensemble(3, 0);
+    write(&mut cluster, 1, "/before");
+    let zxid = Zxid(next.version());
+    for id in [4, 5] {
+        add(&mut cluster, id);
+        cluster.kill(id, 1);
+        cluster.silence(3, id);
+    }
+    let (last_zxid, _) = cluster.applied(3).expect("it leads");
+    assert!(last_zxid < zxid && last_zxid.epoch() == zxid.epoch());
+    let epoch = i64::from(zxid.epoch());
+    for id in [4, 5] {
+        cluster.start(id);
+        cluster.pass(Duration::from_millis(100));
+        let config = Some(Bytes::from(next.text()));
+        for message in [
+            Message::LeaderInfo { epoch, protocol_version: LearnerInfo::PROTOCOL_VERSION },
+            Message::Diff { zxid: last_zxid },
+            Message::NewLeader { zxid: Zxid(epoch << 32), config },
+            Message::UpToDate,
+        ] {
+            cluster.forge(3, id, &message);
+        }
+        assert_eq!(cluster.role(id), Some(Role::Following), "{}", cluster.roles());
+    }
+    cluster
+}
+
+/// PARITY `quorum.uptodate`: those who joined are a quorum of the change, and the others of what is in force. Whatever
+/// comes between them, only one of the two has a leader.
+#[test]
+fn quorum_uptodate_puts_no_change_in_force_that_is_not_committed() {
+    let mut cluster = join_mid_change(&of(&[3, 4, 5]).with_version(0x1_0000_0003));
+    for (one, other) in [(1, 4), (1, 5), (2, 4), (2, 5), (3, 4), (3, 5)] {
+        cluster.cut(one, other);
+    }
+    cluster.pass(Duration::from_secs(10));
+    write(&mut cluster, 1, "/by-a-quorum");
+    assert_eq!(cluster.leader(), Some(3), "{}", cluster.roles());
+}
+
+/// And with its commit it comes into force, leader and all.
+#[test]
+fn quorum_commitandactivate_is_of_what_the_epoch_was_said_to_begin_with() {
+    let next = of(&[1, 2, 4, 5]);
+    for designated in [3, 2] {
+        let zxid = Zxid(0x1_0000_0003);
+        let next = next.clone().with_version(zxid.0);
+        let mut cluster = join_mid_change(&next);
+        for id in [4, 5] {
+            assert_eq!(voters(cluster.kept_config(id)), [1, 2, 3], "server {id}");
+            assert_eq!(cluster.kept_seen_config(id), Some(&next), "server {id}");
+        }
+        let designated = ServerId(designated);
+        // The real leader would have none of an acknowledgement.
+        cluster.hold_disk(4, true);
+        cluster.forge(3, 4, &Message::Proposal { zxid, txn: change_to(&next) });
+        cluster.forge(3, 4, &Message::CommitAndActivate { zxid, designated });
+        assert_eq!(cluster.kept_config(4), &next);
+        assert_eq!(cluster.kept_seen_config(4), None);
+        let left = |event: &Event| matches!(event, Event::LeaderLost { why: LostReason::Reconfigured });
+        assert_eq!(cluster.events(4).iter().any(left), designated != ServerId(3));
+    }
+}
+
+/// The transaction that changes the members.
+fn change_to(next: &Membership) -> Bytes {
+    let (zxid, time) = (Zxid(next.version()), WallTime(1_700_000_000_000));
+    let header = TxnHeader { session: SessionId(7), cxid: 1, zxid, time, op: OpCode::RECONFIG };
+    let data = Some(next.text().into_bytes().into_boxed_slice());
+    let txn = Txn::SetData { path: CONFIG.into(), data, version: -1 };
+    let mut bytes = Vec::new();
+    txn::encode(&header, &txn, None, &mut bytes);
+    Bytes::from(bytes)
 }
 
 fn reconfig_only(cluster: &mut Cluster, request: &Request<'_>) -> i32 {

@@ -258,6 +258,15 @@ impl Learner {
         self.epoch
     }
 
+    /// Whether a configuration of this version, which the leader has named, is of a transaction of its epoch whose commit
+    /// is still to come. Before NEWLEADER a voter was told of all that had been proposed before; a version that is later
+    /// than what comes next then is of no transaction, and no commit of it would ever come.
+    pub fn awaits_commit_of(&self, version: Zxid) -> bool {
+        let is_of_epoch = i64::from(version.epoch()) == self.epoch && !version.begins_epoch();
+        let may_be_proposed = self.observer || version <= self.logged || version.follows(self.logged);
+        is_of_epoch && version > self.committed && may_be_proposed
+    }
+
     /// The link to the leader.
     pub const fn link(&self) -> Option<LinkId> {
         self.link

@@ -181,8 +181,16 @@ impl Configs {
         self.offered = None;
     }
 
-    pub(super) fn take_offer(&mut self) -> Option<Membership> {
-        self.offered.take().filter(|offered| offered.version() > self.current.version())
+    /// What is in force with UPTODATE, if that is news: what the leader's epoch began with. But who joins later may be
+    /// offered what was proposed since, for a leader of ZooKeeper names what it saw last, agreed on or not. That waits for
+    /// its commit, and what came as a transaction that is committed is in force. A learner of ZooKeeper acts by it all the
+    /// same: then those who do and those who never heard of it may have a leader each.
+    pub(super) fn take_offer(&mut self, awaits_commit: impl Fn(Zxid) -> bool) -> Option<Membership> {
+        let offered = self.offered.take()?;
+        let is_agreed_on = |membership: &Membership| !awaits_commit(Zxid(membership.version()));
+        let agreed_on =
+            if is_agreed_on(&offered) { Some(offered) } else { self.proposed.clone().filter(is_agreed_on) };
+        agreed_on.filter(|agreed_on| agreed_on.version() > self.current.version())
     }
 
     /// The configuration that this transaction proposed, if it is not in force. `Err`: nobody knows it.
@@ -232,5 +240,41 @@ pub(super) fn proposed(header: &TxnHeader, txn: &Txn) -> Option<Membership> {
             Membership::from_peer(data).filter(|membership| Zxid(membership.version()) == header.zxid)
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::cluster::members;
+    use crate::tree::TreeOptions;
+
+    const OPTIONS: TreeOptions = TreeOptions { extended_types: true, digest_enabled: true };
+
+    /// What is in force with UPTODATE where 9 was: the offer, unless its commit is to come.
+    #[test]
+    fn quorum_uptodate_puts_in_force_what_is_agreed_on() {
+        let of = |version| members(3, 0).with_version(version);
+        let awaits_commit = |version: Zxid| version.0 > 20;
+        for (proposed, offered, in_force) in [
+            (None, 9, None),
+            (None, 10, Some(10)),
+            (None, 20, Some(20)),
+            (None, 21, None),
+            (Some(19), 20, Some(20)),
+            (Some(19), 21, Some(19)),
+            (Some(21), 21, None),
+            (Some(21), 22, None),
+        ] {
+            let mut configs = Configs::new(true, of(9), None, &Tree::new(OPTIONS, [1; 4]));
+            configs.proposed = proposed.map(of);
+            configs.offer(of(offered));
+            let taken = configs.take_offer(awaits_commit).map(|it| it.version());
+            assert_eq!(taken, in_force, "{proposed:?}, {offered}");
+            assert_eq!(configs.take_offer(awaits_commit), None, "once");
+            if in_force.is_none() && offered > 9 {
+                assert_eq!(configs.next().map(Membership::version), Some(offered), "it may come into force");
+            }
+        }
     }
 }

@@ -4,7 +4,8 @@
 //! leader     reconfig ─▶ proposal ── quorums of both ──▶ COMMITANDACTIVATE ─▶ in force ─▶ leads on, or hands over
 //! learner                proposal: seen ── ACK             in force ─▶ follows on, or goes to the designated leader
 //! NEWLEADER              seen                               in force with UPTODATE, which begins an election if the
-//!                                                           leader, or what this server is, changes with it
+//!                                                           leader, or what this server is, changes with it; but what
+//!                                                           was proposed in this epoch, and is not committed, waits
 //! Looking                another server's, in force there, is newer: in force here; the election begins anew
 //! ```
 
@@ -147,13 +148,14 @@ impl Server {
         }
     }
 
-    /// The leader has a quorum for its epoch, and with it for the configuration that the epoch begins with. Whether
-    /// this server may go on as it is.
+    /// The leader has a quorum for its epoch, and with it for the configuration that the epoch begins with; not for one
+    /// that it proposed since, which only COMMITANDACTIVATE brings into force. Whether this server may go on as it is.
     pub(super) fn activate_offered(&mut self) -> bool {
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return false };
-        let Some(offered) = ensemble.configs.take_offer() else { return true };
         let Role::Learning(learning) = &ensemble.role else { return false };
         let (me, leader) = (ensemble.me, learning.learner.leader());
+        let awaits_commit = |version| learning.learner.awaits_commit_of(version);
+        let Some(offered) = ensemble.configs.take_offer(awaits_commit) else { return true };
         let observed = ensemble.configs.is_observer(me);
         let before = self.put_in_force(offered);
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return false };
