@@ -15,6 +15,12 @@ use crate::zab::progress::Stage;
 /// took an election, of some tenths of a second at the least: that is a month and more of nothing else.
 const AHEAD_MAX: i64 = 1 << 24;
 
+/// How many more that may be for a leader that serves to make room for it: a quorum is with that leader, so those epochs are
+/// of the short while in which it had none, a few of them at most. Who says more is broken, or no voter at all, and comes
+/// in at the next election if it is honest. ZooKeeper's leaders stay in any case, and leave such a voter outside until
+/// then; here it need not wait for a leader to fail, of which the ensemble could bear one less without it.
+const AHEAD_OF_SERVING_MAX: i64 = 1 << 10;
+
 impl Leader {
     /// FOLLOWERINFO or OBSERVERINFO (PARITY `sync.newepoch`, `sync.configversion`).
     pub(super) fn on_introduction(
@@ -47,9 +53,16 @@ impl Leader {
                 self.send_leader_info(link);
             }
             // It could never follow in this epoch, nor would any number of tries change that.
-            _ if voter => self.step_down(StepDownReason::EpochOvertaken { promised: accepted_epoch }),
+            _ if voter && self.gives_way_to(accepted_epoch) => {
+                self.step_down(StepDownReason::EpochOvertaken { promised: accepted_epoch });
+            }
             _ => self.hang_up(link, HangupReason::Unwanted),
         }
+    }
+
+    /// Whether a later epoch that a voter has promised is worth ending this one.
+    fn gives_way_to(&self, accepted_epoch: i64) -> bool {
+        self.phase < Phase::Broadcast || accepted_epoch - self.epoch <= AHEAD_OF_SERVING_MAX
     }
 
     /// A voter is known to have promised this epoch: the one that begins is to be later, though that voter may say so too

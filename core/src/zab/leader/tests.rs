@@ -357,13 +357,34 @@ fn sync_newepoch_has_an_end() {
 /// A leader in its epoch is overtaken by nobody who is not to be believed.
 #[test]
 fn sync_newepoch_a_promise_from_nowhere_ends_no_epoch() {
-    for (accepted, overtaken) in [(2, true), ((1 << 24) - 1, true), (1 << 24, false), (i64::MAX, false)] {
-        let mut lead = fresh(3, 0);
-        lead.follow(2, 2, false);
-        lead.took();
-        lead.introduce(3, 3, accepted, false);
+    let (some, many) = (1 + (1 << 10), 1 << 24);
+    for (accepted, overtaken, unserving) in [
+        (2, true, true),
+        (some, true, true),
+        (some + 1, false, true),
+        (many - 1, false, true),
+        (many, false, false),
+        (i64::MAX, false, false),
+    ] {
         let why = StepDownReason::EpochOvertaken { promised: accepted };
-        assert_eq!(lead.stepped_down(), overtaken.then_some(why), "{accepted}");
+        for (serves, expected) in [(true, overtaken), (false, unserving)] {
+            let mut lead = fresh(3, 0);
+            if serves {
+                lead.follow(2, 2, false);
+            } else {
+                lead.introduce(2, 2, 0, false);
+            }
+            assert_eq!(lead.leader.is_serving(), serves);
+            lead.took();
+            lead.introduce(3, 3, accepted, false);
+            let took = lead.took();
+            let down = took.iter().any(|output| *output == LeaderOutput::StepDown { why });
+            assert_eq!(down, expected, "{accepted}, {serves}");
+            let hangup = LearnersOutput::Hangup { link: LinkId(3), why: HangupReason::Unwanted };
+            let other = LearnersOutput::Hangup { link: LinkId(3), why: HangupReason::BadMessage };
+            let hung_up = [hangup, other].map(LeaderOutput::Learners).iter().any(|it| took.contains(it));
+            assert_eq!(hung_up, !expected, "{accepted}, {serves}");
+        }
     }
 }
 
