@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 use zabra_core::config::FourLetterWords;
-use zabra_core::server::{Event, PeerPort, Role};
+use zabra_core::server::{Event, HangupReason, PeerPort, Role};
 use zabra_core::testing::cluster::{Cluster, members};
 use zabra_core::time::WallTime;
 use zabra_core::tree::DIGEST_VERSION;
@@ -180,6 +180,49 @@ fn observe(cluster: &mut Cluster, leader: i64) -> LinkId {
     say(cluster, leader, link, &Message::AckEpoch { last_zxid, current_epoch: 1 });
     say(cluster, leader, link, &Message::Ack { zxid: Zxid(epoch << 32) });
     link
+}
+
+/// Those who connect and say nothing keep nobody out: with every new one the oldest goes.
+#[test]
+fn links_that_say_nothing_shut_no_learner_out() {
+    // To a leader, and to a server that looks for one and is going to lead.
+    for leads in [true, false] {
+        let mut cluster = Cluster::new(&members(2, 0), |_| {});
+        cluster.start(2);
+        if leads {
+            cluster.start(1);
+            cluster.settle();
+            cluster.kill(1, 1);
+            cluster.start(1);
+            cluster.settle();
+            assert_eq!(cluster.leader(), Some(2), "{}", cluster.roles());
+        } else {
+            cluster.run();
+        }
+        let links: Vec<LinkId> = (0..70).map(|_| cluster.knock(2, PeerPort::Quorum)).collect();
+        cluster.run();
+        let gone: Vec<usize> = (0..70).filter(|&n| cluster.hung_up(2, links[n]).is_some()).collect();
+        assert_eq!(gone, [0, 1, 2, 3, 4, 5], "leads: {leads}");
+        assert_eq!(cluster.hung_up(2, links[0]), Some(HangupReason::Unwanted));
+        // Who said something stays for as long as there is somebody who did not.
+        let info = LearnerInfo {
+            server: Some(ServerId(99)),
+            protocol_version: LearnerInfo::PROTOCOL_VERSION,
+            config_version: 0,
+        };
+        say(&mut cluster, 2, links[6], &Message::ObserverInfo { accepted_epoch: 0, info });
+        for _ in 0..63 {
+            cluster.knock(2, PeerPort::Quorum);
+        }
+        cluster.run();
+        assert_eq!(cluster.hung_up(2, links[6]), None, "leads: {leads}");
+        assert!((7..70).all(|n| leads || cluster.hung_up(2, links[n]).is_some()));
+        if !leads {
+            cluster.start(1);
+        }
+        cluster.settle();
+        assert_eq!(cluster.role(1), Some(Role::Following), "leads: {leads}: {}", cluster.roles());
+    }
 }
 
 fn say(cluster: &mut Cluster, id: i64, link: LinkId, message: &Message) {

@@ -90,6 +90,10 @@ pub trait LearnerMaster {
 /// tell whether it follows any sooner.
 const PINGS_OWED_MAX: usize = 1000;
 
+/// Servers that have connected and not said who they are. Who means to learn says so at once; and were there no end of the
+/// others, there would be of the links that a port accepts.
+const GREETING_MAX: usize = 64;
+
 /// See the module. What is to be done goes to the queue that each call is given.
 #[derive(Debug)]
 pub(super) struct Learners {
@@ -141,7 +145,17 @@ impl Learners {
         there.map(|(&link, _)| link).collect()
     }
 
-    pub(super) fn on_link_up(&mut self, link: LinkId, now: Instant) {
+    /// Somebody connected. Whoever has not said who it is for the longest goes if there are too many of those.
+    pub(super) fn on_link_up<O: From<LearnersOutput>>(
+        &mut self,
+        link: LinkId,
+        now: Instant,
+        outputs: &mut VecDeque<O>,
+    ) {
+        let greeting = self.in_stage(Stage::Greeting);
+        if greeting.len() >= GREETING_MAX {
+            self.hang_up(greeting[0], HangupReason::Unwanted, outputs);
+        }
         self.links.insert(link, Progress::new(now + self.init_time));
     }
 

@@ -156,7 +156,7 @@ impl ObserverMaster {
 
 impl LearnerMaster for ObserverMaster {
     fn on_link_up(&mut self, link: LinkId, now: Instant) {
-        self.learners.on_link_up(link, now);
+        self.learners.on_link_up(link, now, &mut self.outputs);
     }
 
     fn on_link_down(&mut self, link: LinkId) {

@@ -140,17 +140,13 @@ impl Server {
     pub(super) fn on_learner_up(&mut self, link: LinkId) {
         let now = self.now.mono;
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
-        let accepted = match &mut ensemble.role {
+        match &mut ensemble.role {
             Role::Leading(leading) => {
                 ensemble.peers.insert(link, &self.config);
                 leading.leader.on_link_up(link, now);
-                true
             }
-            Role::Looking | Role::Settling => ensemble.peers.park(link, PeerPort::Quorum, &self.config, now),
-            Role::Learning(_) => false,
-        };
-        if !accepted {
-            self.refuse_link(link);
+            Role::Looking | Role::Settling => self.park_link(link, PeerPort::Quorum),
+            Role::Learning(_) => self.refuse_link(link),
         }
     }
 

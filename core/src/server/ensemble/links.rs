@@ -143,6 +143,15 @@ impl Server {
         self.actions.push_back(Action::Hangup { link, why: HangupReason::Unwanted });
     }
 
+    /// Somebody expects to be served here, which may be so in a moment: it waits.
+    pub(super) fn park_link(&mut self, link: LinkId, port: PeerPort) {
+        let now = self.now.mono;
+        let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
+        if let Some(oldest) = ensemble.peers.park(link, port, &self.config, now) {
+            self.refuse_link(oldest);
+        }
+    }
+
     /// Whoever waits on a port waits in vain.
     pub(super) fn hang_up_parked(&mut self, port: PeerPort) {
         let parked = self.ensemble.as_deref().map(|ensemble| ensemble.peers.parked(port));

@@ -41,21 +41,17 @@ impl Server {
         let expected = self.is_observer_master();
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
         let expected = expected && !ensemble.is_observer();
-        let accepted = match &mut ensemble.role {
+        match &mut ensemble.role {
             Role::Learning(learning) if learning.observers.is_some() => {
                 ensemble.peers.insert(link, &self.config);
                 if let Some(observers) = &mut learning.observers {
                     observers.master.on_link_up(link, now);
                 }
-                true
             }
-            Role::Learning(_) | Role::Looking | Role::Settling => {
-                expected && ensemble.peers.park(link, PeerPort::ObserverMaster, &self.config, now)
+            Role::Learning(_) | Role::Looking | Role::Settling if expected => {
+                self.park_link(link, PeerPort::ObserverMaster);
             }
-            Role::Leading(_) => false,
-        };
-        if !accepted {
-            self.refuse_link(link);
+            Role::Learning(_) | Role::Looking | Role::Settling | Role::Leading(_) => self.refuse_link(link),
         }
     }
 

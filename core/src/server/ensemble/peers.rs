@@ -14,7 +14,8 @@ use crate::time::Instant;
 use crate::types::{LinkId, Message};
 use crate::wire::quorum::{self, Deframer};
 
-/// Links of servers that came before this one served them; more are refused.
+/// Links on a port, of servers that came before this one served them. With more of them the oldest goes, if it can be one
+/// that has said nothing: who means to learn introduces itself at once.
 const PARKED_MAX: usize = 64;
 /// How long a server that expects to be served here is kept waiting: as long as a vote takes to be decided here, too.
 const PARKED_TIME: Duration = Duration::from_secs(2);
@@ -59,15 +60,27 @@ impl PeerLinks {
         self.links.insert(link, entry);
     }
 
-    /// Keeps a link of a server that expects to be served here. Whether there was room.
-    pub(super) fn park(&mut self, link: LinkId, port: PeerPort, config: &Config, now: Instant) -> bool {
-        if self.links.len() >= PARKED_MAX {
-            return false;
+    /// Keeps a link of a server that expects to be served here. The one that has to go for it, if any has; it is
+    /// forgotten.
+    #[must_use]
+    pub(super) fn park(
+        &mut self,
+        link: LinkId,
+        port: PeerPort,
+        config: &Config,
+        now: Instant,
+    ) -> Option<LinkId> {
+        let parked = self.parked(port);
+        let mut goes = None;
+        if parked.len() >= PARKED_MAX {
+            let is_silent = |link: &LinkId| self.links[link].deframer.buffered() == 0;
+            goes = Some(parked.iter().copied().find(is_silent).unwrap_or(parked[0]));
+            self.remove(goes.expect("it was chosen just above"));
         }
         self.insert(link, config);
         let parked = Parked { port, until: now + PARKED_TIME };
         self.get(link).expect("it was inserted just above").parked = Some(parked);
-        true
+        goes
     }
 
     /// Takes the links that were parked on a port: whoever they wait for is there now.

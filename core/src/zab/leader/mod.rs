@@ -361,7 +361,7 @@ impl Leader {
 
 impl LearnerMaster for Leader {
     fn on_link_up(&mut self, link: LinkId, now: Instant) {
-        self.learners.on_link_up(link, now);
+        self.learners.on_link_up(link, now, &mut self.outputs);
     }
 
     fn on_link_down(&mut self, link: LinkId) {
