@@ -66,6 +66,9 @@ enum Phase {
 pub enum LostReason {
     /// The leader said something that makes no sense here.
     BadMessage,
+    /// The log was to be cut behind a transaction that what is on the disk does not lead up to. Less was left; the leader
+    /// is asked again.
+    CutShort,
     /// The configuration that the leader's epoch begins with, or the one in force, is neither kept nor in the log.
     ConfigNotKept,
     /// Those who voted for the leader look for another one.
@@ -449,7 +452,7 @@ impl Learner {
         self.logged = last_zxid;
         self.durable = last_zxid;
         if last_zxid != asked {
-            return self.fail(LostReason::NotContiguous);
+            return self.fail(LostReason::CutShort);
         }
         self.phase = Phase::Synchronizing;
         self.commit(last_zxid, None);
@@ -681,6 +684,7 @@ impl Learner {
                 LostReason::BadMessage | LostReason::NotContiguous => HangupReason::BadMessage,
                 LostReason::Timeout => HangupReason::Timeout,
                 LostReason::ConfigNotKept
+                | LostReason::CutShort
                 | LostReason::Doubted
                 | LostReason::EpochTooOld
                 | LostReason::LinkDown

@@ -252,7 +252,7 @@ fn sync_trunc_that_cuts_more_than_was_asked_begins_anew() {
     learn.say(Message::Trunc { zxid: Zxid::new(1, 3) });
     assert_eq!(learn.took(), [LearnerOutput::Rewind { zxid: Zxid::new(1, 3) }]);
     learn.learner.on_rewound(Zxid::new(1, 3), Zxid::new(1, 2));
-    assert_eq!(learn.lost(), Some(LostReason::NotContiguous));
+    assert_eq!(learn.lost(), Some(LostReason::CutShort));
 }
 
 #[test]

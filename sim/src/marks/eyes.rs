@@ -155,9 +155,11 @@ impl Marks {
                 LostReason::LinkDown => self.reach(Mark::LearnerLostLink),
                 LostReason::Timeout => self.reach(Mark::LearnerTimedOut),
                 LostReason::Unreachable => self.reach(Mark::LearnerFoundNobody),
-                // A leader that is right says nothing of the kind, and members do not change.
+                // A leader that is right says nothing of the kind, members do not change, and a log that does not lead up
+                // to where it is to be cut is too rare to count on.
                 LostReason::BadMessage
                 | LostReason::ConfigNotKept
+                | LostReason::CutShort
                 | LostReason::NotContiguous
                 | LostReason::Reconfigured => {}
             },

@@ -69,6 +69,7 @@ impl Pauses {
         match why {
             LostReason::BadMessage
             | LostReason::ConfigNotKept
+            | LostReason::CutShort
             | LostReason::EpochTooOld
             | LostReason::LinkDown
             | LostReason::NotContiguous => {
