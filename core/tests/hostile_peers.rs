@@ -5,7 +5,7 @@ use core::time::Duration;
 use bytes::Bytes;
 use zabra_core::config::FourLetterWords;
 use zabra_core::server::{Event, HangupReason, PeerPort, Role};
-use zabra_core::testing::cluster::{Cluster, members};
+use zabra_core::testing::cluster::{Cluster, create, members};
 use zabra_core::time::WallTime;
 use zabra_core::tree::DIGEST_VERSION;
 use zabra_core::types::{
@@ -223,6 +223,51 @@ fn links_that_say_nothing_shut_no_learner_out() {
         cluster.settle();
         assert_eq!(cluster.role(1), Some(Role::Following), "leads: {leads}: {}", cluster.roles());
     }
+}
+
+/// PARITY `fle.states`: while its disk is busy with what a role left behind, a server says nothing of that role to those
+/// who look for a leader; they hear of the next one.
+#[test]
+fn fle_states_who_leads_no_more_does_not_say_that_it_does() {
+    let mut cluster = ensemble(3, 0);
+    let link = cluster.knock(3, PeerPort::Election);
+    let mut hello = Vec::new();
+    let address = Address { host: "node9".into(), port: 3888 };
+    Hello { server: ServerId(9), addresses: vec![address] }.encode(&mut hello);
+    cluster.tell(3, link, Bytes::from(hello));
+    let asks = encode_notification(&Notification {
+        state: PeerState::Looking,
+        vote: Vote { leader: ServerId(9), zxid: Zxid::ZERO, peer_epoch: 0 },
+        election_epoch: 1,
+        version: NOTIFICATION_VERSION,
+        config: Bytes::new(),
+    });
+    let mut heard = 0;
+    let mut answered = |cluster: &mut Cluster| {
+        let before = heard;
+        heard = cluster.received(3, link).len();
+        heard > before
+    };
+    answered(&mut cluster);
+    cluster.tell(3, link, asks.clone());
+    assert!(answered(&mut cluster), "it leads");
+    let (conn, _) = cluster.client(3).expect("it serves");
+    cluster.hold_disk(3, true);
+    cluster.send(3, conn, 1, OpCode::CREATE, &create("/held"));
+    cluster.run();
+    cluster.kill(1, 1);
+    cluster.kill(2, 1);
+    cluster.pass(Duration::from_millis(300));
+    let down = |event: &Event| matches!(event, Event::SteppedDown { .. });
+    assert!(cluster.events(3).iter().any(down));
+    answered(&mut cluster);
+    cluster.tell(3, link, asks);
+    assert!(!answered(&mut cluster), "what it did is over, and what it is going to do is open");
+    cluster.hold_disk(3, false);
+    cluster.start(1);
+    cluster.settle();
+    assert_eq!(cluster.leader(), Some(3), "{}", cluster.roles());
+    assert!(answered(&mut cluster), "it leads again");
 }
 
 fn say(cluster: &mut Cluster, id: i64, link: LinkId, message: &Message) {

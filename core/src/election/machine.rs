@@ -120,7 +120,7 @@ struct Settled {
 }
 
 impl Election {
-    /// A server that does not take part yet: it answers nobody.
+    /// A server that does not take part yet: it answers nobody, for now.
     pub const fn new(me: ServerId, config: &EnsembleConfig) -> Self {
         Self {
             me,
@@ -175,6 +175,14 @@ impl Election {
         self.phase = Phase::Settled(Settled { view, state, vote, round, supporters, doubted, epoch_begun });
     }
 
+    /// What the election led to is over, and what this server is going to claim next may not be durable yet: until it
+    /// looks again, or follows, it says nothing; least of all that it leads, or whom it follows. Who asks is told what
+    /// comes of it then. Outputs that were not taken yet are void.
+    pub fn leave(&mut self) {
+        self.outputs.clear();
+        self.phase = Phase::Idle;
+    }
+
     /// The epoch that the leader begins is known: who asks from now on is told of it, and who asked before is told
     /// again. Servers of one ensemble must name the same epoch, or nobody could join them (ZOOKEEPER-1732).
     pub fn on_epoch(&mut self, epoch: i64) {
@@ -219,6 +227,7 @@ impl Election {
             return;
         }
         match &self.phase {
+            Phase::Idle if notification.state == PeerState::Looking => self.remember_waiting(from),
             Phase::Idle => {}
             Phase::Looking(looking) => {
                 let newest = looking.view.version().max(self.config_reported);

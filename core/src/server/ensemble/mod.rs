@@ -363,6 +363,7 @@ impl Server {
         ensemble.role = Role::Settling;
         ensemble.masters.leave();
         ensemble.configs.forget_offer();
+        ensemble.election.leave();
         for link in ensemble.peers.clear() {
             self.actions.push_back(Action::Hangup { link, why: HangupReason::RoleOver });
         }
