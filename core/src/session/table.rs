@@ -263,7 +263,7 @@ impl SessionTable {
         if *entry.owner.get_or_insert(owner) == owner { Ok(()) } else { Err(ErrorCode::SESSIONMOVED) }
     }
 
-    /// Attaches a live session to who serves it from now on, with a newly negotiated timeout. Returns who did before, or an error if the session is not alive.
+    /// Attaches a session to who serves it from now on, with a newly negotiated timeout. Returns who did before.
     ///
     /// # Errors
     /// If the session ended, is about to, or never was.
