@@ -59,3 +59,6 @@ pub mod tree;
 pub mod types;
 pub mod wire;
 pub mod zab;
+
+/// Whether what a server at work does not look at is asserted, too: in tests, and in the simulator.
+pub(crate) const ASSERTS_ALL: bool = cfg!(any(debug_assertions, feature = "testing"));

@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 
 use hashbrown::HashTable;
 
+use crate::ASSERTS_ALL;
 use crate::tree::{DigestPrefix, Hint, Tree};
 use crate::types::{AclList, NodeKind, SessionId, StatPersisted, Zxid};
 
@@ -248,7 +249,7 @@ impl Pending {
                 self.remove(slot);
             }
         }
-        debug_assert!(self.queue.front().is_none_or(|&(oldest, _)| oldest > zxid));
+        assert!(self.queue.front().is_none_or(|&(oldest, _)| oldest > zxid), "the queue is in order");
     }
 
     /// Predicts digests from this one on, the tree's.
@@ -303,7 +304,9 @@ impl Pending {
     }
 
     fn put(&mut self, zxid: Zxid, path: &str, place: Place, node: Option<NodeState>) {
-        debug_assert_eq!(self.find(path, place.hash), place.entry, "a place of another time");
+        if ASSERTS_ALL {
+            assert_eq!(self.find(path, place.hash), place.entry, "a place of another time");
+        }
         let Some(slot) = place.entry else {
             let slot = self.insert(zxid, path, place.hash, node);
             self.queue.push_back((zxid, slot));

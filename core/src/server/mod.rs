@@ -47,6 +47,7 @@ use self::ensemble::Ensemble;
 pub use self::event::{Event, Role};
 pub use self::input::{Input, LinkOrigin, OpenFiles, PeerPort};
 use self::metrics::Metrics;
+use crate::ASSERTS_ALL;
 use crate::config::Config;
 use crate::conn::stats::ServerStats;
 use crate::conn::{ConnTable, Throttled};
@@ -360,8 +361,11 @@ impl Server {
         assert!(!alone || self.forwarded == 0, "sent to a leader that there is none of");
         assert!(!alone || self.tree.last_zxid() <= self.log.durable(), "applied what is not durable");
         assert!(!self.proposals.is_empty() || self.pending.is_empty(), "pending changes without proposals");
-        debug_assert!(
-            !self.proposals.is_empty() || !self.is_ordering() || self.pending.digest() == self.tree.digest(),
+        assert!(
+            !ASSERTS_ALL
+                || !self.proposals.is_empty()
+                || !self.is_ordering()
+                || self.pending.digest() == self.tree.digest(),
             "the predicted digest is not the tree's"
         );
         if let Some(oldest) = self.proposals.front() {

@@ -80,7 +80,7 @@ impl<T> Slab<T> {
         assert!(slot >= floor);
         let chunk = &mut self.chunks[(slot / CHUNK) as usize];
         let place = &mut chunk.slots[(slot % CHUNK) as usize];
-        debug_assert!(place.is_none());
+        assert!(place.is_none(), "a free slot holds nothing");
         *place = Some(value);
         chunk.live += 1;
         slot

@@ -111,7 +111,7 @@ macro_rules! pack {
             bytes[at..at + field.len()].copy_from_slice(&field);
             at += field.len();
         )*
-        debug_assert_eq!(at, $size);
+        assert_eq!(at, $size, "the fields fill the array");
         bytes
     }};
 }

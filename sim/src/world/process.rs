@@ -215,7 +215,7 @@ impl World {
             actions.extend(std::iter::from_fn(|| server.poll_action()));
         })
         .map_err(|message| Violation::new(Checker::Panic, format!("{id}: {message}")))?;
-        debug_assert!(node.inbox.is_empty(), "nothing comes while a process is at work");
+        assert!(node.inbox.is_empty(), "nothing comes while a process is at work");
         node.inbox = inputs;
         for action in actions.drain(..) {
             self.trace.action(&action);
