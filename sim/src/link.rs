@@ -10,6 +10,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::clock::SimTime;
 use crate::places::Party;
@@ -56,6 +57,12 @@ pub struct NetProfile {
 
 /// How often the bytes that are taken at once are cut in two at most: a long run must not become one of pieces only.
 const CUTS_MAX: usize = 4;
+
+/// When pieces of bytes arrive: most often there is one.
+pub type Arrivals = SmallVec<[SimTime; 4]>;
+
+/// What a receiver reads at once: most often one piece.
+pub type Pieces = SmallVec<[Bytes; 2]>;
 
 /// Bytes on their way.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,16 +136,10 @@ impl Link {
 
     /// Moves waiting bytes onto the wire as far as the window allows. Answers how many the operating system took,
     /// and when the pieces arrive; the world calls [`Link::arrive`] at each of these times.
-    pub fn pump(
-        &mut self,
-        to: End,
-        now: SimTime,
-        rng: &mut Rng,
-        profile: &NetProfile,
-    ) -> (usize, Vec<SimTime>) {
+    pub fn pump(&mut self, to: End, now: SimTime, rng: &mut Rng, profile: &NetProfile) -> (usize, Arrivals) {
         let pipe = self.pipe(to);
         let mut taken = 0;
-        let mut arrivals = Vec::new();
+        let mut arrivals = Arrivals::new();
         let mut cuts = 0;
         while pipe.in_flight < profile.window {
             let Some(mut bytes) = pipe.waiting.pop_front() else { break };
@@ -167,7 +168,7 @@ impl Link {
     }
 
     /// The piece due at `now` arrives. Answers what the receiver reads now.
-    pub fn arrive(&mut self, to: End, now: SimTime) -> Vec<Bytes> {
+    pub fn arrive(&mut self, to: End, now: SimTime) -> Pieces {
         let pipe = self.pipe(to);
         // A hold that began after the piece was sent has moved its arrival; the world was told the new one.
         while pipe.flying.front().is_some_and(|segment| segment.at <= now) && !pipe.silent {
@@ -178,12 +179,12 @@ impl Link {
     }
 
     /// What lies there for a receiver that reads; it makes room for as much, so call [`Link::pump`] afterwards.
-    pub fn read(&mut self, to: End) -> Vec<Bytes> {
+    pub fn read(&mut self, to: End) -> Pieces {
         let pipe = self.pipe(to);
         if !pipe.reading {
-            return Vec::new();
+            return Pieces::new();
         }
-        let read: Vec<Bytes> = pipe.unread.drain(..).collect();
+        let read: Pieces = pipe.unread.drain(..).collect();
         pipe.in_flight -= read.iter().map(Bytes::len).sum::<usize>();
         read
     }

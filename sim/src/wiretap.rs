@@ -7,6 +7,7 @@
 use std::fmt;
 
 use bytes::Bytes;
+use smallvec::SmallVec;
 use zabra_core::types::{Message, Notification, Zxid};
 use zabra_core::wire::election::{Frames, Hello, decode_notification};
 use zabra_core::wire::quorum::{Deframer, QuorumDecodeError};
@@ -16,6 +17,9 @@ use crate::places::Named;
 
 /// What a snapshot between packets ends with, as jute writes a string.
 const SIGNATURE: &[u8] = b"\0\0\0\x0aBenWasHere";
+
+/// The messages that bytes complete: most often there is one.
+pub type Messages = SmallVec<[Message; 1]>;
 
 /// Follows one direction of one link.
 #[derive(Debug)]
@@ -36,9 +40,9 @@ impl Wiretap {
     ///
     /// # Errors
     /// If they are none.
-    pub fn pass(&mut self, bytes: Bytes) -> Result<Vec<Message>, QuorumDecodeError> {
+    pub fn pass(&mut self, bytes: Bytes) -> Result<Messages, QuorumDecodeError> {
         self.deframer.push(bytes);
-        let mut messages = Vec::new();
+        let mut messages = Messages::new();
         loop {
             if self.snapshot.is_some() && !self.skip_snapshot() {
                 return Ok(messages);

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use mimalloc::MiMalloc;
 use sim::fault::{Fault, FaultKind};
 use sim::marks::Reached;
 use sim::omissions::Omissions;
@@ -17,6 +18,10 @@ use sim::rt::{self, Plan};
 use sim::seed::{Seed, fnv};
 use sim::shrink::Effort;
 use sim::world::Counts;
+
+/// Worlds live and die by the thousand, each in a thread of its own, and are made of small things that come and go.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Seeded fault injection for Zabra.
 #[derive(Debug, Parser)]

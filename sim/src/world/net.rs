@@ -12,7 +12,7 @@ use super::{Event, World};
 use crate::check::Violation;
 use crate::client::Want;
 use crate::history::Observed;
-use crate::link::{End, FRAME_MAX, Link, LinkId, NetProfile};
+use crate::link::{End, FRAME_MAX, Link, LinkId, NetProfile, Pieces};
 use crate::node::Conn;
 use crate::picture::wires::Pipe;
 use crate::places::{ClientId, NodeId, Party};
@@ -286,7 +286,7 @@ impl World {
     }
 
     /// One end has read bytes.
-    fn receive(&mut self, id: LinkId, to: End, pieces: Vec<Bytes>) -> Result<(), Violation> {
+    fn receive(&mut self, id: LinkId, to: End, pieces: Pieces) -> Result<(), Violation> {
         let Some(holder) = self.links.get(&id).and_then(|state| state.holder(to)) else { return Ok(()) };
         for bytes in pieces {
             let now = self.now;

@@ -24,7 +24,7 @@ use crate::history::{Nonsense, Observed};
 use crate::link::{End, Link, LinkId};
 use crate::node::{Life, Peer, Taps};
 use crate::places::{NodeId, Party};
-use crate::wiretap::VoteTap;
+use crate::wiretap::{Messages, VoteTap};
 
 /// How long an operating system waits before it knocks, or sends, once more.
 const RETRANSMISSION: Duration = Duration::from_secs(1);
@@ -198,7 +198,7 @@ impl World {
         let Some(peer) = node.peers.get_mut(&number) else { return Ok(()) };
         let (link, other) = (peer.link, peer.node);
         let told = peer.votes.as_mut().map_or_else(Vec::new, |votes| votes.0.pass(bytes.clone()));
-        let messages = peer.taps.as_mut().map_or(Ok(Vec::new()), |taps| taps.said.pass(bytes.clone()));
+        let messages = peer.taps.as_mut().map_or(Ok(Messages::new()), |taps| taps.said.pass(bytes.clone()));
         let messages = match messages {
             Ok(messages) => messages,
             Err(error) => return self.garbled(id, Some(other), Nonsense::Message(error)),
