@@ -32,7 +32,7 @@ impl World {
         let cut = &mut self.cuts.until[from.0][to.0];
         *cut = (*cut).max(until);
         for (id, end) in self.ends_at(from, to) {
-            let state = self.links.get_mut(&id).expect("just listed");
+            let state = self.links.get_mut(id).expect("just listed");
             for at in state.link.hold(end, until) {
                 self.schedule(at, Event::Arrive { link: id, to: end });
             }
@@ -59,7 +59,7 @@ impl World {
         self.cuts.until[from.0][to.0] = SimTime::ZERO;
         for (id, end) in self.ends_at(from, to) {
             let soon = self.now + self.latency();
-            let state = self.links.get_mut(&id).expect("just listed");
+            let state = self.links.get_mut(id).expect("just listed");
             if state.link.held_until(end) <= soon {
                 continue;
             }
@@ -88,7 +88,7 @@ impl World {
         let (from, to) = (Party::Node(from), Party::Node(to));
         self.links
             .iter()
-            .flat_map(|(&id, state)| [End::Acceptor, End::Dialer].map(|end| (id, end, &state.link)))
+            .flat_map(|(id, state)| [End::Acceptor, End::Dialer].map(|end| (id, end, &state.link)))
             .filter(|(_, end, link)| link.party(*end) == to && link.party(end.other()) == from)
             .map(|(id, end, _)| (id, end))
             .collect()

@@ -91,7 +91,7 @@ impl World {
         if let Some(at) = held_from {
             let before = bytes.split_to(at);
             self.send(link, to, before);
-            if let Some(state) = self.links.get_mut(&link) {
+            if let Some(state) = self.links.get_mut(link) {
                 state.link.hold_from_here(to, SimTime::FOREVER);
             }
         }

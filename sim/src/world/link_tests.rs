@@ -190,7 +190,7 @@ fn a_link_of_a_node_without_power_ends_once_something_is_sent_and_power_is_back(
         world.start(A).unwrap();
         pass(world, 2 * SECOND);
         assert!(is_down(&told(world, B)));
-        assert!(world.links.is_empty(), "a link that is over at both ends is forgotten");
+        assert!(world.links.iter().next().is_none(), "a link that is over at both ends is forgotten");
     });
 }
 
@@ -211,6 +211,6 @@ fn a_link_that_was_hung_up_ends_at_the_other_side_and_loses_at_most_its_tail() {
             lost += usize::from(got.len() < 100);
         }
         assert!((1..20).contains(&lost), "{lost} of 60 lost their tail");
-        assert!(world.links.is_empty());
+        assert!(world.links.iter().next().is_none());
     });
 }

@@ -12,6 +12,7 @@ mod faults;
 mod holds;
 #[cfg(test)]
 mod link_tests;
+mod links;
 mod moments;
 mod net;
 mod peers;
@@ -19,7 +20,7 @@ mod process;
 mod rest;
 mod strikes;
 
-use std::cmp::Reverse;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
@@ -33,8 +34,8 @@ pub use self::counts::Counts;
 use self::cuts::Cuts;
 use self::faults::FaultStream;
 use self::holds::Holds;
+use self::links::Links;
 use self::moments::{Again, Moment};
-use self::net::LinkState;
 use self::peers::Dialing;
 use crate::check::{Judge, Violation};
 use crate::client::{Board, SimClient};
@@ -61,7 +62,7 @@ const HISTORY_KEPT: usize = 200;
 const RUNTIME_STEP: Duration = Duration::from_millis(10);
 
 /// Something that will happen.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug)]
 enum Event {
     /// A connection reaches its server.
     Accept { link: LinkId },
@@ -99,13 +100,50 @@ enum Event {
     Wake { node: NodeId, generation: u64 },
 }
 
+/// When something happens. Of the same moment the tie decides, which is drawn; the number makes the order total.
+#[derive(Debug)]
+struct Due {
+    at: SimTime,
+    tie: u64,
+    number: u64,
+    event: Event,
+}
+
+impl Due {
+    /// What it is put in order by, in one comparison.
+    const fn key(&self) -> u128 {
+        (self.at.0 as u128) << 64 | self.tie as u128
+    }
+}
+
+impl Ord for Due {
+    /// The earliest is the greatest: that is what a heap has on top.
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.key().cmp(&self.key()).then_with(|| other.number.cmp(&self.number))
+    }
+}
+
+impl PartialOrd for Due {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl PartialEq for Due {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Due {}
+
 /// See the module.
 #[derive(Debug)]
 pub struct World {
     seed: Seed,
     options: Options,
     now: SimTime,
-    heap: BinaryHeap<Reverse<(SimTime, u64, u64, Event)>>,
+    heap: BinaryHeap<Due>,
     /// Makes the order of events total.
     scheduled: u64,
     tie_rng: Rng,
@@ -115,7 +153,7 @@ pub struct World {
     struck: Vec<Struck>,
     nodes: Vec<Node>,
     clients: Vec<SimClient>,
-    links: BTreeMap<LinkId, LinkState>,
+    links: Links,
     next_link: u64,
     /// Servers that wait for a connection to another.
     dialings: BTreeMap<u64, Dialing>,
@@ -168,7 +206,7 @@ impl World {
             struck: Vec::new(),
             nodes: nodes_of(seed, &options),
             clients: clients_of(seed, &options),
-            links: BTreeMap::new(),
+            links: Links::default(),
             next_link: 1,
             dialings: BTreeMap::new(),
             next_attempt: 1,
@@ -309,7 +347,7 @@ impl World {
     /// # Errors
     /// The first violation.
     pub fn run_until(&mut self, until: SimTime) -> Result<(), Violation> {
-        while self.heap.peek().is_some_and(|Reverse((at, ..))| *at <= until) {
+        while self.heap.peek().is_some_and(|due| due.at <= until) {
             self.step()?;
         }
         self.pass_to(until);
@@ -327,7 +365,7 @@ impl World {
     ) -> Result<bool, Violation> {
         let until = self.now + max;
         while goes_on(self) {
-            if self.heap.peek().is_none_or(|Reverse((at, ..))| *at > until) {
+            if self.heap.peek().is_none_or(|due| due.at > until) {
                 self.pass_to(until);
                 return Ok(!goes_on(self));
             }
@@ -369,7 +407,7 @@ impl World {
     fn schedule(&mut self, at: SimTime, event: Event) {
         let tie = self.tie_rng.bits();
         self.scheduled += 1;
-        self.heap.push(Reverse((at.max(self.now), tie, self.scheduled, event)));
+        self.heap.push(Due { at: at.max(self.now), tie, number: self.scheduled, event });
     }
 
     fn pass_to(&mut self, at: SimTime) {
@@ -382,7 +420,7 @@ impl World {
     }
 
     fn step(&mut self) -> Result<(), Violation> {
-        let Some(Reverse((at, _, _, event))) = self.heap.pop() else { return Ok(()) };
+        let Some(Due { at, event, .. }) = self.heap.pop() else { return Ok(()) };
         self.pass_to(at);
         self.counts.events += 1;
         match event {

@@ -204,7 +204,7 @@ impl World {
     }
 
     pub(super) fn on_accept(&mut self, id: LinkId) -> Result<(), Violation> {
-        let Some(state) = self.links.get(&id) else { return Ok(()) };
+        let Some(state) = self.links.get(id) else { return Ok(()) };
         let (Party::Client(client), Party::Node(node_id)) = (state.link.dialer, state.link.acceptor) else {
             return Ok(());
         };
@@ -212,7 +212,7 @@ impl World {
         if !node.is_up() {
             // Nobody listens. Without power nobody even says so, and the client must lose its patience.
             let says_so = node.powered;
-            self.links.get_mut(&id).expect("just seen").set_done(End::Acceptor);
+            self.links.get_mut(id).expect("just seen").set_done(End::Acceptor);
             if says_so {
                 let at = self.now + self.latency();
                 self.schedule(at, Event::Close { link: id, to: End::Dialer });
@@ -224,7 +224,7 @@ impl World {
         let heard = node.clock.now(self.now).mono.as_nanos();
         let sent = Deframer::new(FRAME_MAX);
         node.conns.insert(conn, Conn { link: id, sent, greeted: false, session: None, heard });
-        self.links.get_mut(&id).expect("just seen").purpose = Use::Client { conn: Some(conn) };
+        self.links.get_mut(id).expect("just seen").purpose = Use::Client { conn: Some(conn) };
         let from = SocketAddr::from((client.address(), 40_000));
         self.tell_node(node_id, Input::Accepted { conn, from });
         self.clients[client.0].on_connected(self.now, id)?;
@@ -233,7 +233,7 @@ impl World {
 
     /// Hands bytes to a link for the end `to`.
     pub(super) fn send(&mut self, id: LinkId, to: End, bytes: Bytes) {
-        let Some(state) = self.links.get_mut(&id) else { return };
+        let Some(state) = self.links.get_mut(id) else { return };
         if let Some(picture) = self.onlooker.as_mut().and_then(|onlooker| onlooker.picture.as_mut()) {
             picture.sent(self.now, state.pipe(id, to), &bytes);
         }
@@ -244,7 +244,7 @@ impl World {
     /// Lets a link take what waits at its sender, and tells a server how much that was.
     pub(super) fn pump(&mut self, id: LinkId, to: End) {
         let profile = self.net();
-        let Some(state) = self.links.get_mut(&id) else { return };
+        let Some(state) = self.links.get_mut(id) else { return };
         if state.link.is_flushed(to) && !state.closing {
             return;
         }
@@ -276,7 +276,7 @@ impl World {
     }
 
     pub(super) fn on_arrive(&mut self, id: LinkId, to: End) -> Result<(), Violation> {
-        let Some(state) = self.links.get_mut(&id) else { return Ok(()) };
+        let Some(state) = self.links.get_mut(id) else { return Ok(()) };
         if state.is_done(to) {
             self.arrive_at_nobody(id, to);
             return Ok(());
@@ -287,7 +287,7 @@ impl World {
 
     /// One end has read bytes.
     fn receive(&mut self, id: LinkId, to: End, pieces: Pieces) -> Result<(), Violation> {
-        let Some(holder) = self.links.get(&id).and_then(|state| state.holder(to)) else { return Ok(()) };
+        let Some(holder) = self.links.get(id).and_then(|state| state.holder(to)) else { return Ok(()) };
         for bytes in pieces {
             let now = self.now;
             if let Some(picture) = self.picture() {
@@ -308,7 +308,7 @@ impl World {
 
     /// One end learns that the link is gone.
     pub(super) fn on_close(&mut self, id: LinkId, to: End) -> Result<(), Violation> {
-        let Some(state) = self.links.get(&id) else { return Ok(()) };
+        let Some(state) = self.links.get(id) else { return Ok(()) };
         if state.is_done(to) || state.link.is_silent(to) {
             return Ok(());
         }
@@ -317,7 +317,7 @@ impl World {
 
     /// One end learns that the link is gone, unless the news is held back from it.
     pub(super) fn lose(&mut self, id: LinkId, to: End) -> Result<(), Violation> {
-        let Some(state) = self.links.get_mut(&id) else { return Ok(()) };
+        let Some(state) = self.links.get_mut(id) else { return Ok(()) };
         if state.is_done(to) {
             return Ok(());
         }
@@ -353,10 +353,10 @@ impl World {
     fn hangup(&mut self, id: LinkId) {
         let abrupt = self.net_rng.chance(500_000);
         let soon = self.now + self.latency();
-        let Some(state) = self.links.get_mut(&id) else { return };
+        let Some(state) = self.links.get_mut(id) else { return };
         if !state.is_open() {
             // No server has accepted it, and none will.
-            self.links.remove(&id);
+            self.links.remove(id);
             return;
         }
         state.set_done(End::Dialer);
@@ -369,7 +369,7 @@ impl World {
     /// A server closes a connection once all that it sent is out.
     pub(super) fn close_by_server(&mut self, node: NodeId, conn: ConnId) {
         let Some(Conn { link: id, .. }) = self.nodes[node.0].conns.remove(&conn) else { return };
-        if let Some(state) = self.links.get_mut(&id) {
+        if let Some(state) = self.links.get_mut(id) {
             state.set_done(End::Acceptor);
             state.closing = true;
             self.pump(id, End::Dialer);
@@ -381,7 +381,7 @@ impl World {
     pub(super) fn abandon_conns(&mut self, node: NodeId, told: bool) {
         let conns = std::mem::take(&mut self.nodes[node.0].conns);
         for conn in conns.into_values() {
-            let Some(state) = self.links.get_mut(&conn.link) else { continue };
+            let Some(state) = self.links.get_mut(conn.link) else { continue };
             state.set_done(End::Acceptor);
             if !told {
                 state.link.silence(End::Dialer);
@@ -393,8 +393,8 @@ impl World {
     }
 
     pub(super) fn forget_if_done(&mut self, id: LinkId) {
-        if self.links.get(&id).is_some_and(|state| state.acceptor_done && state.dialer_done) {
-            self.links.remove(&id);
+        if self.links.get(id).is_some_and(|state| state.acceptor_done && state.dialer_done) {
+            self.links.remove(id);
         }
     }
 
@@ -415,7 +415,7 @@ impl World {
     }
 
     pub(super) fn set_reads(&mut self, id: LinkId, end: End, reads: bool) -> Result<(), Violation> {
-        let Some(state) = self.links.get_mut(&id) else { return Ok(()) };
+        let Some(state) = self.links.get_mut(id) else { return Ok(()) };
         state.link.set_reading(end, reads);
         if !reads || state.is_done(end) {
             return Ok(());
@@ -443,7 +443,7 @@ impl World {
     /// Takes a client away for good: it says nothing any more, and nobody tells its server.
     pub fn mute(&mut self, client: ClientId) {
         self.clients[client.0].mute();
-        if let Some(state) = self.clients[client.0].link().and_then(|link| self.links.get_mut(&link)) {
+        if let Some(state) = self.clients[client.0].link().and_then(|link| self.links.get_mut(link)) {
             state.link.silence(End::Acceptor);
         }
     }

@@ -134,7 +134,7 @@ impl World {
 
     /// A dialer learns that it was accepted.
     pub(super) fn on_dialed(&mut self, id: LinkId) -> Result<(), Violation> {
-        let Some(state) = self.links.get(&id) else { return Ok(()) };
+        let Some(state) = self.links.get(id) else { return Ok(()) };
         let (Use::Peers { port, dial, acceptor, .. }, Party::Node(node), Party::Node(target)) =
             (&state.purpose, state.link.dialer, state.link.acceptor)
         else {
@@ -145,7 +145,7 @@ impl World {
         }
         let (port, dial, acceptor) = (*port, *dial, *acceptor);
         let link = self.number_peer(node, id, target, port, false);
-        self.links.get_mut(&id).expect("just seen").purpose =
+        self.links.get_mut(id).expect("just seen").purpose =
             Use::Peers { port, dial, acceptor, dialer: Some(link) };
         self.counts.links += 1;
         self.tell_node(node, Input::LinkUp { link, origin: LinkOrigin::Dialed { dial } });
@@ -187,7 +187,7 @@ impl World {
     /// Which end of a link a server has.
     fn peer_end(&self, node: NodeId, link: PeerLink) -> Option<(LinkId, End)> {
         let id = self.nodes[node.0].peers.get(&link)?.link;
-        let state = self.links.get(&id)?;
+        let state = self.links.get(id)?;
         let holds = |end: &End| state.holder(*end) == Some(Holder::Peer(node, link));
         [End::Acceptor, End::Dialer].into_iter().find(holds).map(|end| (id, end))
     }
@@ -297,7 +297,7 @@ impl World {
         let Some(Peer { node: other, .. }) = self.nodes[node.0].peers.remove(&link) else { return Ok(()) };
         let unlucky = self.net_rng.chance(50_000);
         let soon = self.now + self.latency();
-        let state = self.links.get_mut(&id).expect("just found");
+        let state = self.links.get_mut(id).expect("just found");
         let abrupt = unlucky || state.link.unread(end) > 0;
         state.set_done(end);
         let to = end.other();
@@ -316,12 +316,12 @@ impl World {
             .links
             .iter()
             .filter(|(_, state)| state.is_between_servers())
-            .flat_map(|(&id, state)| [End::Acceptor, End::Dialer].map(|end| (id, end, state.link.party(end))))
+            .flat_map(|(id, state)| [End::Acceptor, End::Dialer].map(|end| (id, end, state.link.party(end))))
             .filter(|&(_, _, party)| party == Party::Node(node))
             .map(|(id, end, _)| (id, end))
             .collect();
         for (id, end) in ends {
-            let Some(state) = self.links.get_mut(&id) else { continue };
+            let Some(state) = self.links.get_mut(id) else { continue };
             if state.is_done(end) {
                 continue;
             }
@@ -340,7 +340,7 @@ impl World {
 
     /// Bytes arrive at an end that is gone.
     pub(super) fn arrive_at_nobody(&mut self, id: LinkId, to: End) {
-        let Some(state) = self.links.get_mut(&id) else { return };
+        let Some(state) = self.links.get_mut(id) else { return };
         let Party::Node(node) = state.link.party(to) else { return };
         if !state.is_between_servers() || state.probing || state.link.is_silent(to) {
             return;
@@ -356,7 +356,7 @@ impl World {
 
     /// What was sent to a machine without power is sent again.
     pub(super) fn on_probe(&mut self, id: LinkId, to: End) {
-        if let Some(state) = self.links.get_mut(&id) {
+        if let Some(state) = self.links.get_mut(id) {
             state.probing = false;
             self.arrive_at_nobody(id, to);
         }
@@ -369,7 +369,7 @@ impl World {
             .iter()
             .filter(|(_, state)| state.is_between_servers())
             .filter(|(_, state)| state.link.is_silent(End::Acceptor) || state.link.is_silent(End::Dialer))
-            .map(|(&id, _)| id)
+            .map(|(id, _)| id)
             .collect();
         for id in silent {
             self.lose(id, End::Acceptor)?;

@@ -90,7 +90,7 @@ impl World {
     }
 
     fn read_all_again(&mut self) -> Result<(), Violation> {
-        let links: Vec<LinkId> = self.links.keys().copied().collect();
+        let links: Vec<LinkId> = self.links.iter().map(|(link, _)| link).collect();
         for link in links {
             self.read_again(link)?;
         }

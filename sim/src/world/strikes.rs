@@ -188,7 +188,7 @@ impl World {
     fn silence_link(&mut self, drawn: Drawn) -> Option<Harm> {
         let (id, to) = self.struck_link(drawn.choice, |_| true)?;
         let ends = ends_of(drawn.choice);
-        let state = self.links.get_mut(&id).expect("just listed");
+        let state = self.links.get_mut(id).expect("just listed");
         for &end in ends {
             state.link.silence(end);
         }
@@ -209,7 +209,7 @@ impl World {
         let lasts = drawn.part(self.options.faults.hold_max);
         let ends = ends_of(drawn.choice);
         for &end in ends {
-            let state = self.links.get_mut(&id).expect("just listed");
+            let state = self.links.get_mut(id).expect("just listed");
             for at in state.link.hold(end, self.now + lasts) {
                 self.schedule(at, Event::Arrive { link: id, to: end });
             }
@@ -244,7 +244,7 @@ impl World {
     /// them.
     fn struck_link(&self, choice: u64, can_be: impl Fn(&LinkState) -> bool) -> Option<(LinkId, Vec<Party>)> {
         let open = self.links.iter().filter(|(_, state)| state.is_open() && can_be(state));
-        let (&id, state) = open.max_by_key(|(_, state)| affinity(choice, state))?;
+        let (id, state) = open.max_by_key(|(_, state)| affinity(choice, state))?;
         Some((id, vec![state.link.dialer, state.link.acceptor]))
     }
 
