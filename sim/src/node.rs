@@ -5,10 +5,11 @@
 //! carries the number and is dropped when it comes: the dead hear nothing.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::LazyLock;
 
 use zabra_core::recovery::Recovery;
 use zabra_core::server::{Input, Role, Server};
-use zabra_core::store::{DiskOp, Stream, epochs};
+use zabra_core::store::{DiskOp, FileName, Stream, epochs};
 use zabra_core::time::Instant;
 use zabra_core::types::{ConnId, LinkId as PeerLink, Membership, ServerId, SessionId, Zxid};
 use zabra_core::wire::Deframer;
@@ -22,6 +23,11 @@ use crate::places::NodeId;
 use crate::seed::Rng;
 use crate::txnlog::LogTap;
 use crate::wiretap::{VoteTap, Wiretap};
+
+/// The files that tell what a server has promised. Their names are made once: every acknowledgement asks for what is in them.
+static ACCEPTED_EPOCH: LazyLock<FileName> = LazyLock::new(|| epochs::epoch_file(epochs::ACCEPTED_EPOCH));
+static CURRENT_EPOCH: LazyLock<FileName> = LazyLock::new(|| epochs::epoch_file(epochs::CURRENT_EPOCH));
+static UNSYNCED: LazyLock<FileName> = LazyLock::new(|| epochs::epoch_file(epochs::UNSYNCED));
 
 /// What a node's process does at the moment.
 #[derive(Debug)]
@@ -217,12 +223,10 @@ impl Node {
 
     /// What a power failure at this moment would leave.
     pub fn kept(&self) -> Kept {
-        let epoch = |name| {
-            self.disk.durable_file(&epochs::epoch_file(name)).and_then(epochs::decode).unwrap_or_default()
-        };
+        let epoch = |file| self.disk.durable_file(file).and_then(epochs::decode).unwrap_or_default();
         Kept {
-            accepted: epoch(epochs::ACCEPTED_EPOCH),
-            current: epoch(epochs::CURRENT_EPOCH),
+            accepted: epoch(&ACCEPTED_EPOCH),
+            current: epoch(&CURRENT_EPOCH),
             durable: self.tap.durable(),
             last: self.tap.last(),
         }
@@ -232,15 +236,16 @@ impl Node {
     /// when a quorum has come but was told nothing, has done so, and may have done so again. Answers whether there was
     /// a promise before.
     pub fn promise_more(&mut self, by: i64) -> bool {
-        let file = epochs::epoch_file(epochs::ACCEPTED_EPOCH);
-        let Some(promised) = self.disk.durable_file(&file).and_then(epochs::decode) else { return false };
-        self.disk.put(file, epochs::encode(promised + by).as_bytes());
+        let Some(promised) = self.disk.durable_file(&ACCEPTED_EPOCH).and_then(epochs::decode) else {
+            return false;
+        };
+        self.disk.put(ACCEPTED_EPOCH.clone(), epochs::encode(promised + by).as_bytes());
         true
     }
 
     /// Whether it says of itself that something may be missing that it has acknowledged.
     pub fn may_lack_data(&self) -> bool {
-        self.disk.durable_file(&epochs::epoch_file(epochs::UNSYNCED)).is_some()
+        self.disk.durable_file(&UNSYNCED).is_some()
     }
 
     /// The queue of a stream.

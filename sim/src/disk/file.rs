@@ -1,6 +1,8 @@
 //! One file as a disk keeps it: what the operating system shows, what a power failure leaves, and what lies
 //! between the two.
 
+use std::rc::Rc;
+
 use bytes::Bytes;
 
 use crate::seed::Rng;
@@ -33,22 +35,27 @@ impl Pending {
         match self {
             Self::SetLen(len) => to.resize(*len, 0),
             Self::Write { offset, bytes } => {
-                let end = offset + bytes.len();
-                if to.len() < end {
-                    to.resize(end, 0);
+                if to.len() < *offset {
+                    to.resize(*offset, 0);
                 }
-                to[*offset..end].copy_from_slice(bytes);
+                let behind = &mut to[*offset..];
+                let (over, beyond) = bytes.split_at(behind.len().min(bytes.len()));
+                behind[..over.len()].copy_from_slice(over);
+                to.extend_from_slice(beyond);
             }
         }
     }
 }
 
-/// A file's content. Invariant: `durable` with all of `pending` applied is `image`, unless a sync has failed.
+/// A file's content. Invariant: `durable` with all of `pending` applied is `image`, unless it `is_odd`. Where both are the same
+/// they may be kept once: most files, all snapshots among them, are written, synced and never changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SimFile {
-    image: Vec<u8>,
-    durable: Vec<u8>,
+    image: Rc<Vec<u8>>,
+    durable: Rc<Vec<u8>>,
     pending: Vec<Pending>,
+    /// A sync has failed, or bits have rotted.
+    is_odd: bool,
 }
 
 impl SimFile {
@@ -73,16 +80,24 @@ impl SimFile {
     }
 
     fn change(&mut self, change: Pending) {
-        change.apply(&mut self.image);
+        change.apply(Rc::make_mut(&mut self.image));
         self.pending.push(change);
     }
 
     /// Makes all changes durable.
     pub fn sync(&mut self) {
+        if self.pending.is_empty() {
+            return;
+        }
+        if self.durable.is_empty() && !self.is_odd {
+            self.durable = self.image.clone();
+            return self.pending.clear();
+        }
+        let durable = Rc::make_mut(&mut self.durable);
         // Grows once, and not with every change.
-        self.durable.reserve(self.image.len().saturating_sub(self.durable.len()));
+        durable.reserve(self.image.len().saturating_sub(durable.len()));
         for change in self.pending.drain(..) {
-            change.apply(&mut self.durable);
+            change.apply(durable);
         }
     }
 
@@ -90,12 +105,14 @@ impl SimFile {
     /// them, and a second sync reports success although nothing of them is on the medium.
     pub fn fail_sync(&mut self) {
         self.pending.clear();
+        self.is_odd = true;
     }
 
     /// Turns `bits` of one byte around, on the medium and in the cache.
     pub fn rot(&mut self, offset: usize, bits: u8) {
+        self.is_odd = true;
         for copy in [&mut self.image, &mut self.durable] {
-            if let Some(byte) = copy.get_mut(offset) {
+            if let Some(byte) = Rc::make_mut(copy).get_mut(offset) {
                 *byte ^= bits;
             }
         }
@@ -109,21 +126,22 @@ impl SimFile {
             }
             let torn = rng.chance(profile.torn);
             let scattered = rng.chance(profile.scattered);
+            let durable = Rc::make_mut(&mut self.durable);
             match change {
                 Pending::Write { offset, bytes } if torn && scattered => {
-                    scatter(&mut self.durable, offset, &bytes, rng, profile.sector);
+                    scatter(durable, offset, &bytes, rng, profile.sector);
                 }
                 Pending::Write { offset, bytes } if torn => {
                     let cut = rng.index(bytes.len() + 1);
                     // Sectors are aligned in the file, not in the write.
                     let cut = ((offset + cut) / profile.sector * profile.sector).saturating_sub(offset);
-                    Pending::Write { offset, bytes: bytes.slice(..cut.min(bytes.len())) }
-                        .apply(&mut self.durable);
+                    Pending::Write { offset, bytes: bytes.slice(..cut.min(bytes.len())) }.apply(durable);
                 }
-                whole => whole.apply(&mut self.durable),
+                whole => whole.apply(durable),
             }
         }
-        self.image.clone_from(&self.durable);
+        self.image = self.durable.clone();
+        self.is_odd = false;
     }
 }
 

@@ -12,6 +12,7 @@
 pub mod file;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use bytes::Bytes;
 use zabra_core::store::inventory::TEMPORARY_PREFIX;
@@ -52,11 +53,28 @@ type FileId = u64;
 enum Step {
     Create { file: FileName, exclusive: bool },
     Rename { from: FileName, to: FileName },
-    SetLen { file: FileName, len: u64, only_grow: bool },
+    SetLen { file: Rc<FileName>, len: u64, only_grow: bool },
     SyncDir(Dir),
-    SyncFile(FileName),
+    SyncFile(Rc<FileName>),
     Unlink(FileName),
-    Write { file: FileName, offset: u64, bytes: Bytes },
+    Write { file: Rc<FileName>, offset: u64, bytes: Bytes },
+}
+
+/// A file that is appended to, and how far it is.
+#[derive(Clone, Debug)]
+struct Open {
+    file: Rc<FileName>,
+    end: u64,
+}
+
+impl Open {
+    fn new(file: FileName) -> Self {
+        Self { file: Rc::new(file), end: 0 }
+    }
+
+    fn append(&self, bytes: &Bytes) -> Step {
+        Step::Write { file: self.file.clone(), offset: self.end, bytes: bytes.clone() }
+    }
 }
 
 /// A disk.
@@ -69,10 +87,10 @@ pub struct Disk {
     /// Names that a power failure leaves.
     durable_names: BTreeMap<FileName, FileId>,
     pending_names: Vec<NameChange>,
-    /// The log file that is appended to, and where; lost with the process.
-    log: Option<(FileName, u64)>,
-    /// The snapshot that is being written: its final name and bytes so far; lost with the process.
-    snapshot: Option<(FileName, u64)>,
+    /// The log file that is appended to; lost with the process.
+    log: Option<Open>,
+    /// The snapshot that is being written: the name that it will have, and the file; lost with the process.
+    snapshot: Option<(FileName, Open)>,
     /// What went wrong with it.
     snapshot_failed: Option<DiskError>,
     /// Bytes that fit.
@@ -259,34 +277,37 @@ impl Disk {
         Ok(match op {
             DiskOp::LogCreate { file, .. } => vec![Step::Create { file: file.clone(), exclusive: true }],
             DiskOp::LogAppend { bytes, grow_to, sync, .. } => {
-                let (file, offset) = self.log.clone().expect("nothing is appended before a log was created");
-                let mut steps = vec![Step::Write { file: file.clone(), offset, bytes: bytes.clone() }];
+                let log = self.log.as_ref().expect("nothing is appended before a log was created");
+                let mut steps = Vec::with_capacity(4);
+                steps.push(log.append(bytes));
                 if let Some(len) = *grow_to {
-                    steps.push(Step::SetLen { file: file.clone(), len, only_grow: true });
+                    steps.push(Step::SetLen { file: log.file.clone(), len, only_grow: true });
                 }
                 if *sync {
-                    let dir = file.dir;
-                    steps.push(Step::SyncFile(file));
-                    steps.push(Step::SyncDir(dir));
+                    steps.push(Step::SyncFile(log.file.clone()));
+                    steps.push(Step::SyncDir(log.file.dir));
                 }
                 steps
             }
-            DiskOp::Truncate { file, size, .. } => vec![
-                Step::SetLen { file: file.clone(), len: *size, only_grow: false },
-                Step::SyncFile(file.clone()),
-                Step::SyncDir(file.dir),
-            ],
+            DiskOp::Truncate { file, size, .. } => {
+                let file = Rc::new(file.clone());
+                vec![
+                    Step::SetLen { file: file.clone(), len: *size, only_grow: false },
+                    Step::SyncFile(file.clone()),
+                    Step::SyncDir(file.dir),
+                ]
+            }
             DiskOp::Sync { files, .. } => {
                 let dirs: BTreeSet<Dir> = files.iter().map(|file| file.dir).collect();
-                let syncs = files.iter().cloned().map(Step::SyncFile);
+                let syncs = files.iter().map(|file| Step::SyncFile(Rc::new(file.clone())));
                 syncs.chain(dirs.into_iter().map(Step::SyncDir)).collect()
             }
             DiskOp::SnapshotCreate { file, .. } => {
                 vec![Step::Create { file: temporary(file), exclusive: false }]
             }
             DiskOp::SnapshotAppend { bytes, .. } => {
-                let (file, offset) = self.snapshot.as_ref().expect("no snapshot was begun");
-                vec![Step::Write { file: temporary(file), offset: *offset, bytes: bytes.clone() }]
+                let (_, snapshot) = self.snapshot.as_ref().expect("no snapshot was begun");
+                vec![snapshot.append(bytes)]
             }
             DiskOp::SnapshotFinish { .. } => {
                 let (file, _) = self.snapshot.as_ref().expect("no snapshot was begun");
@@ -299,7 +320,7 @@ impl Disk {
             DiskOp::Replace { file, bytes, .. } => {
                 let mut steps = vec![
                     Step::Create { file: temporary(file), exclusive: false },
-                    Step::Write { file: temporary(file), offset: 0, bytes: bytes.clone() },
+                    Open::new(temporary(file)).append(bytes),
                 ];
                 steps.extend(publish(file));
                 steps
@@ -316,13 +337,16 @@ impl Disk {
     /// What the process remembers of a request that succeeded.
     fn after(&mut self, op: &DiskOp) {
         match op {
-            DiskOp::LogCreate { file, .. } => self.log = Some((file.clone(), 0)),
+            DiskOp::LogCreate { file, .. } => self.log = Some(Open::new(file.clone())),
             DiskOp::LogAppend { bytes, .. } => {
-                self.log.as_mut().expect("checked when its steps were made").1 += bytes.len() as u64;
+                self.log.as_mut().expect("checked when its steps were made").end += bytes.len() as u64;
             }
-            DiskOp::SnapshotCreate { file, .. } => self.snapshot = Some((file.clone(), 0)),
+            DiskOp::SnapshotCreate { file, .. } => {
+                self.snapshot = Some((file.clone(), Open::new(temporary(file))));
+            }
             DiskOp::SnapshotAppend { bytes, .. } => {
-                self.snapshot.as_mut().expect("checked when its steps were made").1 += bytes.len() as u64;
+                let (_, snapshot) = self.snapshot.as_mut().expect("checked when its steps were made");
+                snapshot.end += bytes.len() as u64;
             }
             DiskOp::SnapshotFinish { .. } | DiskOp::SnapshotDiscard { .. } => self.snapshot = None,
             DiskOp::Truncate { .. }
@@ -422,10 +446,14 @@ impl Disk {
     }
 
     fn sync_dir(&mut self, dir: Dir) {
-        let (now, later) =
-            std::mem::take(&mut self.pending_names).into_iter().partition(|change| match change {
-                NameChange::Link(name, _) | NameChange::Unlink(name) => name.dir == dir,
-            });
+        let is_there = |change: &NameChange| match change {
+            NameChange::Link(name, _) | NameChange::Unlink(name) => name.dir == dir,
+        };
+        // With most syncs of a log there is nothing to be done.
+        if !self.pending_names.iter().any(is_there) {
+            return;
+        }
+        let (now, later) = std::mem::take(&mut self.pending_names).into_iter().partition(is_there);
         self.pending_names = later;
         let now: Vec<NameChange> = now;
         let removes = now.iter().any(|change| matches!(change, NameChange::Unlink(_)));
@@ -468,7 +496,7 @@ fn apply_name(names: &mut BTreeMap<FileName, FileId>, change: NameChange) {
 /// Makes the temporary version of a file durable and gives it its name.
 fn publish(file: &FileName) -> Vec<Step> {
     vec![
-        Step::SyncFile(temporary(file)),
+        Step::SyncFile(Rc::new(temporary(file))),
         Step::Rename { from: temporary(file), to: file.clone() },
         Step::SyncDir(file.dir),
     ]
