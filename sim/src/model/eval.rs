@@ -59,7 +59,7 @@ impl Draft<'_> {
         let mut parent = Node::clone(&parent);
         parent.created += 1;
         parent.pzxid = self.place.zxid;
-        parent.children.insert(split(&path).1.to_owned());
+        Rc::make_mut(&mut parent.children).insert(split(&path).1.into());
         let node = Node {
             data: Some(data.to_vec()),
             czxid: self.place.zxid,
@@ -104,7 +104,7 @@ impl Draft<'_> {
     fn remove(&mut self, path: &str) {
         let (parent_path, name) = split(path);
         let mut parent = Node::clone(&*self.node(parent_path).expect("a znode has a parent"));
-        parent.children.remove(name);
+        Rc::make_mut(&mut parent.children).remove(name);
         parent.pzxid = self.place.zxid;
         let acl = self.node(path).expect("it is there").acl.clone();
         let parent_acl = parent.acl.clone();

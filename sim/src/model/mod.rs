@@ -98,7 +98,7 @@ impl Default for Model {
         ] {
             let node = Node {
                 data: Some(Vec::new()),
-                children: children.iter().map(|&name| name.to_owned()).collect(),
+                children: Rc::new(children.iter().map(|&name| name.into()).collect()),
                 ..Node::default()
             };
             model.put(Zxid::ZERO, path, Some(Rc::new(node)));
@@ -187,7 +187,7 @@ impl Model {
             }
             Op::GetChildren { path, .. } => {
                 let node = found(path, Perms::READ)?;
-                Outcome::Children(node.children.iter().cloned().collect(), node.stat())
+                Outcome::Children(node.children.iter().map(|name| name.to_string()).collect(), node.stat())
             }
             Op::GetEphemerals { prefix } => {
                 let prefix = if prefix == "/" { "" } else { prefix };

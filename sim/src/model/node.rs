@@ -1,6 +1,7 @@
 //! One znode of the reference tree.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
 use zabra_core::time::WallTime;
 use zabra_core::types::{AclList, SessionId, Stat, Zxid};
@@ -10,8 +11,8 @@ use zabra_core::types::{AclList, SessionId, Stat, Zxid};
 pub struct Node {
     /// Its data.
     pub data: Option<Vec<u8>>,
-    /// Names of its children.
-    pub children: BTreeSet<String>,
+    /// Names of its children. Every version of a znode is kept, and most have the children of the one before.
+    pub children: Rc<BTreeSet<Rc<str>>>,
     /// The transaction that created it.
     pub czxid: Zxid,
     /// The transaction that last set its data.
@@ -39,7 +40,7 @@ impl Default for Node {
     fn default() -> Self {
         Self {
             data: None,
-            children: BTreeSet::new(),
+            children: Rc::default(),
             czxid: Zxid::ZERO,
             mzxid: Zxid::ZERO,
             pzxid: Zxid::ZERO,
