@@ -8,9 +8,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use zabra_core::server::Role;
 use zabra_core::types::Message;
 
+use super::leaders::Leaders;
 use super::{Check, Checker, Facts, Violation};
 use crate::clock::SimTime;
 use crate::history::{Observed, Record};
@@ -21,32 +21,33 @@ use crate::places::NodeId;
 pub struct Leaderships {
     bound: Duration,
     /// When each leader began to lead, and when it last heard from whom.
-    leaders: BTreeMap<NodeId, (SimTime, BTreeMap<NodeId, SimTime>)>,
+    leaders: Leaders<(SimTime, BTreeMap<NodeId, SimTime>)>,
 }
 
 impl Leaderships {
     /// Leaders give up after `sync_limit` of silence, and look every half `tick`.
-    pub const fn new(tick: Duration, sync_limit: Duration) -> Self {
+    pub fn new(tick: Duration, sync_limit: Duration) -> Self {
         let by_its_clock = sync_limit.saturating_add(tick.saturating_mul(2));
-        Self { bound: by_its_clock.saturating_mul(2), leaders: BTreeMap::new() }
+        Self { bound: by_its_clock.saturating_mul(2), leaders: Leaders::default() }
     }
 
     fn heard(&mut self, leader: NodeId, from: NodeId, at: SimTime) {
-        if let Some((_, heard)) = self.leaders.get_mut(&leader) {
+        if let Some((_, heard)) = self.leaders.get_mut(leader) {
             heard.insert(from, at);
         }
     }
 
     fn on_ticked(&self, node: NodeId, now: SimTime, facts: &Facts) -> Result<(), Violation> {
-        let Some((since, heard)) = self.leaders.get(&node) else { return Ok(()) };
+        let Some((since, heard)) = self.leaders.get(node) else { return Ok(()) };
         if now.since(*since) <= self.bound {
             return Ok(());
         }
         let lately = heard.iter().filter(|&(_, &at)| now.since(at) <= self.bound).map(|(&node, _)| node);
-        let lately: Vec<NodeId> = lately.chain([node]).collect();
-        if facts.is_quorum(lately.iter().copied()) {
+        let lately = lately.chain([node]);
+        if facts.is_quorum(lately.clone()) {
             return Ok(());
         }
+        let lately: Vec<NodeId> = lately.collect();
         let words = format!("{node} leads on, and has heard of {lately:?} alone for {:?}", self.bound);
         Err(Violation::new(Checker::Leadership, words))
     }
@@ -54,18 +55,8 @@ impl Leaderships {
 
 impl Check for Leaderships {
     fn observe(&mut self, record: &Record, facts: &Facts) -> Result<(), Violation> {
+        self.leaders.follow(&record.what, || (record.at, BTreeMap::new()));
         match &record.what {
-            Observed::RoleTaken { node, standing, .. } => {
-                self.leaders.remove(node);
-                if standing.role == Role::Leading {
-                    self.leaders.insert(*node, (record.at, BTreeMap::new()));
-                }
-            }
-            Observed::RoleLost { node, .. }
-            | Observed::Crashed { node, .. }
-            | Observed::Stopped { node, .. } => {
-                self.leaders.remove(node);
-            }
             Observed::Heard { node, from, .. } => self.heard(*node, *from, record.at),
             Observed::Said { node, to, message, .. } if **message == Message::UpToDate => {
                 self.heard(*node, *to, record.at);
@@ -81,6 +72,7 @@ impl Check for Leaderships {
 mod tests {
     use std::rc::Rc;
 
+    use zabra_core::server::Role;
     use zabra_core::types::Zxid;
 
     use super::*;

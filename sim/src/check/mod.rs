@@ -11,6 +11,7 @@ pub mod election;
 pub mod epoch;
 pub mod facts;
 pub mod joining;
+mod leaders;
 pub mod leadership;
 pub mod ledger;
 pub mod liveness;
