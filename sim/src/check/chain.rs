@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 
 use zabra_core::types::Zxid;
 
+use super::by_zxid::ByZxid;
 use super::{Checker, Violation};
 use crate::places::NodeId;
 use crate::txnlog::Logged;
@@ -42,7 +43,7 @@ pub fn may_follow(end: Zxid, zxid: Zxid) -> bool {
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub struct Chain {
-    entries: BTreeMap<Zxid, Entry>,
+    entries: ByZxid<Entry>,
     /// Where the history of each server ends.
     ends: BTreeMap<NodeId, Zxid>,
 }
@@ -60,7 +61,7 @@ impl Chain {
         }
         // The beginning of an epoch is no transaction, and the first of all has nothing before it.
         let parent = (!hides_past(end)).then_some(end);
-        let Some(entry) = self.entries.get_mut(&zxid) else {
+        let Some(entry) = self.entries.get_mut(zxid) else {
             self.entries.insert(zxid, Entry { record, parent });
             return Ok(());
         };
@@ -95,12 +96,12 @@ impl Chain {
 
     /// The head of a transaction that is in a log.
     pub fn logged(&self, zxid: Zxid) -> Option<&Logged> {
-        Some(&self.entries.get(&zxid)?.record)
+        Some(&self.entries.get(zxid)?.record)
     }
 
     /// What comes before a transaction, where that is known.
     pub fn parent(&self, zxid: Zxid) -> Option<Zxid> {
-        self.entries.get(&zxid)?.parent
+        self.entries.get(zxid)?.parent
     }
 
     /// Whether a history that ends with `end` holds a transaction, as far as that is known.
@@ -135,7 +136,7 @@ impl Chain {
         let mut path = Vec::new();
         let mut at = target;
         while at > committed {
-            let Some(entry) = self.entries.get(&at) else {
+            let Some(entry) = self.entries.get(at) else {
                 return Err(Violation::new(
                     Checker::Chain,
                     format!("{at} is in no log, up to {target} committed"),
@@ -156,7 +157,7 @@ impl Chain {
 
     /// Forgets what was logged and is not there any more, as only a server that stands alone may.
     pub fn forget_tail(&mut self, committed: Zxid) {
-        self.entries.retain(|&zxid, _| zxid <= committed);
+        self.entries.forget_behind(committed);
     }
 }
 

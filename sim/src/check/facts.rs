@@ -12,13 +12,14 @@ use std::rc::Rc;
 use zabra_core::server::Role;
 use zabra_core::types::{ErrorCode, Id, MemberRole, Membership, OpCode, SessionId, Zxid};
 
+use super::by_zxid::ByZxid;
 use super::chain::Chain;
 use super::{Checker, Violation};
 use crate::history::{Observed, Record};
 use crate::model::{Model, Place, acl};
 use crate::node::Standing;
 use crate::op::{Answer, Op, Outcome};
-use crate::places::{ClientId, NodeId, server_of};
+use crate::places::{ClientId, NodeId, node_of};
 use crate::txnlog::{Logged, path_mark};
 
 /// A request that was made.
@@ -61,6 +62,8 @@ pub struct Facts {
     chain: Chain,
     /// Who belongs to the ensemble; nobody, where one server stands alone.
     ensemble: Option<Membership>,
+    /// Who of it votes, a bit each.
+    voters: u64,
     /// What servers have called the beginning of an epoch: nothing from before it is committed any more.
     begun: Zxid,
     /// The last transaction that was committed by who led, or followed, in each epoch.
@@ -72,7 +75,7 @@ pub struct Facts {
     asked: BTreeMap<(SessionId, i32), Asked>,
     executed: BTreeMap<(SessionId, i32), Executed>,
     /// The digest after each transaction.
-    digests: BTreeMap<Zxid, u64>,
+    digests: ByZxid<u64>,
     /// Sessions that a client wanted closed, or that a server declared expired.
     ended: BTreeSet<SessionId>,
     /// The latest transaction that anybody has been told of.
@@ -86,7 +89,10 @@ pub struct Facts {
 impl Facts {
     /// Nothing is known yet of the servers of this ensemble, or of one that stands alone.
     pub fn new(ensemble: Option<Membership>) -> Self {
-        Self { ensemble, ..Self::default() }
+        let members = ensemble.iter().flat_map(Membership::members);
+        let voters = members.filter(|(_, member)| member.role == MemberRole::Participant);
+        let voters = voters.fold(0, |voters, (&server, _)| voters | bit(node_of(server)));
+        Self { ensemble, voters, ..Self::default() }
     }
 
     /// Who belongs to the ensemble; nobody, where one server stands alone.
@@ -132,16 +138,13 @@ impl Facts {
     /// Whether a majority of those who vote is among these. It is counted here: how servers count is among what they may
     /// have wrong.
     pub fn is_quorum(&self, nodes: impl Iterator<Item = NodeId>) -> bool {
-        let nodes: BTreeSet<NodeId> = nodes.filter(|&node| self.is_voter(node)).collect();
-        let voters = self.ensemble.iter().flat_map(Membership::members);
-        let voters = voters.filter(|(_, member)| member.role == MemberRole::Participant);
-        nodes.len() * 2 > voters.count()
+        let among = nodes.fold(0, |among, node| among | bit(node)) & self.voters;
+        among.count_ones() * 2 > self.voters.count_ones()
     }
 
     /// Whether a server has a vote.
     pub fn is_voter(&self, node: NodeId) -> bool {
-        let member = self.ensemble.as_ref().and_then(|ensemble| ensemble.member(server_of(node)));
-        member.is_some_and(|member| member.role == MemberRole::Participant)
+        self.voters & bit(node) != 0
     }
 
     /// Whether a quorum would still have a transaction after a power failure of all of them.
@@ -182,7 +185,7 @@ impl Facts {
 
     /// The reference's digest after a transaction.
     pub fn digest_after(&self, zxid: Zxid) -> Option<u64> {
-        self.digests.get(&zxid).copied()
+        self.digests.get(zxid).copied()
     }
 
     /// Whether a session was to end, by its client's wish or by a server's decision.
@@ -299,7 +302,7 @@ impl Facts {
                 self.execute(logged)?;
                 self.digests.insert(logged.zxid, self.model.digest());
             }
-        } else if target > Zxid::ZERO && !self.digests.contains_key(&target) {
+        } else if target > Zxid::ZERO && self.digests.get(target).is_none() {
             return Err(Violation::new(
                 Checker::Facts,
                 format!("{node} calls {target} committed, which was left out"),
@@ -409,6 +412,11 @@ impl Facts {
         self.model.open_session(place, timeout_ms);
         Ok(())
     }
+}
+
+/// What stands for a node in a set of them.
+const fn bit(node: NodeId) -> u64 {
+    1 << node.0
 }
 
 #[cfg(test)]

@@ -24,6 +24,7 @@ use zabra_core::types::{Message, SessionId};
 use super::{Check, Checker, Facts, Violation};
 use crate::clock::SimTime;
 use crate::history::{Observed, Record};
+use crate::model::Session;
 use crate::places::NodeId;
 
 /// What a server may take beyond its timers: batches wait for the processor.
@@ -110,32 +111,34 @@ impl Sessions {
         if !decides(node, facts) {
             return Ok(());
         }
-        let closed = |session: &SessionId| {
-            facts.model().sessions().get(session).is_some_and(|known| known.closed.is_some())
-        };
-        self.watched.entry(node).or_default().retain(|session, _| !closed(session));
-        for (session, watched) in self.watched.get(&node).into_iter().flatten() {
-            if facts.is_ended(*session) || !facts.model().sessions().contains_key(session) {
-                continue;
-            }
-            let Some((_, timeout)) = self.timeout(node, *session, facts) else { continue };
+        let may_take = self.tick * 2 + SLACK;
+        let mut lives_on = None;
+        self.watched.entry(node).or_default().retain(|session, watched| {
+            let Some(known) = facts.model().sessions().get(session) else { return true };
+            let timeout = watched.timeout.map_or(timeout_of(known), |(_, longest)| longest);
             let silent = Duration::from_nanos(mono.saturating_sub(watched.touched));
-            if silent > timeout + self.tick * 2 + SLACK {
-                return Err(Violation::new(
-                    Checker::Session,
-                    format!("{session} lives on after {silent:?} of silence, its timeout is {timeout:?}"),
-                ));
+            let is_open = known.closed.is_none();
+            if is_open && silent > timeout + may_take && !facts.is_ended(*session) {
+                lives_on.get_or_insert((*session, silent, timeout));
             }
-        }
-        Ok(())
+            is_open
+        });
+        let Some((session, silent, timeout)) = lives_on else { return Ok(()) };
+        Err(Violation::new(
+            Checker::Session,
+            format!("{session} lives on after {silent:?} of silence, its timeout is {timeout:?}"),
+        ))
     }
 }
 
 /// The timeout that a session began with.
 fn logged(session: SessionId, facts: &Facts) -> Option<(Duration, Duration)> {
-    let session = facts.model().sessions().get(&session)?;
-    let timeout = Duration::from_millis(session.timeout_ms as u64);
+    let timeout = timeout_of(facts.model().sessions().get(&session)?);
     Some((timeout, timeout))
+}
+
+const fn timeout_of(session: &Session) -> Duration {
+    Duration::from_millis(session.timeout_ms as u64)
 }
 
 /// Whether a server is the one that decides.

@@ -29,7 +29,31 @@ use crate::places::ClientId;
 
 /// What is registered, by table and path. A server has one table for znodes that are there and that are not: here that is
 /// [`WatchTable::Data`].
-type Registration = (WatchTable, String);
+#[derive(Clone, Debug, Default)]
+struct Registrations(BTreeMap<WatchTable, BTreeSet<String>>);
+
+impl Registrations {
+    fn add(&mut self, table: WatchTable, path: &str) {
+        self.0.entry(in_server(table)).or_default().insert(path.to_owned());
+    }
+
+    fn has(&self, table: WatchTable, path: &str) -> bool {
+        self.0.get(&in_server(table)).is_some_and(|watched| watched.contains(path))
+    }
+
+    /// Whether it was there.
+    fn remove(&mut self, table: WatchTable, path: &str) -> bool {
+        self.0.get_mut(&in_server(table)).is_some_and(|watched| watched.remove(path))
+    }
+
+    fn of(&self, table: WatchTable) -> impl Iterator<Item = &str> {
+        self.0.get(&in_server(table)).into_iter().flatten().map(String::as_str)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.values().all(BTreeSet::is_empty)
+    }
+}
 
 /// What the renewal of a watch is about; unlike the server's, with a list of its own for znodes that were not there.
 type Renewed = (WatchTable, String);
@@ -59,7 +83,7 @@ struct Owed {
 #[derive(Clone, Debug)]
 struct Watcher {
     client: ClientId,
-    active: BTreeSet<Registration>,
+    active: Registrations,
     /// All changes up to here were compared with the registrations, and what is owed of the last transaction.
     seen: Zxid,
     owed: Vec<Owed>,
@@ -97,7 +121,7 @@ impl Check for Watches {
                     return if known { watcher.on_removed(path, *kind, answer) } else { Ok(()) };
                 }
                 if let Some((table, path)) = op.leaves_watch(answer) {
-                    watcher.active.insert((in_server(table), path.to_owned()));
+                    watcher.active.add(table, path);
                 }
                 Ok(())
             }
@@ -137,7 +161,7 @@ impl Watches {
     fn of(&mut self, client: ClientId) -> &mut Watcher {
         self.clients.entry(client).or_insert_with(|| Watcher {
             client,
-            active: BTreeSet::new(),
+            active: Registrations::default(),
             seen: Zxid::ZERO,
             owed: Vec::new(),
             renewals: VecDeque::new(),
@@ -172,7 +196,7 @@ impl Renewal {
 
 impl Watcher {
     fn forget(&mut self) {
-        self.active.clear();
+        self.active = Registrations::default();
         self.owed.clear();
         self.renewals.clear();
     }
@@ -227,15 +251,15 @@ impl Watcher {
         let event = kind.event_type();
         let mut fires = false;
         for table in [WatchTable::Data, WatchTable::Child] {
-            fires |= table.hears_of(event) && self.active.remove(&(table, path.clone()));
+            fires |= table.hears_of(event) && self.active.remove(table, path);
         }
         let persistent = WatchTable::Persistent;
-        fires |= persistent.hears_of(event) && self.active.contains(&(persistent, path.clone()));
+        fires |= persistent.hears_of(event) && self.active.has(persistent, path);
         fires |= *kind != EventKind::ChildrenChanged
             && self
                 .active
-                .iter()
-                .any(|(table, watched)| *table == WatchTable::Recursive && table.reaches(watched, path));
+                .of(WatchTable::Recursive)
+                .any(|watched| WatchTable::Recursive.reaches(watched, path));
         if fires && acl::allows(acl, Perms::READ, &self.who) {
             let must = acl::allows(acl, Perms::READ, &self.who_before);
             self.owed.push(Owed { kind: *kind, path: path.clone(), must });
@@ -262,12 +286,8 @@ impl Watcher {
     fn on_removed(&mut self, path: &str, kind: WatcherType, answer: &Answer) -> Result<(), Violation> {
         let mut found = false;
         for table in WatchTable::of_kind(kind) {
-            let registration = (in_server(*table), path.to_owned());
-            found |= if answer.is_ok() {
-                self.active.remove(&registration)
-            } else {
-                self.active.contains(&registration)
-            };
+            found |=
+                if answer.is_ok() { self.active.remove(*table, path) } else { self.active.has(*table, path) };
         }
         let expected = if found { None } else { Some(ErrorCode::NOWATCHER) };
         match answer {
@@ -333,7 +353,7 @@ impl Watcher {
                 return wrong(self, entry, "and is not told that it changed");
             }
             if !missed(entry) {
-                self.active.insert((in_server(entry.0), entry.1.clone()));
+                self.active.add(entry.0, &entry.1);
             }
         }
         for entry in &renewal.told {
