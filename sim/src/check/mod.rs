@@ -201,11 +201,27 @@ pub trait Check: fmt::Debug {
     fn observe(&mut self, record: &Record, facts: &Facts) -> Result<(), Violation>;
 }
 
-/// All checkers, and what they share.
+/// All checkers, and what they share. They are no list of something that is called by its address: most records mean nothing
+/// to most checkers, and the compiler sees here which.
 #[derive(Debug)]
 pub struct Judge {
     facts: Facts,
-    checks: Vec<Box<dyn Check>>,
+    durability: durability::Durability,
+    replicas: replica::Replicas,
+    elections: election::Elections,
+    epochs: epoch::Epochs,
+    leaderships: leadership::Leaderships,
+    ledger: ledger::Ledger,
+    joining: joining::Joining,
+    trees: tree::TreeEquality,
+    order: order::Order,
+    sessions: session::Sessions,
+    watches: watch::Watches,
+    moves: moved::Moves,
+    stops: liveness::Stops,
+    storage: storage::Storage,
+    wires: wire::Wires,
+    relays: relay::Relays,
 }
 
 impl Judge {
@@ -214,24 +230,22 @@ impl Judge {
     pub fn new(tick: Duration, sync_limit: Duration, ensemble: Option<Membership>) -> Self {
         Self {
             facts: Facts::new(ensemble),
-            checks: vec![
-                Box::new(durability::Durability::default()),
-                Box::new(replica::Replicas::default()),
-                Box::new(election::Elections::default()),
-                Box::new(epoch::Epochs::default()),
-                Box::new(leadership::Leaderships::new(tick, sync_limit)),
-                Box::new(ledger::Ledger::default()),
-                Box::new(joining::Joining::default()),
-                Box::new(tree::TreeEquality),
-                Box::new(order::Order::default()),
-                Box::new(session::Sessions::new(tick)),
-                Box::new(watch::Watches::default()),
-                Box::new(moved::Moves::default()),
-                Box::new(liveness::Stops),
-                Box::new(storage::Storage),
-                Box::new(wire::Wires),
-                Box::new(relay::Relays::default()),
-            ],
+            durability: durability::Durability::default(),
+            replicas: replica::Replicas::default(),
+            elections: election::Elections::default(),
+            epochs: epoch::Epochs::default(),
+            leaderships: leadership::Leaderships::new(tick, sync_limit),
+            ledger: ledger::Ledger::default(),
+            joining: joining::Joining::default(),
+            trees: tree::TreeEquality,
+            order: order::Order::default(),
+            sessions: session::Sessions::new(tick),
+            watches: watch::Watches::default(),
+            moves: moved::Moves::default(),
+            stops: liveness::Stops,
+            storage: storage::Storage,
+            wires: wire::Wires,
+            relays: relay::Relays::default(),
         }
     }
 
@@ -241,10 +255,23 @@ impl Judge {
     /// What the first checker has against it.
     pub fn observe(&mut self, record: &Record) -> Result<(), Violation> {
         self.facts.take(record)?;
-        for check in &mut self.checks {
-            check.observe(record, &self.facts)?;
-        }
-        Ok(())
+        let facts = &self.facts;
+        self.durability.observe(record, facts)?;
+        self.replicas.observe(record, facts)?;
+        self.elections.observe(record, facts)?;
+        self.epochs.observe(record, facts)?;
+        self.leaderships.observe(record, facts)?;
+        self.ledger.observe(record, facts)?;
+        self.joining.observe(record, facts)?;
+        self.trees.observe(record, facts)?;
+        self.order.observe(record, facts)?;
+        self.sessions.observe(record, facts)?;
+        self.watches.observe(record, facts)?;
+        self.moves.observe(record, facts)?;
+        self.stops.observe(record, facts)?;
+        self.storage.observe(record, facts)?;
+        self.wires.observe(record, facts)?;
+        self.relays.observe(record, facts)
     }
 
     /// What all checkers share.
