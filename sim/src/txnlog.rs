@@ -153,12 +153,15 @@ impl LogTap {
     /// Files were removed. Old ones do not matter; with young ones the end of the history is gone. Answers whether
     /// it is.
     pub fn on_removed(&mut self, files: &[FileName], disk: &Disk) -> bool {
+        self.file.take_if(|file| files.contains(file));
+        // It may be asked for and not there yet.
+        let written_to = self.file.as_deref();
         let is_young = |removed: &FileName| {
             let number = |file: &FileName, prefix| numbered(file, removed.dir, prefix);
             ["log.", "snapshot."].iter().any(|prefix| {
-                number(removed, prefix).is_some_and(|zxid| {
-                    disk.files().filter_map(|(file, _)| number(file, prefix)).all(|other| other < zxid)
-                })
+                let there = disk.files().map(|(file, _)| file).chain(written_to);
+                let mut numbers = there.filter_map(|file| number(file, prefix));
+                number(removed, prefix).is_some_and(|zxid| numbers.all(|other| other < zxid))
             })
         };
         let rewound = files.iter().any(is_young);
@@ -360,6 +363,24 @@ mod tests {
                 let one_by_one = bytes.iter().fold(ADLER_BEGIN, |sum, &byte| adler32(sum, &[byte]));
                 assert_eq!(adler32(ADLER_BEGIN, &bytes), one_by_one, "{len} bytes");
             }
+        }
+    }
+
+    /// A purge that was asked for before a leader's snapshot took the place of everything ends while the first file behind it
+    /// is being created.
+    #[test]
+    fn a_late_purge_takes_nothing_of_a_log_that_begins() {
+        let file = |name: &str| FileName { dir: Dir::Log, name: name.into() };
+        let disk = Disk::default();
+        let mut tap = LogTap::new(&disk);
+        tap.on_create(&file("log.9"));
+        tap.on_append(&Bytes::from([&[0; FILE_HEADER][..], &record(9)].concat()));
+        assert!(!tap.on_removed(&[file("log.5")], &disk), "the log goes on behind it");
+        assert_eq!(tap.last(), Zxid(9));
+        // A log that is cut goes file by file, the last one first.
+        for name in ["log.9", "log.5"] {
+            assert!(tap.on_removed(&[file(name)], &disk), "{name} was the last");
+            assert_eq!(tap.last(), Zxid(0));
         }
     }
 
