@@ -7,6 +7,7 @@
 
 pub mod by_zxid;
 pub mod chain;
+pub mod confirmation;
 pub mod durability;
 pub mod election;
 pub mod epoch;
@@ -63,6 +64,7 @@ checkers! {
     /// | `Application` | `client/perform.rs` | what an application of a trial must never see | the application's own |
     /// | `Chain` | `check/chain.rs` | the logs of all servers are one history | P5, P6, P8, P9, P12 |
     /// | `Client` | `client/account.rs`, `client/tap.rs` | the client machine does what it is asked to, and tells what it is told | C2, W2 |
+    /// | `Confirmation` | `check/confirmation.rs` | what a leader may say only while a quorum follows | C8, S10 |
     /// | `Durability` | `check/durability.rs` | whatever anybody was told of stays | D1, D2, D3, D6, D9 |
     /// | `Election` | `check/election.rs` | votes, and who follows whom because of them | P17 |
     /// | `Epoch` | `check/epoch.rs` | promises, histories and leaders of epochs | D1, D5, P1, P2 |
@@ -90,6 +92,8 @@ checkers! {
         Chain,
         /// The client machine; see [`crate::client`].
         Client,
+        /// See [`confirmation`].
+        Confirmation,
         /// See [`durability`].
         Durability,
         /// See [`election`].
@@ -142,6 +146,7 @@ impl Checker {
             Self::Application
             | Self::Chain
             | Self::Client
+            | Self::Confirmation
             | Self::Durability
             | Self::Election
             | Self::Epoch
@@ -222,6 +227,7 @@ pub struct Judge {
     storage: storage::Storage,
     wires: wire::Wires,
     relays: relay::Relays,
+    confirmations: confirmation::Confirmations,
 }
 
 impl Judge {
@@ -246,6 +252,7 @@ impl Judge {
             storage: storage::Storage,
             wires: wire::Wires,
             relays: relay::Relays::default(),
+            confirmations: confirmation::Confirmations::default(),
         }
     }
 
@@ -271,7 +278,8 @@ impl Judge {
         self.stops.observe(record, facts)?;
         self.storage.observe(record, facts)?;
         self.wires.observe(record, facts)?;
-        self.relays.observe(record, facts)
+        self.relays.observe(record, facts)?;
+        self.confirmations.observe(record, facts)
     }
 
     /// What all checkers share.
