@@ -5,6 +5,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use zabra_core::recovery::Notice;
+use zabra_core::server::HangupReason;
 use zabra_core::types::{Message, Notification, SessionId, Zxid};
 use zabra_core::wire::FrameError;
 use zabra_core::wire::quorum::QuorumDecodeError;
@@ -203,6 +204,15 @@ pub enum Observed {
         to: Option<NodeId>,
         /// What is wrong with it.
         why: Nonsense,
+    },
+    /// A server closes a link to another.
+    HungUp {
+        /// Which.
+        node: NodeId,
+        /// The other.
+        to: NodeId,
+        /// Why.
+        why: HangupReason,
     },
     /// A leader looks at what a learner said.
     Heard {
@@ -457,6 +467,7 @@ impl fmt::Display for Observed {
             Observed::Heard { node, from, message, .. } => {
                 write!(f, "{node} < {from} {}", Gist(message))
             }
+            Observed::HungUp { node, to, why } => write!(f, "{node}: hangs up on {to}: {why:?}"),
             Observed::Garbled { node, to: Some(to), why } => {
                 write!(f, "{node} sends nonsense to {to}: {why}")
             }

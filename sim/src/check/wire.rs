@@ -1,8 +1,15 @@
 //! What servers send can be read (P16): answers and watch events by a client, messages by another server. It is looked at
 //! when it leaves a server, and once more when another server takes it. What an answer says at which time is looked at where
 //! clients take it, see [`crate::client::tap`].
+//!
+//! And it makes sense to who takes it: no server hangs up on another, or leaves its leader, because of what that said. All
+//! of them are right.
+
+use zabra_core::server::HangupReason;
+use zabra_core::zab::learner::LostReason;
 
 use super::{Check, Checker, Facts, Violation};
+use crate::ending::RoleEnd;
 use crate::history::{Observed, Record};
 
 /// See the module.
@@ -12,7 +19,12 @@ pub struct Wires;
 impl Check for Wires {
     fn observe(&mut self, record: &Record, _facts: &Facts) -> Result<(), Violation> {
         match &record.what {
-            Observed::Garbled { .. } => Err(Violation::new(Checker::Wire, record.what.to_string())),
+            Observed::Garbled { .. }
+            | Observed::HungUp { why: HangupReason::BadMessage, .. }
+            | Observed::RoleLost {
+                why: RoleEnd::LeaderLost(LostReason::BadMessage | LostReason::NotContiguous),
+                ..
+            } => Err(Violation::new(Checker::Wire, record.what.to_string())),
             _ => Ok(()),
         }
     }
@@ -42,6 +54,27 @@ mod tests {
             let mut story = Story::begin();
             story.tell(Observed::Garbled { node: NODE, to, why });
             story.expect_violation(Checker::Wire, words);
+        }
+    }
+
+    #[test]
+    fn p16_nobody_is_left_for_what_it_said() {
+        let hang_up = |why| Observed::HungUp { node: NODE, to: NodeId(2), why };
+        let lose = |why| Observed::RoleLost { node: NODE, why: RoleEnd::LeaderLost(why) };
+        let table = [
+            (hang_up(HangupReason::Timeout), None),
+            (hang_up(HangupReason::BadMessage), Some("n0: hangs up on n2: BadMessage")),
+            (lose(LostReason::LinkDown), None),
+            (lose(LostReason::BadMessage), Some("its leader is lost: BadMessage")),
+            (lose(LostReason::NotContiguous), Some("its leader is lost: NotContiguous")),
+        ];
+        for (what, words) in table {
+            let mut story = Story::begin();
+            story.tell(what);
+            match words {
+                None => story.expect_fine(),
+                Some(words) => story.expect_violation(Checker::Wire, words),
+            }
         }
     }
 }

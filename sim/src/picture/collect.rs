@@ -87,6 +87,7 @@ impl Picture {
             | Observed::Fault { .. }
             | Observed::Garbled { .. }
             | Observed::Heard { .. }
+            | Observed::HungUp { .. }
             | Observed::Logged { .. }
             | Observed::Recovered { .. }
             | Observed::Remark { .. }
@@ -217,6 +218,7 @@ fn sign_of(what: &Observed) -> Option<(Option<Party>, SignKind)> {
         Observed::Logged { node, .. } => of_node(node, SignKind::Log),
         Observed::DigestMismatch { node, .. }
         | Observed::Garbled { node, .. }
+        | Observed::HungUp { node, .. }
         | Observed::Remark { node, .. } => of_node(node, SignKind::Remark),
         Observed::Started { node, .. } => of_node(node, SignKind::Start),
         Observed::Stopped { node, .. } => of_node(node, SignKind::Stop),

@@ -307,7 +307,7 @@ impl World {
         state.close_due = Some(to);
         self.forget_if_done(id);
         self.schedule(at, Event::Close { link: id, to });
-        self.remark(node, format!("hangs up on {other}: {why:?}"))
+        self.observe(Observed::HungUp { node, to: other, why })
     }
 
     /// The links of a process that ended: the others learn it soon, or only when they send something.
