@@ -4,7 +4,8 @@
 //!
 //! | what | what must be true |
 //! |---|---|
-//! | a vote of a server that looks | it is for a history no less than its own; its own is there; another's is as that server itself has said |
+//! | a vote of a server that looks | it is for a history no less than its own; its own is there; another's is as that server itself has said, and somebody has voted so in this round |
+//! | a server that serves is asked, and says whom it follows | the epoch that it names is the one that it serves in |
 //! | a learner comes to its leader | a quorum voted for that leader in one round, or has joined it and the leader itself says that it leads |
 //!
 //! A vote that is sent once more after its election is over says nothing. A server that may have lost what it had votes
@@ -49,6 +50,8 @@ pub struct Elections {
     looking: BTreeMap<NodeId, Looking>,
     /// The histories that each server has claimed for itself.
     claimed: BTreeSet<Rank>,
+    /// Who was asked by whom, and when, and the last that it has said in that turn.
+    asked: BTreeMap<(NodeId, NodeId), (SimTime, Option<Notification>)>,
 }
 
 const fn rank(vote: &Vote) -> Rank {
@@ -84,6 +87,11 @@ impl Elections {
         if is_new && !is_own {
             return wrong("which that one has never said".into());
         }
+        let ballot = ballot(notification);
+        let has_heard = |it: &Heard| it.ballot == ballot && it.state == PeerState::Looking;
+        if !is_own && !looking.heard.iter().any(has_heard) {
+            return wrong(format!("of which it has not heard in round {}", ballot.0));
+        }
         self.claimed.insert(vote);
         let Some(kept) = kept else { return Ok(()) };
         let own = (kept.current, kept.durable, server_of(node));
@@ -95,6 +103,22 @@ impl Elections {
         // next promise makes it so, and without one no history counts.
         if is_new && (zxid > kept.last || epoch > kept.accepted) {
             return wrong(format!("and has one of {} up to {} itself", kept.current, kept.last));
+        }
+        Ok(())
+    }
+
+    /// What was answered in earlier turns: what was said last, for on a new connection what was said before comes first.
+    fn judge_answers(&mut self, now: SimTime, facts: &Facts) -> Result<(), Violation> {
+        let over = self.asked.extract_if(.., |_, (at, _)| *at < now);
+        for ((node, _), (_, said)) in over.collect::<Vec<_>>() {
+            let settled =
+                |said: &Notification| matches!(said.state, PeerState::Following | PeerState::Leading);
+            let (Some(said), Some(standing)) = (said.filter(settled), facts.standing(node)) else { continue };
+            let (epoch, named) = (standing.epoch, said.vote.peer_epoch);
+            if epoch != named {
+                let words = format!("{node} serves in epoch {epoch}, and answers that it does in {named}");
+                return Err(Violation::new(Checker::Election, words));
+            }
         }
         Ok(())
     }
@@ -134,10 +158,18 @@ impl Elections {
 impl Check for Elections {
     fn observe(&mut self, record: &Record, facts: &Facts) -> Result<(), Violation> {
         match &record.what {
-            Observed::Voted { node, notification, kept, .. } => {
+            Observed::Voted { node, to, notification, kept } => {
+                self.judge_answers(record.at, facts)?;
+                if let Some((_, said)) = self.asked.get_mut(&(*node, *to)) {
+                    *said = Some(Notification::clone(notification));
+                }
                 self.on_voted(*node, notification, *kept, facts)
             }
             Observed::VoteHeard { node, from, notification } => {
+                self.judge_answers(record.at, facts)?;
+                if notification.state == PeerState::Looking && facts.standing(*node).is_some() {
+                    self.asked.insert((*node, *from), (record.at, None));
+                }
                 let (at, ballot, state) = (record.at, ballot(notification), notification.state);
                 let heard = &mut self.looking.entry(*node).or_default().heard;
                 heard.retain(|it| (it.from, it.ballot, it.state) != (*from, ballot, state));
@@ -151,8 +183,13 @@ impl Check for Elections {
                 looking.heard.retain(|it| it.at == record.at);
                 Ok(())
             }
+            Observed::RoleLost { node, .. } => {
+                self.asked.retain(|(asked, _), _| asked != node);
+                Ok(())
+            }
             Observed::Crashed { node, .. } | Observed::Stopped { node, .. } => {
                 self.looking.remove(node);
+                self.asked.retain(|(asked, _), _| asked != node);
                 Ok(())
             }
             Observed::Said { node, to, message, .. } => match **message {
@@ -216,6 +253,11 @@ mod tests {
         let notification = notification(PeerState::Looking, leader, 1, epoch, counter);
         let zxid = Zxid::new(1, 1);
         let kept = Some(Kept { accepted: 1, current: 1, durable: zxid, last: zxid });
+        // Who votes for another was told so by that one.
+        if leader != node {
+            let notification = notification.clone();
+            story.tell(Observed::VoteHeard { node, from: leader, notification });
+        }
         story.tell(Observed::Voted { node, to: A, notification, kept });
     }
 
@@ -261,16 +303,58 @@ mod tests {
 
     #[test]
     fn p17_a_quorum_votes_in_one_round() {
-        for (round, words) in [(1, None), (2, Some("comes to n2 as to its leader"))] {
+        for (round, votes, words) in [
+            (1, true, None),
+            (1, false, Some("comes to n2 as to its leader")),
+            (2, false, Some("comes to n2")),
+        ] {
             let mut story = begin();
             vote(&mut story, C, C, 1, 1);
-            vote(&mut story, A, C, 1, 1);
             hear(&mut story, C, PeerState::Looking, C, round);
+            vote(&mut story, A, if votes { C } else { A }, 1, 1);
             come(&mut story, C);
             match words {
                 Some(words) => story.expect_violation(Checker::Election, words),
                 None => story.expect_fine(),
             }
+        }
+    }
+
+    #[test]
+    fn p17_a_vote_that_nobody_has_cast_in_this_round() {
+        for (round, words) in [(1, None), (2, Some("of which it has not heard in round 1"))] {
+            let mut story = begin();
+            vote(&mut story, C, C, 1, 1);
+            hear(&mut story, B, PeerState::Looking, C, round);
+            let zxid = Zxid::new(1, 1);
+            let kept = Some(Kept { accepted: 1, current: 1, durable: zxid, last: zxid });
+            let notification = notification(PeerState::Looking, C, 1, 1, 1);
+            story.tell(Observed::Voted { node: A, to: B, notification, kept });
+            match words {
+                Some(words) => story.expect_violation(Checker::Election, words),
+                None => story.expect_fine(),
+            }
+        }
+    }
+
+    #[test]
+    fn p17_who_serves_names_its_epoch_when_it_is_asked() {
+        for (last, words) in [(2, None), (1, Some("n0 serves in epoch 2, and answers that it does in 1"))] {
+            let mut story = begin();
+            let standing = Standing { role: Role::Following, epoch: 2, leader: Some(server_of(C)) };
+            let serve = Observed::RoleTaken { node: A, standing, mono: 0 };
+            let mut check = Elections::default();
+            story.judge.facts.take(&Record { at: story.at, what: serve }).unwrap();
+            let mut tell = |at, what| check.observe(&Record { at: SimTime(at), what }, &story.judge.facts);
+            let asks = notification(PeerState::Looking, B, 9, 1, 1);
+            tell(1, Observed::VoteHeard { node: A, from: B, notification: asks.clone() }).unwrap();
+            // On a new connection what was said before comes first.
+            for epoch in [1, last] {
+                let notification = notification(PeerState::Following, C, 1, epoch, 1);
+                tell(1, Observed::Voted { node: A, to: B, notification, kept: None }).unwrap();
+            }
+            let verdict = tell(2, Observed::VoteHeard { node: A, from: C, notification: asks });
+            assert_eq!(verdict.err().map(|violation| violation.what), words.map(str::to_owned));
         }
     }
 
