@@ -49,6 +49,7 @@ impl Ledger {
         if led_by.is_some() {
             return relayed(said, epoch);
         }
+        self.proposed.insert(said.node, epoch);
         if let Some(kept) = said.kept {
             // Once the epoch has begun it is the epoch's own, and nobody's promise is waited for any more.
             let support = self.support(said.node, epoch);

@@ -22,6 +22,9 @@
 //! | `learner` | what learners say |
 //! | `leader` | what leaders say, and followers that bring an observer up to date |
 //!
+//! A leader that gives up because somebody has promised a later epoch than its own has heard of such a promise (L5): who
+//! comes back into the epoch that it promised is welcome.
+//!
 //! An acknowledgement counts once its leader looks at it, for the epoch of the link that it came on; the leader's own
 //! once its disk has it. Observers never count. A COMMIT in front of NEWLEADER is a part of the history, and says
 //! nothing of quorums.
@@ -36,9 +39,11 @@ use std::fmt::Display;
 
 use zabra_core::server::Role;
 use zabra_core::types::{Message, Zxid};
+use zabra_core::zab::leader::StepDownReason;
 
 use super::chain::hides_past;
 use super::{Check, Checker, Facts, Violation};
+use crate::ending::RoleEnd;
 use crate::history::{Kept, Observed, Record};
 use crate::link::LinkId;
 use crate::places::{NodeId, node_of};
@@ -82,6 +87,8 @@ pub struct Ledger {
     follows: BTreeMap<NodeId, (i64, NodeId)>,
     /// What each follower said it had promised when it came to a leader, or to one that may become one.
     introduced: BTreeMap<NodeId, BTreeMap<NodeId, i64>>,
+    /// The epoch that each leader proposed last.
+    proposed: BTreeMap<NodeId, i64>,
 }
 
 /// A message when it leaves a server, and what it is held against.
@@ -177,6 +184,17 @@ impl Check for Ledger {
                 }
                 Ok(())
             }
+            Observed::RoleLost {
+                node,
+                why: RoleEnd::SteppedDown(StepDownReason::EpochOvertaken { promised }),
+            } => match self.proposed.get(node).filter(|proposed| promised <= proposed) {
+                Some(proposed) => {
+                    let words =
+                        format!("{node} leads in {proposed}, and gives up for a promise of {promised}");
+                    Err(Violation::new(Checker::Ledger, words))
+                }
+                None => Ok(()),
+            },
             // Not with its role: who came in the turn in which that ended may wait for the next.
             Observed::Crashed { node, .. } | Observed::Stopped { node, .. } => {
                 self.introduced.remove(node);

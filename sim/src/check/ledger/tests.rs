@@ -298,3 +298,18 @@ fn p11_a_commit_without_a_quorum_and_one_out_of_turn() {
     leader_says(&mut story, F, Message::Commit { zxid: Zxid::new(2, 2) });
     story.expect_violation(Checker::Ledger, "next in line is 0x200000001");
 }
+
+#[test]
+fn l5_a_leader_gives_up_for_a_later_epoch_alone() {
+    for (promised, fine) in [(3, true), (2, false)] {
+        let mut story = begin();
+        lead(&mut story);
+        let why = RoleEnd::SteppedDown(StepDownReason::EpochOvertaken { promised });
+        story.tell(Observed::RoleLost { node: L, why });
+        if fine {
+            story.expect_fine();
+        } else {
+            story.expect_violation(Checker::Ledger, "n0 leads in 2, and gives up for a promise of 2");
+        }
+    }
+}
