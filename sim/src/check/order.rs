@@ -1,6 +1,7 @@
 //! Clients see one order. Writes are linearizable: each is answered as the reference answers at its place (C6, C7, C10, T3,
 //! T5), and its place comes after everything that anybody had been told of when it was asked for (C1). Reads are answered
-//! from the state that their zxid names (C5, T2), and within a session that state never goes back (C3). (That answers come
+//! from the state that their zxid names (C5, T2), and within a session that state never goes back (C3), nor behind what
+//! the session had asked for on an earlier connection, where a server that stands alone takes it up again. (That answers come
 //! in the order of the requests is checked where they are received, by the client.) Who is told that its session has expired
 //! has lost it (S10).
 //!
@@ -26,12 +27,20 @@ pub struct Order {
     seen: BTreeMap<ClientId, Zxid>,
     /// The state that each client must see at least since its last sync.
     synced: BTreeMap<ClientId, Zxid>,
+    /// Where a server stands alone: the last transaction of each session in its log, and what of that was there when the
+    /// session came back to it.
+    own: BTreeMap<SessionId, Zxid>,
+    found_own: BTreeMap<SessionId, Zxid>,
 }
 
 impl Check for Order {
     fn observe(&mut self, record: &Record, facts: &Facts) -> Result<(), Violation> {
-        if let Observed::Connected { client, claimed, .. } = &record.what {
-            self.seen.insert(*client, *claimed);
+        if facts.ensemble().is_none() {
+            self.follow_own(record);
+        }
+        if let Observed::Connected { client, session, claimed, resumed, .. } = &record.what {
+            let own = self.found_own.get(session).copied().filter(|_| *resumed).unwrap_or_default();
+            self.seen.insert(*client, own.max(*claimed));
             let synced = self.synced.entry(*client).or_default();
             *synced = (*synced).min(*claimed);
             if *claimed > facts.committed() {
@@ -83,6 +92,24 @@ impl Check for Order {
             write(facts, *session, *xid, *zxid, answer)
         } else {
             read(facts, *session, *xid, op, *zxid, answer)
+        }
+    }
+}
+
+impl Order {
+    /// Whatever a session asked for on an earlier connection, and the server has taken, it finds done when it comes back.
+    fn follow_own(&mut self, record: &Record) {
+        match &record.what {
+            Observed::Attached { session, .. } => {
+                self.found_own.insert(*session, self.own.get(session).copied().unwrap_or_default());
+            }
+            Observed::Found { last, .. } => {
+                for own in self.own.values_mut().chain(self.found_own.values_mut()) {
+                    *own = (*own).min(*last);
+                }
+            }
+            Observed::Logged { record, .. } => drop(self.own.insert(record.session, record.zxid)),
+            _ => {}
         }
     }
 }
@@ -217,6 +244,28 @@ mod tests {
         story.invoke(2, &get("/a", false));
         story.answer(2, &get("/a", false), 1, stale);
         story.expect_violation(Checker::Order, "sees 0x1 after 0x2");
+    }
+
+    #[test]
+    fn c3_a_session_that_comes_back_finds_done_what_it_asked_for() {
+        for (sees, fine) in [(2, false), (3, true)] {
+            let mut story = Story::begin();
+            story.write(1, &create("/a"), 2);
+            story.invoke(2, &set("/a"));
+            story.log(3, 2, set("/a").code(), None);
+            let (node, session) = (super::super::testing::NODE, super::super::testing::S);
+            story.tell(Observed::Attached { node, session });
+            let early = story.look(&get("/a", false), 2);
+            story.apply(3);
+            story.connect(super::super::testing::CLIENT, Zxid(2));
+            story.invoke(3, &get("/a", false));
+            let answer = if fine { story.look(&get("/a", false), 3) } else { early };
+            story.answer(3, &get("/a", false), sees, answer);
+            match fine {
+                true => story.expect_fine(),
+                false => story.expect_violation(Checker::Order, "sees 0x2 after 0x3"),
+            }
+        }
     }
 
     #[test]
