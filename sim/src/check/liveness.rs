@@ -1,5 +1,6 @@
 //! The world comes to rest: once all faults have stopped, every server serves and every client has its last request
-//! answered within a bound, and from then on nobody gives a role up: `world::rest` says what that asks for. And no
+//! answered within a bound, and from then on nobody gives a role up, and no empty container stays (T4): `world::rest` says
+//! what that asks for. And no
 //! server stops by itself, or does not start on what a crash has left (D7, L8), unless it was asked to or its disk failed, or
 //! asks for the time over and over without doing anything: its process would be busy for nothing.
 
@@ -83,6 +84,22 @@ pub fn calm(roles_lost: u64, time: Duration) -> Result<(), Violation> {
     ))
 }
 
+/// Of the containers that were empty when nothing was wrong any more, none is left after `time`.
+///
+/// # Errors
+/// If one is.
+pub fn cleared_away<'a>(mut left: impl Iterator<Item = &'a str>, time: Duration) -> Result<(), Violation> {
+    match left.next() {
+        None => Ok(()),
+        Some(path) => Err(Violation::new(
+            Checker::Liveness,
+            format!(
+                "{path} is an empty container, and still there after {time:?} in which nothing was wrong"
+            ),
+        )),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use zabra_core::recovery::RecoveryError;
@@ -91,6 +108,13 @@ mod tests {
     use super::super::testing::{NODE, Story};
     use super::*;
     use crate::ending::{Ending, Excuse};
+
+    #[test]
+    fn t4_a_container_that_stays() {
+        assert_eq!(cleared_away([].into_iter(), Duration::from_secs(5)), Ok(()));
+        let violation = cleared_away(["/c"].into_iter(), Duration::from_secs(5)).unwrap_err();
+        assert!(violation.what.starts_with("/c is an empty container"), "{violation}");
+    }
 
     #[test]
     fn asking_for_the_time_all_the_time() {

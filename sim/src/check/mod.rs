@@ -72,7 +72,7 @@ checkers! {
     /// | `Joining` | `check/joining.rs` | how a learner is brought up to date, and when it serves | P14, P15 |
     /// | `Leadership` | `check/leadership.rs` | who leads is followed | P18 |
     /// | `Ledger` | `check/ledger` | every message of leader and learner against the disk of who sends it | D1, D5, D9, L5, P3, P4, P5, P10, P11, P12, P13, P15, P16 |
-    /// | `Liveness` | `check/liveness.rs` | rest, once all faults have stopped; nobody stops for no reason | D7, L1, L2, L3, L4, L5, L7, L8 |
+    /// | `Liveness` | `check/liveness.rs` | rest, once all faults have stopped; nobody stops for no reason | D7, L1, L2, L3, L4, L5, L7, L8, T4 |
     /// | `Moved` | `check/moved.rs` | a session has one place | S7 |
     /// | `Order` | `check/order.rs` | answers, against the reference | C1, C3, C4, C5, C6, C7, C8, C10, S10, T2, T3, T5 |
     /// | `Panic` | `world/process.rs` | what servers assert themselves | the core's own |

@@ -164,6 +164,16 @@ impl Model {
             .map(|(path, _)| path.as_str())
     }
 
+    /// Containers that have had a child, and have had none since `zxid` or longer.
+    pub fn abandoned(&self, zxid: Zxid) -> impl Iterator<Item = &str> {
+        let is_abandoned = move |node: &Rc<Node>| {
+            node.owner == CONTAINER && node.created > 0 && node.children.is_empty() && node.pzxid <= zxid
+        };
+        let present =
+            self.versions.iter().filter_map(|(path, versions)| Some((path, versions.last()?.1.as_ref()?)));
+        present.filter(move |(_, node)| is_abandoned(node)).map(|(path, _)| path.as_str())
+    }
+
     /// What a read answers in the state that `zxid` left.
     pub fn read(&self, op: &Op, zxid: Zxid, asker: Asker<'_>) -> Answer {
         let found = |path: &str, wanted: Perms| {

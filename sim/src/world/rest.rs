@@ -4,7 +4,8 @@
 //!    must serve all clients within the bound, whatever state the others are in.
 //! 2. Then all are. Every server serves, every client has its last request answered, and a last write is applied by
 //!    every server: all have the same history, and (as digests are compared with each transaction) the same tree.
-//! 3. Then nothing may happen any more: no server gives its role up while nothing is wrong.
+//! 3. Then nothing may happen any more: no server gives its role up while nothing is wrong. But containers that were empty
+//!    before must be gone (T4), whichever server leads now, and however it came by them.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use crate::link::LinkId;
 use crate::op::Op;
 use crate::places::{ClientId, NodeId, server_of};
 
-/// How long roles must last once everybody is at rest.
+/// How long roles must last once everybody is at rest. Servers look for containers more than twice in this time.
 const CALM: Duration = Duration::from_secs(5);
 /// How often the last write is made, if it does not come through.
 const LAST_WRITES: u32 = 6;
@@ -105,9 +106,10 @@ impl World {
         let all: Vec<NodeId> = (0..self.nodes.len()).map(NodeId).collect();
         self.settle(&all)?;
         self.agree()?;
-        let lost = self.counts.roles_lost;
+        let (lost, last) = (self.counts.roles_lost, self.model().last());
         self.run_for(CALM)?;
-        liveness::calm(self.counts.roles_lost - lost, CALM)
+        liveness::calm(self.counts.roles_lost - lost, CALM)?;
+        liveness::cleared_away(self.model().abandoned(last), CALM)
     }
 
     /// These servers serve, and all clients have their last answer, within the bound.
