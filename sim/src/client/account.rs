@@ -7,7 +7,8 @@
 //! - Every call is answered exactly once, in that order, with what the server said; or with the loss of the
 //!   connection, and then it tells truly whether it was sent (C2).
 //! - Every watch event of the server is told once, to everybody who waits for it and to nobody else (W2).
-//! - A new connection presents every identity again, in order, and registers every watch again, each once.
+//! - A new connection presents every identity again, in order and before anything is asked for on it, and registers every
+//!   watch again, each once.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;

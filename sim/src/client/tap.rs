@@ -187,6 +187,12 @@ impl Tap {
                     self.presented_count += 1;
                     account.present(self.presented_count - 1)
                 } else {
+                    let (presented, known) = (self.presented_count, account.identities());
+                    if self.manner == Manner::Honest && presented < known {
+                        let words =
+                            format!("{client} asks having presented {presented} of {known} identities");
+                        return wrong(words);
+                    }
                     account.next_to_send()
                 };
                 let Some(op) = next else {
