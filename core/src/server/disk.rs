@@ -12,6 +12,11 @@ impl Server {
             match self.log.on_done(done) {
                 Ok(durable) => {
                     self.look_at_sync(durable > before);
+                    // What waited for this append leaves first: it would keep the log full for those who go on now, and
+                    // they would wait for one append more, with nothing for the disk to do behind it.
+                    if self.log_is_full() {
+                        self.gather_log_ops();
+                    }
                     self.on_durable(durable);
                     // Among others it may be committed already: then nobody who waits for the log alone went on.
                     self.resume_throttled();
@@ -53,6 +58,18 @@ impl Server {
 
     /// Asks the disk for what is due: the next batch of the log first, for clients wait for it.
     pub(super) fn gather_disk_ops(&mut self) {
+        self.gather_log_ops();
+        if self.gather_ensemble_disk_ops() {
+            return;
+        }
+        self.encode_snapshot_chunk();
+        while let Some(op) = self.snapshotter.poll_op(&mut self.tickets) {
+            self.actions.push_back(Action::Disk(op));
+        }
+    }
+
+    /// The next batch of the log leaves, if none is under way.
+    fn gather_log_ops(&mut self) {
         loop {
             let size = self.log.file_size();
             let Some(op) = self.log.poll_op(&mut self.tickets) else { break };
@@ -64,13 +81,6 @@ impl Server {
             if let DiskOp::LogAppend { sync: true, .. } = &op {
                 self.sync_since = Some(self.now.mono);
             }
-            self.actions.push_back(Action::Disk(op));
-        }
-        if self.gather_ensemble_disk_ops() {
-            return;
-        }
-        self.encode_snapshot_chunk();
-        while let Some(op) = self.snapshotter.poll_op(&mut self.tickets) {
             self.actions.push_back(Action::Disk(op));
         }
     }
