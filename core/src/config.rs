@@ -39,7 +39,8 @@ pub struct Config {
     pub large_request_threshold: Option<usize>,
     /// `zookeeper.largeRequestMaxBytes`: large requests in the server; one beyond closes its connection.
     pub large_request_max_bytes: usize,
-    /// Bytes of log that may wait for the disk; beyond it no requests are taken until it catches up.
+    /// Bytes of log that may wait for the disk; beyond it no requests are taken until it catches up. As many bytes of
+    /// requests are held meanwhile for each learner, which is not read from when it asks for more.
     pub log_buffer_max: usize,
     /// Identities that one connection may prove; one more is refused, and the connection closed.
     pub identities_max: usize,

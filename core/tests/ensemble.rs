@@ -7,7 +7,7 @@ use zabra_core::server::{CloseReason, Event, HaltReason, Role};
 use zabra_core::store::epochs::{ACCEPTED_EPOCH, epoch_file};
 use zabra_core::testing::cluster::{Cluster, create, members};
 use zabra_core::testing::lone::new_session;
-use zabra_core::types::{ErrorCode, Message, OpCode, SessionId};
+use zabra_core::types::{ConnId, ErrorCode, Message, OpCode, SessionId};
 use zabra_core::wire::Request;
 use zabra_core::wire::connect::ConnectRequest;
 
@@ -511,6 +511,90 @@ fn lim_outstanding_clients_go_on_when_the_log_of_a_slow_disk_has_room() {
             assert_eq!(cluster.replies(id, conn).len(), 1, "{slow}");
         }
     }
+}
+
+const SET: Request<'_> = Request::SetData { path: "/", data: Some(&[7; 1000]), version: -1 };
+
+/// An ensemble with a client of server 1 whose session is short. The disk of the leader does nothing, and the client has
+/// asked for so many writes: one is on its way to the disk, five fill the log, and four more may be held for the learner.
+fn full_log_of_the_leader(writes: i32) -> (Cluster, ConnId) {
+    let mut cluster = Cluster::new(&members(3, 0), |config| config.log_buffer_max = 5000);
+    cluster.start_all();
+    assert_eq!(cluster.leader(), Some(3), "{}", cluster.roles());
+    let (conn, _) = cluster.client_with(1, &new_session(1000)).expect("a session");
+    cluster.hold_disk(3, true);
+    for xid in 1..=writes {
+        cluster.send(1, conn, xid, OpCode::SET_DATA, &SET);
+    }
+    cluster.run();
+    (cluster, conn)
+}
+
+/// The numbers of the replies to a client of server 1, but for those to pings.
+fn answered(cluster: &mut Cluster, conn: ConnId) -> Vec<i32> {
+    cluster.replies(1, conn).iter().map(|reply| reply.xid).filter(|&xid| xid > 0).collect()
+}
+
+/// PARITY `lim.outstanding`: a leader whose log is full holds what needs room there, and goes on listening. Nobody is
+/// given up, no session of a learner's client ends, and what needs no room is answered.
+#[test]
+fn lim_outstanding_a_leader_whose_log_is_full_goes_on_listening() {
+    let (mut cluster, conn) = full_log_of_the_leader(9);
+    assert_eq!(answered(&mut cluster, conn), [1, 2, 3, 4, 5, 6], "the others have them");
+    let (other, answer) = (cluster.introduce(2, &new_session(10_000)), cluster.client(3));
+    assert!(answer.is_none(), "a session is a transaction");
+    for _ in 0..100 {
+        cluster.pass(Duration::from_millis(100));
+        cluster.send(1, conn, -2, OpCode::PING, &Request::Ping);
+    }
+    assert_eq!(cluster.leader(), Some(3), "{}", cluster.roles());
+    let ended = |event: &&Event| matches!(event, Event::SteppedDown { .. } | Event::SessionExpired { .. });
+    assert_eq!(cluster.events(3).iter().find(ended), None);
+    assert!(cluster.introduced(2, other).is_none(), "it waits for room");
+    cluster.hold_disk(3, false);
+    cluster.run();
+    assert_eq!(answered(&mut cluster, conn), [7, 8, 9]);
+    assert!(cluster.introduced(2, other).is_some());
+    agree(&mut cluster, &[1, 2, 3]);
+}
+
+/// What needs no room in a full log is not held, unless it is behind what is.
+#[test]
+fn lim_outstanding_syncs_wait_only_behind_what_is_held() {
+    let mut cluster = Cluster::new(&members(3, 0), |config| config.log_buffer_max = 5000);
+    cluster.start_all();
+    let (conn, _) = cluster.client(1).expect("a session");
+    let (other, answer) = cluster.client(2).expect("a session");
+    cluster.hold_disk(3, true);
+    for xid in 1..=7 {
+        cluster.send(1, conn, xid, OpCode::SET_DATA, &SET);
+    }
+    let sync = Request::Sync { path: "/" };
+    cluster.send(1, conn, 8, OpCode::SYNC, &sync);
+    cluster.run();
+    assert_eq!(cluster.replies(1, conn).len(), 6);
+    assert!(cluster.call(2, other, OpCode::SYNC, &sync).is_some());
+    let mut again = new_session(10_000);
+    (again.session, again.password) = (answer.session, &answer.password);
+    assert!(cluster.client_with(2, &again).is_some(), "the session lives");
+    cluster.hold_disk(3, false);
+    cluster.run();
+    let xids: Vec<i32> = cluster.replies(1, conn).iter().map(|reply| reply.xid).collect();
+    assert_eq!(xids, [7, 8]);
+}
+
+/// What is held has a limit: beyond it a learner is not read from, and goes on once there is room.
+#[test]
+fn lim_outstanding_what_is_held_for_a_learner_is_bounded() {
+    assert!(!full_log_of_the_leader(9).0.pauses_a_link(3));
+    let (mut cluster, conn) = full_log_of_the_leader(40);
+    assert!(cluster.pauses_a_link(3));
+    assert_eq!(answered(&mut cluster, conn), [], "its acknowledgements are not heard either");
+    cluster.hold_disk(3, false);
+    cluster.run();
+    assert!(!cluster.pauses_a_link(3));
+    assert_eq!(answered(&mut cluster, conn), (1..=40).collect::<Vec<_>>());
+    agree(&mut cluster, &[1, 2, 3]);
 }
 
 /// PARITY `lim.outstanding`: what a learner passed on counts as a request in it until it is answered.

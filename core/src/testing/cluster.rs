@@ -102,6 +102,8 @@ pub struct Cluster {
     disk_limits: BTreeMap<ServerId, usize>,
     /// Servers whose disk does nothing but what the log asks for.
     bulk_held: BTreeSet<ServerId>,
+    /// Links that servers do not want to be read from. What comes on them comes nevertheless.
+    paused: BTreeSet<End>,
     /// The other ends of links of those who are no members.
     strangers: BTreeMap<End, Stranger>,
 }
@@ -148,6 +150,7 @@ impl Cluster {
             silenced: BTreeSet::new(),
             disk_limits: BTreeMap::new(),
             bulk_held: BTreeSet::new(),
+            paused: BTreeSet::new(),
             strangers: BTreeMap::new(),
         }
     }
@@ -357,7 +360,8 @@ impl Cluster {
                     self.pending.push_back((id, Input::Drained { conn, bytes: bytes.len() }));
                 }
                 Action::PauseReads { .. } | Action::ResumeReads { .. } => {}
-                Action::PauseLink { .. } | Action::ResumeLink { .. } => {}
+                Action::PauseLink { link } => drop(self.paused.insert((id, link))),
+                Action::ResumeLink { link } => drop(self.paused.remove(&(id, link))),
                 Action::Close { conn, why } => drop(self.node(id.0).closed.insert(conn, Some(why))),
                 Action::KeepConfig { membership } => {
                     self.node(id.0).unkept = Some(membership);
@@ -638,6 +642,11 @@ impl Cluster {
     /// Why a member closed a connection, if it did.
     pub fn close_reason(&self, id: i64, conn: ConnId) -> Option<CloseReason> {
         self.nodes[&ServerId(id)].closed.get(&conn).copied().flatten()
+    }
+
+    /// Whether there is a link from which a member does not want to be read.
+    pub fn pauses_a_link(&self, id: i64) -> bool {
+        self.paused.iter().any(|end| end.0 == ServerId(id))
     }
 
     /// The text of what went wrong, for messages.

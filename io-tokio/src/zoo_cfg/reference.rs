@@ -69,8 +69,8 @@ fn fixed() -> Vec<(String, &'static str, &'static str)> {
     vec![
         (
             bytes(core.log_buffer_max),
-            "log that waits for the disk",
-            "no requests are taken until it catches up",
+            "log that waits for the disk, and requests held meanwhile for one learner",
+            "no requests are taken until it catches up; of a learner, nothing",
         ),
         (
             count(core.identities_max, "identities"),

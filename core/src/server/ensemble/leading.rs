@@ -150,11 +150,10 @@ impl Server {
         }
     }
 
-    /// Takes what a learner said, for as long as there is room for what it asks for.
+    /// Takes what a learner said, unless too much of that waits already.
     pub(super) fn take_messages(&mut self, link: LinkId) {
         let now = self.now.mono;
         loop {
-            let full = self.learners_must_wait();
             let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
             if let Role::Learning(learning) = &mut ensemble.role
                 && learning.learner.link() == Some(link)
@@ -169,13 +168,17 @@ impl Server {
                 }
                 return;
             };
+            let held = peers.held.bytes(link);
             let Some(peer) = peers.get(link) else { return };
-            if full != peer.paused {
-                peer.paused = full;
-                let action = if full { Action::PauseLink { link } } else { Action::ResumeLink { link } };
+            let held_max =
+                if peer.paused { self.config.log_buffer_max / 2 } else { self.config.log_buffer_max };
+            let pause = held > held_max;
+            if pause != peer.paused {
+                peer.paused = pause;
+                let action = if pause { Action::PauseLink { link } } else { Action::ResumeLink { link } };
                 self.actions.push_back(action);
             }
-            if full {
+            if pause {
                 return;
             }
             match peer.deframer.next() {
@@ -192,30 +195,6 @@ impl Server {
     pub(super) fn carry_out_leader(&mut self) {
         while let Some(output) = self.leader().and_then(Leader::poll_output) {
             self.on_leader_output(output);
-        }
-    }
-
-    /// Goes on with learners that had to wait for room. Whether there were any.
-    pub(super) fn resume_learners(&mut self) -> bool {
-        let Some(ensemble) = self.ensemble.as_deref_mut() else { return false };
-        if !core::mem::take(&mut ensemble.room) {
-            return false;
-        }
-        let mut paused = ensemble.peers.paused();
-        if let Role::Learning(learning) = &ensemble.role {
-            paused.retain(|&link| learning.learner.link() != Some(link));
-        }
-        for &link in &paused {
-            self.take_messages(link);
-        }
-        !paused.is_empty()
-    }
-
-    /// Whether there is no room for what learners ask for.
-    fn learners_must_wait(&self) -> bool {
-        match self.ensemble.as_deref().and_then(Ensemble::leading) {
-            Some(_) => self.log_is_full(),
-            None => self.observers_must_wait(),
         }
     }
 
@@ -280,10 +259,7 @@ impl Server {
                 self.forget_transfer(link);
                 self.hang_up(link, why);
             }
-            LearnersOutput::Said { link, server, message } => match self.is_learning() {
-                true => self.on_observer(link, server, message),
-                false => self.on_learner(link, server, message),
-            },
+            LearnersOutput::Said { link, server, message } => self.on_said(link, server, message),
             LearnersOutput::Send { link, message } => {
                 if let Some(ensemble) = self.ensemble.as_deref_mut() {
                     ensemble.peers.send(link, &message);
@@ -293,7 +269,7 @@ impl Server {
     }
 
     /// What a learner asks for that is not the protocol's own business.
-    fn on_learner(&mut self, link: LinkId, server: ServerId, message: Message) {
+    pub(super) fn on_learner(&mut self, link: LinkId, server: ServerId, message: Message) {
         // Who stops leaves what others ask for to the next leader.
         if self.phase != Phase::Running && !matches!(message, Message::Ping { .. }) {
             return;

@@ -19,6 +19,7 @@
 //! | `peers` | those of the quorum port: bytes cut into messages, messages gathered |
 //! | `leading` | what a leader wants done; requests of its learners |
 //! | `learning` | what a learner wants done; requests to its leader |
+//! | `held` | what learners ask for while there is no room for it |
 //! | `masters` | whom an observer learns from |
 //! | `observers` | observers that learn from this server while it follows |
 //! | `transfer` | a learner is brought up to date, as fast as it takes it |
@@ -36,6 +37,7 @@
 mod configs;
 mod disk;
 mod elections;
+mod held;
 mod install;
 mod leading;
 mod learning;

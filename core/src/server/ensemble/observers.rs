@@ -19,7 +19,7 @@ use crate::tree::Applied;
 use crate::types::{ErrorCode, LinkId, Message, OpCode, ServerId, SessionId};
 use crate::zab::{LearnerMaster, ObserverMaster};
 
-/// Questions of observers that may wait for the leader; an observer that has more is not read from.
+/// Questions of observers that may wait for the leader; what observers ask for beyond is held.
 const ASKED_MAX: usize = 10_000;
 
 /// What only a follower has that serves observers.

@@ -8,6 +8,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
+use super::held::Held;
 use crate::config::Config;
 use crate::server::PeerPort;
 use crate::time::Instant;
@@ -50,6 +51,8 @@ pub(super) struct PeerLinks {
     to_send: BTreeSet<LinkId>,
     /// Bytes that wait for all the other servers together; see [`PeerLinks::owed`].
     owed: usize,
+    /// What was asked for on these links and waits.
+    pub(super) held: Held,
 }
 
 impl PeerLinks {
@@ -133,6 +136,7 @@ impl PeerLinks {
     /// Forgets a link. Whether it was known.
     pub(super) fn remove(&mut self, link: LinkId) -> bool {
         self.to_send.remove(&link);
+        self.held.forget(link);
         let removed = self.links.remove(&link);
         self.owed -= removed.as_ref().map_or(0, PeerLink::owed);
         removed.is_some()
@@ -142,6 +146,7 @@ impl PeerLinks {
     pub(super) fn clear(&mut self) -> Vec<LinkId> {
         self.to_send.clear();
         self.owed = 0;
+        self.held = Held::default();
         mem::take(&mut self.links).into_keys().collect()
     }
 
