@@ -597,6 +597,35 @@ fn lim_outstanding_what_is_held_for_a_learner_is_bounded() {
     agree(&mut cluster, &[1, 2, 3]);
 }
 
+/// PARITY `lim.outstanding`: the room in a leader's log is for its learners as well as for its own clients.
+#[test]
+fn lim_outstanding_a_leader_shares_the_room_in_its_log_with_learners() {
+    let mut cluster = Cluster::new(&members(3, 0), |config| config.log_buffer_max = 5000);
+    cluster.start_all();
+    assert_eq!(cluster.leader(), Some(3), "{}", cluster.roles());
+    let (conn, _) = cluster.client(1).expect("a session");
+    let own: Vec<_> = (0..40).map(|_| cluster.client(3).expect("a session").0).collect();
+    cluster.hold_disk(3, true);
+    for xid in 1..=10 {
+        cluster.send(1, conn, xid, OpCode::SET_DATA, &SET);
+    }
+    cluster.run();
+    for &conn in &own {
+        cluster.send(3, conn, 1, OpCode::SET_DATA, &SET);
+    }
+    cluster.run();
+    assert_eq!(cluster.replies(1, conn).len(), 6);
+    let answered = |cluster: &mut Cluster| {
+        cluster.limit_disk(3, Some(1));
+        cluster.run();
+        let own = own.iter().map(|&conn| cluster.replies(3, conn).len()).sum::<usize>();
+        (own, cluster.replies(1, conn).len())
+    };
+    assert_eq!(answered(&mut cluster), (2, 3));
+    assert_eq!(answered(&mut cluster), (4, 1));
+    assert_eq!(answered(&mut cluster), (5, 0));
+}
+
 /// PARITY `lim.outstanding`: what a learner passed on counts as a request in it until it is answered.
 #[test]
 fn lim_outstanding_what_was_sent_to_the_leader_counts() {

@@ -19,7 +19,7 @@ impl Server {
                     }
                     self.on_durable(durable);
                     // Among others it may be committed already: then nobody who waits for the log alone went on.
-                    self.resume_throttled();
+                    self.share_room();
                 }
                 Err(error) => {
                     let doing = String::from("writing the transaction log");

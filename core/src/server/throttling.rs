@@ -35,15 +35,37 @@ impl Server {
     pub(super) fn resume_throttled(&mut self) {
         // Those that are throttled again queue up behind, so each gets at most one turn here.
         for _ in 0..self.throttled.len() {
-            let Some((place, id)) = self.throttled.first() else { break };
-            if self.is_backed_up() || place.busy && self.is_full() {
+            if !self.resume_next_throttled() {
                 break;
             }
-            let mut conn = self.conns.take(id).expect("whoever is closed waits no more");
-            self.throttled.leave(&mut conn);
-            self.take_frames(&mut conn);
-            self.conns.put_back(conn);
         }
+    }
+
+    /// There may be room in the log again. As long as there is, every request that is held for a learner has its turn
+    /// beside a connection of this server's own: else those who come first take all of it, every time.
+    pub(super) fn share_room(&mut self) {
+        let mut turns = self.throttled.len();
+        loop {
+            let learner = self.take_held();
+            let client = turns > 0 && self.resume_next_throttled();
+            turns = turns.saturating_sub(1);
+            if !learner && !client {
+                break;
+            }
+        }
+    }
+
+    /// Goes on with the connection whose turn it is, if there is one and it need not wait any more.
+    fn resume_next_throttled(&mut self) -> bool {
+        let Some((place, id)) = self.throttled.first() else { return false };
+        if self.is_backed_up() || place.busy && self.is_full() {
+            return false;
+        }
+        let mut conn = self.conns.take(id).expect("whoever is closed waits no more");
+        self.throttled.leave(&mut conn);
+        self.take_frames(&mut conn);
+        self.conns.put_back(conn);
+        true
     }
 
     /// Whether there are as many requests in the server as may be, or the leader is slow to take them.

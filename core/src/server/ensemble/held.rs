@@ -135,7 +135,7 @@ impl Server {
     }
 
     /// Does what was held for the link whose turn it is, if there is room. Whether there was anything.
-    pub(super) fn take_held(&mut self) -> bool {
+    pub(in crate::server) fn take_held(&mut self) -> bool {
         if self.learners_must_wait() {
             return false;
         }
