@@ -230,9 +230,17 @@ impl Learners {
         }
     }
 
-    pub(super) fn begin_sync<O: From<LearnersOutput>>(&mut self, link: LinkId, outputs: &mut VecDeque<O>) {
+    /// It is brought up to date from here on, for which it has as long as for every other step: however long it was kept
+    /// waiting for that.
+    pub(super) fn begin_sync<O: From<LearnersOutput>>(
+        &mut self,
+        link: LinkId,
+        now: Instant,
+        outputs: &mut VecDeque<O>,
+    ) {
         let learner = self.links.get_mut(&link).expect("it is in a stage");
         learner.stage = Stage::Synchronizing;
+        learner.heard(now, self.init_time, self.sync_time);
         learner.sent = learner.last_zxid;
         outputs.push_back(LearnersOutput::BeginSync { link, last_zxid: learner.last_zxid }.into());
     }

@@ -97,7 +97,7 @@ impl ObserverMaster {
         self.learners.send_leader_info(link, self.epoch, &mut self.outputs);
     }
 
-    fn on_promise(&mut self, link: LinkId, last_zxid: Zxid) {
+    fn on_promise(&mut self, link: LinkId, last_zxid: Zxid, now: Instant) {
         if i64::from(last_zxid.epoch()) > self.epoch {
             return self.hang_up(link, HangupReason::BadMessage);
         }
@@ -105,16 +105,16 @@ impl ObserverMaster {
             learner.last_zxid = last_zxid;
             learner.stage = Stage::Promised;
         }
-        self.begin_syncs();
+        self.begin_syncs(now);
     }
 
     /// Brings those up to date that have nothing of this epoch which this server does not know to be committed.
-    fn begin_syncs(&mut self) {
+    fn begin_syncs(&mut self, now: Instant) {
         for link in self.learners.in_stage(Stage::Promised) {
             let last_zxid = self.learners.get(link).map_or(Zxid::ZERO, |learner| learner.last_zxid);
             let is_of_this_epoch = i64::from(last_zxid.epoch()) == self.epoch && !last_zxid.begins_epoch();
             if last_zxid <= self.committed || !is_of_this_epoch {
-                self.learners.begin_sync(link, &mut self.outputs);
+                self.learners.begin_sync(link, now, &mut self.outputs);
             }
         }
     }
@@ -132,11 +132,11 @@ impl ObserverMaster {
     }
 
     /// The transaction is committed, and makes `designated` the leader if it changes the members: tells the observers.
-    pub fn announce_commit(&mut self, zxid: Zxid, txn: &Bytes, designated: Option<ServerId>) {
+    pub fn announce_commit(&mut self, zxid: Zxid, txn: &Bytes, designated: Option<ServerId>, now: Instant) {
         assert!(zxid > self.committed, "observers hear of every commit once, in order");
         self.committed = zxid;
         self.learners.announce_commit(zxid, Some(txn), designated, &mut self.outputs);
-        self.begin_syncs();
+        self.begin_syncs(now);
     }
 
     /// When [`ObserverMaster::on_tick`] is next worth calling.
@@ -175,7 +175,9 @@ impl LearnerMaster for ObserverMaster {
             }
             // Whoever votes follows the leader itself.
             (Stage::Greeting, Message::FollowerInfo { .. }) => self.hang_up(link, HangupReason::Unwanted),
-            (Stage::Promising, Message::AckEpoch { last_zxid, .. }) => self.on_promise(link, last_zxid),
+            (Stage::Promising, Message::AckEpoch { last_zxid, .. }) => {
+                self.on_promise(link, last_zxid, now);
+            }
             (Stage::Announced | Stage::Acknowledged | Stage::Following, Message::Ack { zxid }) => {
                 self.on_ack(link, zxid, now);
             }
@@ -285,7 +287,7 @@ mod tests {
 
         fn commit(&mut self, counter: u32, designated: Option<ServerId>) -> Vec<LearnersOutput> {
             self.tail.commit(zxid(counter), None);
-            self.master.announce_commit(zxid(counter), &Bytes::from_static(b"txn"), designated);
+            self.master.announce_commit(zxid(counter), &Bytes::from_static(b"txn"), designated, self.now);
             self.took()
         }
     }

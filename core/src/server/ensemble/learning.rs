@@ -296,12 +296,13 @@ impl Server {
     fn commit_as_learner(&mut self, zxid: Zxid, designated: Option<ServerId>) {
         self.metrics.counters.learner_commit_received_count += u64::from(self.is_serving());
         let bytes_max = self.config.ensemble.as_ref().map_or(0, |ensemble| ensemble.observer_master_bytes);
+        let now = self.now.mono;
         if let Some(Ensemble { role: Role::Learning(learning), tail, .. }) = self.ensemble.as_deref_mut() {
             let mut keep = None;
             if let Some(Observers { master, .. }) = learning.observers.as_deref_mut() {
                 for (committed, txn) in tail.behind(tail.committed()).take_while(|(entry, _)| *entry <= zxid)
                 {
-                    master.announce_commit(*committed, txn, designated.filter(|_| *committed == zxid));
+                    master.announce_commit(*committed, txn, designated.filter(|_| *committed == zxid), now);
                 }
                 keep = master.oldest_position().map(|after| Keep { after, bytes_max });
             }

@@ -100,7 +100,7 @@ impl Leader {
     }
 
     /// ACKEPOCH (PARITY `quorum.ackepoch`, `sync.ackepoch-check`).
-    pub(super) fn on_promise(&mut self, link: LinkId, last_zxid: Zxid, current_epoch: i32) {
+    pub(super) fn on_promise(&mut self, link: LinkId, last_zxid: Zxid, current_epoch: i32, now: Instant) {
         let learner = self.learners.get_mut(link).expect("it has just spoken");
         learner.last_zxid = last_zxid;
         learner.stage = Stage::Promised;
@@ -108,7 +108,7 @@ impl Leader {
         if self.phase != Phase::Promises {
             // What a latecomer has more than a quorum was never committed.
             if matches!(self.phase, Phase::History | Phase::Broadcast) {
-                self.learners.begin_sync(link, &mut self.outputs);
+                self.learners.begin_sync(link, now, &mut self.outputs);
             }
             return;
         }
@@ -144,7 +144,7 @@ impl Leader {
         self.init_deadline = now + self.init_time;
         self.last_proposed = beginning(self.epoch);
         for link in self.learners.in_stage(Stage::Promised) {
-            self.learners.begin_sync(link, &mut self.outputs);
+            self.learners.begin_sync(link, now, &mut self.outputs);
         }
         self.count_histories(now);
     }

@@ -382,7 +382,7 @@ impl LearnerMaster for Leader {
                 self.on_introduction(link, accepted_epoch, info, true);
             }
             (Stage::Promising, Message::AckEpoch { last_zxid, current_epoch }) => {
-                self.on_promise(link, last_zxid, current_epoch);
+                self.on_promise(link, last_zxid, current_epoch, now);
             }
             (Stage::Announced | Stage::Acknowledged | Stage::Following, Message::Ack { zxid }) => {
                 self.on_ack(link, zxid, now);

@@ -485,6 +485,25 @@ fn zab_synclimit_acknowledgements_have_a_limit_of_their_own() {
     assert!(!outputs.contains(&LeaderOutput::Learners(LearnersOutput::Hangup { link: LinkId(3), why })));
 }
 
+/// `initLimit` is for each step of a learner: for which it waited while the leader's disk was slow does not count.
+#[test]
+fn zab_initlimit_of_a_synchronisation_begins_with_it() {
+    let mut lead = fresh(3, 0);
+    lead.durable_at_once = false;
+    lead.introduce(2, 2, 0, false);
+    lead.leader.on_accepted_saved();
+    lead.run();
+    lead.promise(2, 0, Zxid::ZERO);
+    lead.pass(9 * TICK);
+    lead.leader.on_current_saved(lead.now);
+    lead.run();
+    lead.took();
+    lead.pass(9 * TICK);
+    let hangup =
+        |output: &LeaderOutput| matches!(output, LeaderOutput::Learners(LearnersOutput::Hangup { .. }));
+    assert!(!lead.took().iter().any(hangup));
+}
+
 /// One that comes when all is committed, and nothing is proposed for long, owes no acknowledgement.
 #[test]
 fn zab_synclimit_what_came_before_newleader_is_acknowledged_with_it() {
