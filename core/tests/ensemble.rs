@@ -244,12 +244,32 @@ fn a_member_stops_in_order_whatever_the_others_do() {
         cluster.send(id, conn, 9, OpCode::CREATE, &create("/never"));
         cluster.run();
         cluster.stop(id);
-        cluster.pass(Duration::from_millis(1900));
+        // A leader that stops has no pings for its followers: they leave it after syncLimit, and nobody is left to wait for.
+        cluster.pass(Duration::from_millis(if id == 3 { 400 } else { 1900 }));
         assert_eq!(cluster.halted(id), None, "server {id}: the others may still have something to say");
         cluster.pass(Duration::from_millis(200));
         assert_eq!(cluster.halted(id), Some(&HaltReason::Shutdown), "server {id}");
         assert_eq!(cluster.replies(id, conn), []);
     }
+}
+
+/// A leader that stops waits for nobody once no quorum follows it any more.
+#[test]
+fn a_leader_that_lost_its_quorum_stops_at_once() {
+    let mut cluster = three();
+    let (conn, _) = cluster.client(3).expect("a session");
+    for other in [1, 2] {
+        cluster.hold_disk(other, true);
+    }
+    cluster.send(3, conn, 9, OpCode::CREATE, &create("/never"));
+    cluster.run();
+    cluster.stop(3);
+    cluster.cut(3, 1);
+    cluster.run();
+    assert_eq!(cluster.halted(3), None, "a quorum follows");
+    cluster.cut(3, 2);
+    cluster.run();
+    assert_eq!(cluster.halted(3), Some(&HaltReason::Shutdown));
 }
 
 /// Who stops answers what it has taken from its clients: a learner listens to its leader until then, and a leader to its

@@ -92,7 +92,9 @@ impl Server {
         let Phase::Finishing { until } = self.phase else { return };
         let waits = match self.ensemble.as_deref().map(|ensemble| &ensemble.role) {
             Some(Role::Leading(leading)) => {
-                leading.leader.is_serving() && (!self.proposals.is_empty() || leading.owes_a_sync())
+                // Without a quorum nothing is decided here any more.
+                let decides = leading.leader.is_serving() && leading.leader.is_followed();
+                decides && (!self.proposals.is_empty() || leading.owes_a_sync())
             }
             Some(Role::Learning(learning)) => self.forwarded > 0 || learning.owes_a_sync(),
             Some(Role::Looking | Role::Settling) | None => false,

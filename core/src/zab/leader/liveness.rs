@@ -101,7 +101,8 @@ impl Leader {
         }
     }
 
-    pub(super) fn is_followed(&self) -> bool {
+    /// Whether a quorum follows.
+    pub fn is_followed(&self) -> bool {
         self.quorums.has_all(&self.following())
     }
 }
