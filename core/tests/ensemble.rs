@@ -7,7 +7,7 @@ use zabra_core::server::{CloseReason, Event, HaltReason, Role};
 use zabra_core::store::epochs::{ACCEPTED_EPOCH, epoch_file};
 use zabra_core::testing::cluster::{Cluster, create, members};
 use zabra_core::testing::lone::new_session;
-use zabra_core::types::{ConnId, ErrorCode, Message, OpCode, SessionId};
+use zabra_core::types::{ConnId, ErrorCode, Message, OpCode, SessionId, Zxid};
 use zabra_core::wire::Request;
 use zabra_core::wire::connect::ConnectRequest;
 
@@ -644,6 +644,33 @@ fn lim_outstanding_a_leader_shares_the_room_in_its_log_with_learners() {
     assert_eq!(answered(&mut cluster), (2, 3));
     assert_eq!(answered(&mut cluster), (4, 1));
     assert_eq!(answered(&mut cluster), (5, 0));
+}
+
+/// A learner whose own log is full answers its leader for as long as it can, and does not take it for silent when it
+/// listens no more.
+#[test]
+fn lim_outstanding_a_learner_whose_log_is_full_keeps_its_leader() {
+    for (writes, answers) in [(8, true), (20, false)] {
+        let mut cluster = Cluster::new(&members(3, 1), |config| config.log_buffer_max = 5000);
+        cluster.start_all();
+        assert_eq!((cluster.leader(), cluster.role(4)), (Some(3), Some(Role::Observing)));
+        let (conn, _) = cluster.client(1).expect("a session");
+        cluster.hold_disk(4, true);
+        for xid in 1..=writes {
+            cluster.send(1, conn, xid, OpCode::SET_DATA, &SET);
+        }
+        cluster.run();
+        for _ in 0..100 {
+            cluster.pass(Duration::from_millis(50));
+            if !answers {
+                // Its own answers wait behind what it does not look at.
+                cluster.forge(4, 3, &Message::Ping { zxid: Zxid::ZERO, touched: None });
+            }
+        }
+        let lost = |event: &&Event| matches!(event, Event::LeaderLost { .. });
+        assert_eq!(cluster.events(4).iter().find(lost), None, "{writes} writes");
+        assert_eq!(cluster.role(4), Some(Role::Observing), "{writes} writes: {}", cluster.roles());
+    }
 }
 
 /// PARITY `lim.outstanding`: what a learner passed on counts as a request in it until it is answered.

@@ -131,10 +131,17 @@ impl Server {
         }));
     }
 
+    /// Whether so much waits for the disk that the leader is not listened to. Who serves takes twice as much as makes its
+    /// own clients wait: among the proposals there are pings, and sessions here live by the answers.
+    pub(super) fn leader_must_wait(&self) -> bool {
+        let shares = if self.is_serving() { 2 } else { 1 };
+        self.log.buffered_bytes() > self.config.log_buffer_max.saturating_mul(shares)
+    }
+
     /// Takes the leader's next message, if it may be looked at now. Whether there was one.
     pub(super) fn take_leader_messages(&mut self) -> bool {
         let now = self.now.mono;
-        let full = self.log_is_full();
+        let full = self.leader_must_wait();
         let Some(Ensemble { role: Role::Learning(learning), peers, .. }) = self.ensemble.as_deref_mut()
         else {
             return false;

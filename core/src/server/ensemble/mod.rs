@@ -267,12 +267,14 @@ impl Server {
     pub(super) fn tick_ensemble(&mut self) {
         let now = self.now.mono;
         let has_room = self.has_room_for_snapshot();
+        let full = self.leader_must_wait();
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
         ensemble.election_links.on_tick(now);
         match &mut ensemble.role {
             Role::Leading(leading) => leading.leader.on_tick(now),
             Role::Learning(learning) => {
-                if learning.learner.receives_snapshot() && !has_room {
+                // What the leader says waits for this server's own disk: that is not the leader's silence.
+                if full || learning.learner.receives_snapshot() && !has_room {
                     learning.learner.heard(now);
                 }
                 learning.learner.on_tick(now);
