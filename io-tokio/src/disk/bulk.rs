@@ -12,7 +12,7 @@ use zabra_core::store::{Dir, DirEntry, DiskAnswer, DiskError, DiskOp, FileName};
 
 use super::directories::Directories;
 use super::disk_error;
-use super::shredder::{STEP_BYTES, Shredder};
+use super::shredder::{Shredder, is_to_shrink};
 
 /// Snapshot bytes that may be in the page cache only. Syncing a whole snapshot at its end would keep the device
 /// busy for seconds, and the log's syncs behind it; this much keeps it busy for less than a sync of the log takes.
@@ -160,11 +160,11 @@ impl BulkFiles {
         removed
     }
 
-    /// A small file is gone. A large one gets the name of one that was never finished, which no other has that is being
+    /// A small file is gone, and so is one that has another name. A large one gets the name of one that was never finished, which no other has that is being
     /// removed, and is returned: it is to be shredded.
     fn remove_one(&mut self, dir: Dir, path: &Path) -> io::Result<Option<PathBuf>> {
         let remove = || {
-            if fs::metadata(path)?.len() <= STEP_BYTES {
+            if !is_to_shrink(&fs::symlink_metadata(path)?) {
                 return fs::remove_file(path).map(|()| None);
             }
             let doomed = self.temporary(&FileName { dir, name: format!("removed.{}", self.removed) });
@@ -258,6 +258,7 @@ mod tests {
 
     use zabra_core::types::Ticket;
 
+    use super::super::shredder::STEP_BYTES;
     use super::*;
 
     fn files(root: &Path) -> BulkFiles {
@@ -370,6 +371,33 @@ mod tests {
         let left: Vec<_> = left.filter(|name| name != "zabra.lock").collect();
         assert_eq!(left, ["snapshot.1"]);
         assert_eq!(fs::read(path).expect("it is there"), b"new");
+    }
+
+    /// Backups are made by hard links, and a large directory is spread by symbolic ones: what others have stays as it is.
+    #[test]
+    fn removing_a_large_file_leaves_its_other_names_alone() {
+        let root = tempfile::tempdir().expect("a place for tests");
+        let mut bulk = files(root.path());
+        let len = 3 * STEP_BYTES + 1;
+        let large = |path: &Path| File::create(path).expect("a file").set_len(len).expect("room");
+        let [linked, symbolic] = ["snapshot.1", "snapshot.2"].map(name);
+        let [backup, elsewhere] = ["backup", "elsewhere"].map(|name| root.path().join(name));
+        large(&bulk.directories.path(&linked));
+        fs::hard_link(bulk.directories.path(&linked), &backup).expect("another name");
+        large(&elsewhere);
+        std::os::unix::fs::symlink(&elsewhere, bulk.directories.path(&symbolic)).expect("a link");
+        let folder = bulk.directories.folder(Dir::Snapshot).to_owned();
+        let remove = DiskOp::Remove { ticket: TICKET, files: vec![linked, symbolic] };
+        assert_eq!(bulk.execute(remove), Ok(DiskAnswer::Done));
+        // In no hurry, so that whatever is to shrink does.
+        bulk.shredder.finish();
+        for path in [backup, elsewhere] {
+            assert_eq!(fs::metadata(&path).expect("it is there").len(), len, "{}", path.display());
+        }
+        let left =
+            fs::read_dir(folder).expect("it is there").map(|entry| entry.expect("an entry").file_name());
+        let left: Vec<_> = left.collect();
+        assert_eq!(left, ["zabra.lock"]);
     }
 
     #[test]

@@ -83,7 +83,7 @@ fn snapshot_size_factor(draft: &mut Draft, text: &str) {
 #[rustfmt::skip]
 pub(super) const KEYS: &[Key] = &[
     key("autopurge.snapRetainCount", None, Kind::Int(any("")), "3", Int(snap_retain_count), "Snapshots kept when purging, at least 3."),
-    key("autopurge.purgeInterval", None, Kind::Int(any(" of hours")), "0", Int(purge_interval), "Hours between two purges; 0 or less: nothing is purged."),
+    key("autopurge.purgeInterval", None, Kind::Int(any(" of hours")), "0", Int(purge_interval), "Hours between two purges; 0 or less: nothing is purged. Hard links to what is purged stay whole; a copy that is under way may come out short."),
     key("snapCount", Prefixed, INT, "100000", Int(snap_count), "Transactions between snapshots: between half of it and all of it, by chance."),
     key("snapSizeLimitInKb", Prefixed, LONG, "4194304", Int(|d, n| d.settings.core.snap_size_limit = kilobytes(n)), "Kilobytes of log between snapshots, likewise; 0 or less: no limit."),
     key("txnLogSizeLimitInKb", Prefixed, LONG, "-1", Int(|d, n| d.settings.core.txn_log_size_limit = kilobytes(n)), "A larger log file is followed by the next; 0 or less: no limit."),
