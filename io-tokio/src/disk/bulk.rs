@@ -30,7 +30,7 @@ pub(super) struct BulkFiles {
     /// The file that was read last: recovery reads one file after the other, piece by piece.
     reading: Option<(FileName, File)>,
     shredder: Shredder,
-    /// Large files that were removed.
+    /// Names that were given to large files when they were removed, or were taken already.
     removed: u64,
 }
 
@@ -160,22 +160,36 @@ impl BulkFiles {
         removed
     }
 
-    /// A small file is gone, and so is one that has another name. A large one gets the name of one that was never finished, which no other has that is being
-    /// removed, and is returned: it is to be shredded.
+    /// A small file is gone, and so is one that has another name. A large one gets the name of one that was never finished,
+    /// and is returned: it is to be shredded.
     fn remove_one(&mut self, dir: Dir, path: &Path) -> io::Result<Option<PathBuf>> {
-        let remove = || {
-            if !is_to_shrink(&fs::symlink_metadata(path)?) {
-                return fs::remove_file(path).map(|()| None);
+        match self.take_name(dir, path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            other => other,
+        }
+    }
+
+    fn take_name(&mut self, dir: Dir, path: &Path) -> io::Result<Option<PathBuf>> {
+        if !is_to_shrink(&fs::symlink_metadata(path)?) {
+            return fs::remove_file(path).map(|()| None);
+        }
+        let doomed = self.unused_name(dir)?;
+        fs::rename(path, &doomed)?;
+        Ok(Some(doomed))
+    }
+
+    /// A name for a file that is being removed, which no other has: neither one that this process is taking apart, for it
+    /// gives no name twice, nor one that an earlier process left and recovery may be about to remove.
+    fn unused_name(&mut self, dir: Dir) -> io::Result<PathBuf> {
+        loop {
+            let path = self.temporary(&FileName { dir, name: format!("removed.{}", self.removed) });
+            self.removed += 1;
+            match fs::symlink_metadata(&path) {
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(path),
+                Err(error) => return Err(error),
             }
-            let doomed = self.temporary(&FileName { dir, name: format!("removed.{}", self.removed) });
-            fs::rename(path, &doomed).map(|()| Some(doomed))
-        };
-        let doomed = match remove() {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            other => other?,
-        };
-        self.removed += u64::from(doomed.is_some());
-        Ok(doomed)
+        }
     }
 
     fn sync(&self, files: &[FileName]) -> io::Result<()> {
@@ -397,6 +411,32 @@ mod tests {
         let left =
             fs::read_dir(folder).expect("it is there").map(|entry| entry.expect("an entry").file_name());
         let left: Vec<_> = left.collect();
+        assert_eq!(left, ["zabra.lock"]);
+    }
+
+    /// An earlier process was killed before they had gone. Its names are those that this one would give.
+    #[test]
+    fn leftovers_of_removed_files_take_no_name_from_each_other() {
+        let root = tempfile::tempdir().expect("a place for tests");
+        let mut bulk = files(root.path());
+        let left = ["tmp.removed.1", "tmp.removed.0", "tmp.removed.3"]
+            .map(|left| bulk.directories.path(&name(left)));
+        for (path, more) in left.iter().zip(1..) {
+            File::create(path).expect("a file").set_len(2 * STEP_BYTES + more).expect("room");
+        }
+        let doomed = left.map(|path| bulk.remove_one(Dir::Snapshot, &path).expect("removed").expect("large"));
+        for (path, more) in doomed.iter().zip(1..) {
+            assert_eq!(
+                fs::metadata(path).expect("it is there").len(),
+                2 * STEP_BYTES + more,
+                "{}",
+                path.display()
+            );
+        }
+        doomed.into_iter().for_each(|file| bulk.shredder.shred(file));
+        bulk.shredder.finish();
+        let folder = fs::read_dir(bulk.directories.folder(Dir::Snapshot)).expect("it is there");
+        let left: Vec<_> = folder.map(|entry| entry.expect("an entry").file_name()).collect();
         assert_eq!(left, ["zabra.lock"]);
     }
 
