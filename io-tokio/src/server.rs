@@ -209,7 +209,9 @@ impl Parts<Core> {
         let recovered =
             disk::recover(&directories, &settings.core, hash_seed).map_err(|error| match error {
                 RecoverError::Threads(error) => system(DISK_THREADS)(error),
-                RecoverError::Found { .. } | RecoverError::Marker { .. } => StartError::Recovery(error),
+                RecoverError::Found { .. }
+                | RecoverError::Marker { .. }
+                | RecoverError::MarkerRemoved { .. } => StartError::Recovery(error),
             })?;
         for notice in &recovered.report {
             events::log_notice(notice, &directories);

@@ -29,6 +29,13 @@ pub enum RecoverError {
         /// Why it cannot be removed.
         error: io::Error,
     },
+    /// It was removed, and may be there again after a power failure.
+    MarkerRemoved {
+        /// Which file.
+        path: PathBuf,
+        /// Why the folder it was in cannot be synced.
+        error: io::Error,
+    },
     /// There are no threads for the disk.
     Threads(io::Error),
 }
@@ -44,6 +51,13 @@ impl fmt::Display for RecoverError {
                  the server's user write where it is, and start the server again",
                 path.display()
             ),
+            Self::MarkerRemoved { path, error } => write!(
+                f,
+                "removed {}, but cannot sync the folder it was in: {error}\n\
+                 after a power failure it may be there again, and permit this server to begin without data after a loss: \
+                 check the disk, see that it is gone, and start the server again",
+                path.display()
+            ),
             Self::Threads(error) => write!(f, "cannot start the threads of the disk: {error}"),
         }
     }
@@ -53,7 +67,9 @@ impl error::Error for RecoverError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
             Self::Found { error, .. } => Some(error),
-            Self::Marker { error, .. } | Self::Threads(error) => Some(error),
+            Self::Marker { error, .. } | Self::MarkerRemoved { error, .. } | Self::Threads(error) => {
+                Some(error)
+            }
         }
     }
 }
@@ -88,12 +104,17 @@ pub fn recover(
         }
         recovery.on_done(done.recv().expect("the disk outlives the loop, and recovery waits for something"));
     };
-    // Only now: the new database that the marker permits is durable. It is to permit no other after a power failure.
-    match fs::remove_file(&marker).and_then(|()| directories.sync_around()) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(RecoverError::Marker { path: marker, error })
-        }
-        Ok(()) | Err(_) => Ok(recovered),
+    // Only now: the new database that the marker permits is durable.
+    remove_marker(marker, || directories.sync_around())?;
+    Ok(recovered)
+}
+
+/// The marker is to permit no other database, not even after a power failure.
+fn remove_marker(marker: PathBuf, sync: impl FnOnce() -> io::Result<()>) -> Result<(), RecoverError> {
+    match fs::remove_file(&marker) {
+        Ok(()) => sync().map_err(|error| RecoverError::MarkerRemoved { path: marker, error }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(RecoverError::Marker { path: marker, error }),
     }
 }
 
@@ -163,6 +184,26 @@ mod tests {
         assert!(act.ends_with("and start the server again"), "{act}");
         fs::remove_dir(&marker).expect("removed");
         recover(&open(root.path()), &Config::default(), SEED).expect("the database that was begun");
+    }
+
+    /// The disk failed between the two: nobody is sent to remove what is gone.
+    #[test]
+    fn a_marker_that_may_come_back_is_not_said_to_stay() {
+        let root = tempfile::tempdir().expect("a place for tests");
+        let marker = root.path().join("initialize");
+        let fail = |kind: io::ErrorKind| move || Err(io::Error::from(kind));
+        // Whatever the folder says: it is not the file that is not found.
+        for kind in [io::ErrorKind::StorageFull, io::ErrorKind::NotFound] {
+            fs::write(&marker, "").expect("written");
+            let error = remove_marker(marker.clone(), fail(kind)).expect_err("not durable");
+            assert!(matches!(error, RecoverError::MarkerRemoved { .. }), "{error:?}");
+            let text = error.to_string();
+            let (what, act) = text.split_once('\n').expect("two lines");
+            assert!(what.starts_with(&format!("removed {}, but cannot sync ", marker.display())), "{what}");
+            assert!(act.ends_with("and start the server again"), "{act}");
+            assert!(!marker.exists());
+        }
+        remove_marker(marker, fail(io::ErrorKind::StorageFull)).expect("there is none: nothing to sync");
     }
 
     #[test]
