@@ -25,8 +25,9 @@ pub(super) struct Database {
     fuzzy_until: Option<(Zxid, TxnDigest)>,
     /// The snapshot's digest did not match. Not said yet.
     suspicion: Option<Notice>,
-    /// The first digest that did not match was reported.
-    mismatch_reported: bool,
+    /// Digests that did not match. The first of them was reported.
+    pub(super) mismatches: u64,
+    /// What is to be said of it.
     pub(super) report: Vec<Notice>,
 }
 
@@ -44,7 +45,7 @@ impl Database {
             last_zxid,
             fuzzy_until: digest.filter(|(at, _)| *at > last_zxid),
             suspicion: None,
-            mismatch_reported: false,
+            mismatches: 0,
             report: Vec::new(),
         };
         // A digest from before the snapshot began says nothing about it.
@@ -95,12 +96,12 @@ impl Database {
     /// What the log says the digest is, and with it about a snapshot's that was another.
     fn judge(&mut self, zxid: Zxid, logged: &TxnDigest) {
         let suspicion = self.suspicion.take();
-        if let Some(mismatch) = self.mismatch(zxid, logged)
-            && !self.mismatch_reported
-        {
-            self.mismatch_reported = true;
+        let Some(mismatch) = self.mismatch(zxid, logged) else { return };
+        if self.mismatches == 0 {
+            self.mismatches = suspicion.iter().count() as u64;
             self.report.push(suspicion.unwrap_or(mismatch));
         }
+        self.mismatches += 1;
     }
 
     /// The difference between a digest that was written and the tree's, if they are comparable and there is one.
@@ -110,10 +111,10 @@ impl Database {
         (comparable && expected != found).then_some(Notice::DigestMismatch { zxid, expected, found })
     }
 
-    /// The tree, the sessions, the last transaction, and what is to be said of them.
-    pub(super) fn into_parts(mut self) -> (Tree, BTreeMap<SessionId, i32>, Zxid, Vec<Notice>) {
-        // Nothing came that could have cleared it.
-        self.report.extend(self.suspicion);
-        (self.tree, self.sessions, self.last_zxid, self.report)
+    /// Nothing comes any more that could clear a snapshot's digest.
+    pub(super) fn finish(&mut self) {
+        let suspicion = self.suspicion.take();
+        self.mismatches += suspicion.iter().count() as u64;
+        self.report.extend(suspicion);
     }
 }

@@ -89,6 +89,8 @@ pub struct Recovered {
     pub replayed_txns: u64,
     /// Likewise in bytes.
     pub replayed_bytes: u64,
+    /// How many digests on the disk are not those of the tree; the first is in the report.
+    pub digest_mismatches: u64,
     /// What the operator should hear of.
     pub report: Vec<Notice>,
 }
@@ -472,12 +474,13 @@ impl Recovery {
     fn begin_repair(
         &mut self,
         replay: &Replay,
-        database: Database,
+        mut database: Database,
         repairs: Repairs,
         base: Option<&SnapshotFile>,
     ) -> Result<(), RecoveryError> {
         let from_nothing = base.is_none();
-        let (mut tree, sessions, last_zxid, found) = database.into_parts();
+        database.finish();
+        let Database { mut tree, sessions, last_zxid, mismatches, report: found, .. } = database;
         let mut report = core::mem::take(&mut self.report);
         report.extend(found);
         let damaged = self.nothing_usable || replay.stopped_at_damage;
@@ -535,6 +538,7 @@ impl Recovery {
             inventory: core::mem::take(&mut self.inventory),
             replayed_txns,
             replayed_bytes: replay.bytes,
+            digest_mismatches: mismatches,
             report,
         };
         self.repair(ops, Box::new(recovered));

@@ -522,6 +522,7 @@ fn digest_mismatch_is_said_once_and_not_fatal() {
         matches!(mismatches[..], [Notice::DigestMismatch { zxid: Zxid(1), expected: 0, .. }]),
         "{mismatches:?}"
     );
+    assert_eq!(recovered.digest_mismatches, 2, "all are counted");
 }
 
 fn mismatches(recovered: &Recovered) -> Vec<&Notice> {
@@ -548,12 +549,14 @@ fn digest_of_a_snapshot_is_judged_by_the_log_behind_it() {
         let mut disk = disk.clone().put(file.clone(), snapshot.clone()).put(log_name(first), bytes.clone());
         let recovered = disk.recover(&config()).expect("nothing is wrong");
         assert!(mismatches(&recovered).is_empty(), "{:?}", recovered.report);
+        assert_eq!(recovered.digest_mismatches, 0);
         assert_eq!(recovered.tree.digest(), history.tree.digest());
     }
     // Nothing comes that clears it.
     let mut torn = disk.clone().put(ahead.clone(), snapshot).put(log_name(first), without_third);
     let recovered = torn.recover(&config()).expect("a digest is not fatal");
     assert_eq!(mismatches(&recovered), expected(Zxid(2), before).iter().collect::<Vec<_>>());
+    assert_eq!(recovered.digest_mismatches, 1);
     // What comes says the same: the snapshot's tree is wrong.
     let mut other = History::new(&config());
     other.next = Zxid(3);
@@ -564,6 +567,7 @@ fn digest_of_a_snapshot_is_judged_by_the_log_behind_it() {
     let found = other.tree.digest();
     let wanted = Notice::DigestMismatch { zxid: Zxid(2), expected: before, found };
     assert_eq!(mismatches(&recovered), [&wanted]);
+    assert_eq!(recovered.digest_mismatches, 3, "the snapshot's, and two of the log");
 }
 
 #[test]

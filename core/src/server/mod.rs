@@ -53,7 +53,7 @@ use crate::conn::stats::ServerStats;
 use crate::conn::{ConnTable, Throttled};
 use crate::pipeline::pending::Pending;
 use crate::pipeline::quota_log::QuotaLog;
-use crate::recovery::{Notice, Recovered};
+use crate::recovery::Recovered;
 use crate::rng;
 use crate::session::SessionTable;
 use crate::store::{Inventory, LogWriter, Purger, Snapshotter, Tickets};
@@ -192,12 +192,12 @@ impl Server {
         let hash_seed = core::array::from_fn(|_| hash_rng.next_u64());
         let mut snapshot_rng = rng::stream(seed, rng::Stream::Snapshot);
         let ensemble = Ensemble::new(&config, &recovered, seed);
-        let Recovered { tree, sessions, inventory, replayed_txns, replayed_bytes, report, .. } = recovered;
+        let Recovered { tree, sessions, inventory, replayed_txns, replayed_bytes, digest_mismatches, .. } =
+            recovered;
         let last_zxid = tree.last_zxid();
         let mut metrics = Metrics::default();
         metrics.summaries.startup_txns_loaded.add(replayed_txns);
-        let mismatches = report.iter().filter(|notice| matches!(notice, Notice::DigestMismatch { .. }));
-        metrics.counters.digest_mismatches_count = mismatches.count() as u64;
+        metrics.counters.digest_mismatches_count = digest_mismatches;
         let draw = snapshot_rng.next_u64();
         let session_draw = rng::stream(seed, rng::Stream::Session).next_u64();
         let mut server = Self {

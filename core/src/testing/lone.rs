@@ -72,6 +72,7 @@ pub fn empty(config: &Config) -> Recovered {
         inventory: Inventory::new(Vec::new()),
         replayed_txns: 0,
         replayed_bytes: 0,
+        digest_mismatches: 0,
         report: Vec::new(),
     }
 }
