@@ -56,6 +56,12 @@ enum Roll {
 impl Log {
     /// Writes the log, beginning with a record with `shift` bytes of data.
     fn new(shift: usize, marked: bool, roll: Roll) -> Self {
+        Self::with_sessions_closed(shift, marked, roll, 0)
+    }
+
+    /// Likewise, with the ends of sessions behind it of which the log says no more: each is in a batch of its own, and so
+    /// is what follows the last.
+    fn with_sessions_closed(shift: usize, marked: bool, roll: Roll, sessions: i64) -> Self {
         let mut history = History::new(&config());
         history.marked = marked;
         let (file, bytes) = history.snapshot();
@@ -75,6 +81,23 @@ impl Log {
                 let data = (0..size).map(|at| at as u8 | 1).collect();
                 let txn = Txn::SetData { path: "/".into(), data: Some(data), version: 1 };
                 let bytes = history.append(OpCode::SET_DATA, SessionId::NONE, txn);
+                let file = log.files.len() - 1;
+                let content = &mut log.files[file].1;
+                let at = content.len()..content.len() + bytes.len();
+                content.extend(bytes);
+                log.records.push(Record { zxid, at, file, batch, digest: history.tree.digest() });
+                log.last = zxid;
+            }
+        }
+        for (batch, session) in (BATCHES.len()..).zip(0..sessions) {
+            history.batch = Some(history.next);
+            let close = (OpCode::CLOSE_SESSION, SessionId(session), Txn::CloseSession { paths: None });
+            let data = Some(vec![1; 700].into());
+            let behind = Txn::SetData { path: "/".into(), data, version: 1 };
+            let behind = (session + 1 == sessions).then_some((OpCode::SET_DATA, SessionId::NONE, behind));
+            for (op, session, txn) in [Some(close), behind.clone(), behind].into_iter().flatten() {
+                let zxid = history.next;
+                let bytes = history.append(op, session, txn);
                 let file = log.files.len() - 1;
                 let content = &mut log.files[file].1;
                 let at = content.len()..content.len() + bytes.len();
@@ -187,6 +210,22 @@ fn a_torn_batch_is_cut_whichever_sectors_are_lost() {
         }
     }
     assert!(with_records_behind > 10_000, "{with_records_behind}");
+}
+
+/// Records that say nothing of their batch begin one: a hole in the last append has none behind it.
+#[test]
+fn a_torn_batch_that_begins_with_the_end_of_a_session_is_cut() {
+    for shift in (0..SECTOR).step_by(7) {
+        for sessions in 1..3 {
+            let log = Log::with_sessions_closed(shift, true, Roll::Never, sessions);
+            let last = BATCHES.len() + sessions as usize - 1;
+            for files in log.without_sectors(last) {
+                let recovered = log.check_cut(&files);
+                let acknowledged = log.records.iter().rfind(|record| record.batch < last).expect("a batch");
+                assert!(recovered.last_zxid >= acknowledged.zxid);
+            }
+        }
+    }
 }
 
 /// The size of a file may be lost as well: it ends anywhere behind what was acknowledged.

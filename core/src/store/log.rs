@@ -15,7 +15,8 @@
 //! ```
 //!
 //! A record is told with which batch it leaves, so that it can say so on the disk: a segment is one append and one
-//! sync, and it is only handed out once the one before is durable. Recovery relies on both.
+//! sync, and it is only handed out once the one before is durable. Recovery relies on both. A record that has no place to
+//! say so begins a segment ([`LogWriter::begin_batch`]).
 //!
 //! Invariants: zxids strictly grow; durable ≤ appended; a file is created before its first append and never
 //! after a failure: a failed write or sync is not tried again, since nobody knows what the file then holds.
@@ -45,9 +46,11 @@ pub struct LogWriter {
     pre_alloc_size: u64,
     file_size_limit: Option<u64>,
     sync: bool,
-    /// Records that have not left yet, oldest first; every segment but the first begins a new file. Never holds
-    /// an empty segment.
+    /// Records that have not left yet, oldest first; every segment but the first begins a new file, or a batch that was
+    /// asked for. Never holds an empty segment.
     segments: VecDeque<Segment>,
+    /// The next record begins a batch.
+    batch_pending: bool,
     /// The next record begins a new file.
     roll_pending: bool,
     /// The newest record given to this writer.
@@ -96,6 +99,7 @@ impl LogWriter {
             file_size_limit: config.txn_log_size_limit,
             sync: config.force_sync,
             segments: VecDeque::new(),
+            batch_pending: false,
             roll_pending: true,
             appended: last_zxid,
             tail_bytes: 0,
@@ -126,10 +130,11 @@ impl LogWriter {
             self.tail_bytes = bytes.len() as u64;
             self.buffered_bytes += bytes.len();
             self.segments.push_back(Segment { begins: Some(log_name(zxid)), bytes, first: zxid, last: zxid });
-        } else if self.segments.is_empty() {
+        } else if self.segments.is_empty() || self.batch_pending {
             let bytes = Vec::with_capacity(self.usual_bytes);
             self.segments.push_back(Segment { begins: None, bytes, first: zxid, last: zxid });
         }
+        self.batch_pending = false;
         let segment = self.segments.back_mut().expect("one was pushed just above if there was none");
         let before = segment.bytes.len();
         encode(&mut segment.bytes, segment.first);
@@ -146,6 +151,13 @@ impl LogWriter {
     /// purged one day.
     pub fn roll(&mut self) {
         self.roll_pending = true;
+    }
+
+    /// The next record leaves with none before it, in an append of its own or with those that follow. For a record that
+    /// does not say which batch it is in: behind a hole in its batch, recovery would take it for one that was written
+    /// after the batch was durable.
+    pub fn begin_batch(&mut self) {
+        self.batch_pending = true;
     }
 
     /// What the disk is to do next, if anything: call until `None`.
@@ -329,6 +341,41 @@ mod tests {
                 assert!(batches.len() > 6 && batches.is_sorted_by(|one, next| one < next), "{batches:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_record_that_begins_a_batch_leaves_with_none_before_it() {
+        let mut tickets = Tickets::default();
+        let mut log = writer(&Config::default());
+        for zxid in 10..18 {
+            // 13 begins a file as well, and 16 and 17 come one behind the other.
+            if [10, 11, 13, 16, 17].contains(&zxid) {
+                log.begin_batch();
+            }
+            if zxid == 13 {
+                log.roll();
+            }
+            log.append(Zxid(zxid), |buffer, batch| buffer.extend([zxid as u8, batch.0 as u8]));
+        }
+        let (mut appends, mut files) = (Vec::new(), 0);
+        while let Some(op) = log.poll_op(&mut tickets) {
+            match &op {
+                DiskOp::LogAppend { bytes, .. } => appends.push(bytes.to_vec()),
+                _ => files += 1,
+            }
+            log.on_done(&done(op.ticket())).expect("it went well");
+        }
+        assert_eq!(files, 2);
+        let header = b"0123456789abcdef";
+        let expected: [&[u8]; 5] = [
+            &[header, &[10, 10][..]].concat(),
+            &[11, 11, 12, 11],
+            &[header, &[13, 13, 14, 13, 15, 13][..]].concat(),
+            &[16, 16],
+            &[17, 17],
+        ];
+        assert_eq!(appends, expected);
+        assert_eq!(log.durable(), Zxid(17));
     }
 
     #[test]

@@ -67,7 +67,8 @@ pub fn encode(header: &TxnHeader, txn: &Txn, digest: Option<&TxnDigest>, out: &m
 /// transaction.
 ///
 /// A closed session without its list of znodes gets no mark: ZooKeeper looks for the list where the digest is, fails
-/// at its end, and takes that for no list. With a mark behind the digest it may find one, of paths that are none.
+/// at its end, and takes that for no list. With a mark behind the digest it may find one, of paths that are none. See
+/// [`names_batch`].
 ///
 /// # Panics
 /// As [`encode`].
@@ -88,8 +89,13 @@ pub fn copy_logged(bytes: &[u8], txn: &Txn, batch: Zxid, out: &mut Vec<u8>) {
     mark(txn, batch, out);
 }
 
+/// Whether a record of our log says with which batch the transaction was written. One that does not must begin its batch.
+pub const fn names_batch(txn: &Txn) -> bool {
+    !matches!(txn, Txn::CloseSession { paths: None })
+}
+
 fn mark(txn: &Txn, batch: Zxid, out: &mut Vec<u8>) {
-    if !matches!(txn, Txn::CloseSession { paths: None }) {
+    if names_batch(txn) {
         out.extend_from_slice(&batch.0.to_be_bytes());
     }
 }

@@ -27,6 +27,27 @@ fn held_records(lone: &LoneServer) -> Vec<(TxnHeader, Txn, Option<TxnDigest>)> {
     records
 }
 
+/// `disk.log.payload`: a record that cannot say with which others it was written is written before them.
+#[test]
+fn disk_log_payload_without_a_mark_begins_a_write() {
+    let (mut lone, conn) = server_with(Config { close_session_txn: false, ..Config::default() });
+    let closing = lone.connect();
+    lone.handshake(closing, &new_session(10_000)).expect("a session");
+    lone.hold_disk();
+    lone.send(conn, 1, OpCode::CREATE, &create("/a", 0));
+    lone.send(conn, 2, OpCode::CREATE, &create("/b", 0));
+    lone.send(closing, 1, OpCode::CLOSE_SESSION, &Request::CloseSession);
+    lone.send(conn, 3, OpCode::CREATE, &create("/c", 0));
+    let mut written = Vec::new();
+    while lone.held().next().is_some() {
+        let ops: Vec<_> = held_records(&lone).into_iter().map(|(header, ..)| header.op).collect();
+        written.extend((!ops.is_empty()).then_some(ops));
+        lone.end_next(Ok(DiskAnswer::Done));
+    }
+    let expected = [vec![OpCode::CREATE], vec![OpCode::CREATE], vec![OpCode::CLOSE_SESSION, OpCode::CREATE]];
+    assert_eq!(written, expected);
+}
+
 /// Makes a snapshot due at the next write, and keeps what it asks of the disk.
 fn snapshot_due(config: Config) -> LoneServer {
     let (mut lone, conn) = server_with(Config { snap_count: 2, ..config });
