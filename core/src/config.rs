@@ -109,7 +109,8 @@ pub struct Config {
     pub snapshot_trust_empty: bool,
     /// `zookeeper.db.autocreate`: whether an empty directory is a new, empty database.
     pub db_autocreate: bool,
-    /// Go on after corruption in the middle of the log, losing what follows it. For an operator who knows.
+    /// Go on after corruption in the middle of the log, losing what follows it, and with a snapshot that needs more of the
+    /// log than there is. For an operator who knows.
     pub accept_data_loss: bool,
     /// `zookeeper.DigestAuthenticationProvider.enabled`.
     pub digest_auth_enabled: bool,

@@ -2,10 +2,13 @@
 //! before.
 
 use core::time::Duration;
+use std::collections::BTreeMap;
 
 use zabra_core::server::{Event, Role};
 use zabra_core::store::{Dir, FileName};
 use zabra_core::testing::cluster::{Cluster, members};
+
+type Files = BTreeMap<FileName, Vec<u8>>;
 
 fn three(snapshot_sync: bool) -> Cluster {
     let mut cluster = Cluster::new(&members(3, 0), |config| {
@@ -205,4 +208,64 @@ fn sync_choice_snap_takes_the_place_of_a_history_that_nothing_leads_up_to() {
         assert!(!is_marked(&mut cluster, 1));
     }
     assert!(seen.iter().all(|count| *count > 0), "{seen:?}");
+}
+
+/// All that a backup had: the newest snapshot, as ZooKeeper writes it while a transaction is being applied, and the epochs.
+fn restored_alone(files: &Files) -> Files {
+    let zxid = |file: &FileName| i64::from_str_radix(file.name.strip_prefix("snapshot.")?, 16).ok();
+    let (newest, bytes) = files.iter().max_by_key(|(file, _)| zxid(file)).expect("there are snapshots");
+    let begun_at = zxid(newest).expect("it is one") - 1;
+    let name = FileName { dir: Dir::Snapshot, name: format!("snapshot.{begun_at:x}") };
+    let epochs = files.iter().filter(|(file, _)| file.name.ends_with("Epoch"));
+    epochs.map(|(file, bytes)| (file.clone(), bytes.clone())).chain([(name, bytes.clone())]).collect()
+}
+
+/// Of an ensemble that was restored so, nobody has anything to vote with. Once the operator says that this is all there is,
+/// it serves, and goes on doing so.
+#[test]
+fn members_restored_from_snapshots_alone_serve_once_the_loss_is_accepted() {
+    let ensemble = |accept_data_loss, files: &BTreeMap<i64, Files>| {
+        let mut cluster = Cluster::new(&members(3, 0), |config| {
+            config.snap_count = 8;
+            config.accept_data_loss = accept_data_loss;
+        });
+        for (&id, files) in files {
+            cluster.disk(id).files().clone_from(files);
+        }
+        cluster.start_all();
+        cluster
+    };
+    let files = |cluster: &mut Cluster| -> BTreeMap<i64, Files> {
+        (1..=3)
+            .map(|id| {
+                cluster.kill(id, 1);
+                (id, cluster.disk(id).files().clone())
+            })
+            .collect()
+    };
+    let mut cluster = ensemble(false, &BTreeMap::new());
+    let (conn, _) = cluster.client(3).expect("a session");
+    for number in 0..20 {
+        assert!(cluster.write(3, conn, &format!("/n{number}")));
+    }
+    let restored = files(&mut cluster).into_iter().map(|(id, files)| (id, restored_alone(&files))).collect();
+
+    let mut cluster = ensemble(false, &restored);
+    assert_eq!(cluster.leader(), None, "{}", cluster.roles());
+    assert!((1..=3).all(|id| is_marked(&mut cluster, id)));
+    let marked = files(&mut cluster);
+    let mut cluster = ensemble(true, &marked);
+    assert!(cluster.leader().is_some(), "{}", cluster.roles());
+    let (conn, _) = cluster.client(1).expect("a session");
+    assert!(cluster.write(1, conn, "/then"));
+    let accepted = files(&mut cluster);
+    let mut cluster = ensemble(false, &accepted);
+    assert!(cluster.leader().is_some(), "{}", cluster.roles());
+    let (conn, _) = cluster.client(2).expect("a session");
+    assert!(cluster.write(2, conn, "/after"));
+    cluster.pass(Duration::from_millis(300));
+    for id in 1..=3 {
+        assert!(["/n0", "/n5", "/then", "/after"].iter().all(|path| cluster.exists(id, path)), "{id}");
+        assert_eq!(cluster.applied(id), cluster.applied(1));
+    }
 }

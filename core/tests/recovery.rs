@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use zabra_core::config::Config;
-use zabra_core::recovery::{Notice, Recovered, Recovery};
+use zabra_core::recovery::{Notice, Recovered, Recovery, RecoveryError};
 use zabra_core::store::{Dir, DirEntry, DiskAnswer, DiskDone, DiskOp, FileName};
 use zabra_core::types::{NodeKind, SessionId, Zxid};
 
@@ -26,7 +26,18 @@ const SNAPSHOTS: [(&str, &[u8]); 4] = [
 type Files = BTreeMap<FileName, &'static [u8]>;
 
 fn recover(files: &Files) -> Recovered {
-    let config = Config { extended_types: true, ..Config::default() };
+    let (recovered, written) = recover_accepting(files, false).unwrap_or_else(|error| panic!("{error}"));
+    assert!(written.is_empty(), "there is nothing to repair: {written:?}");
+    recovered
+}
+
+/// Likewise where an operator may have accepted a loss; also returns the files that were written.
+fn recover_accepting(
+    files: &Files,
+    accept_data_loss: bool,
+) -> Result<(Recovered, Vec<FileName>), RecoveryError> {
+    let config = Config { extended_types: true, accept_data_loss, ..Config::default() };
+    let mut written = Vec::new();
     let mut recovery = Recovery::new(&config, [1, 2, 3, 4], false);
     let entry =
         |(file, bytes): (&FileName, &&[u8])| DirEntry { file: file.clone(), size: bytes.len() as u64 };
@@ -36,7 +47,7 @@ fn recover(files: &Files) -> Recovered {
             asked.push(op);
         }
         if let Some(outcome) = recovery.poll_outcome() {
-            return outcome.unwrap_or_else(|error| panic!("{error}"));
+            return outcome.map(|recovered| (recovered, written));
         }
         for op in asked {
             let ticket = op.ticket();
@@ -53,6 +64,10 @@ fn recover(files: &Files) -> Recovered {
                     DiskAnswer::Done
                 }
                 DiskOp::Sync { .. } => DiskAnswer::Done,
+                DiskOp::Replace { file, .. } => {
+                    written.push(file);
+                    DiskAnswer::Done
+                }
                 other => panic!("there is nothing to repair: {other:?}"),
             };
             recovery.on_done(DiskDone { ticket, result: Ok(answer) });
@@ -107,5 +122,22 @@ fn disk_snap_try_of_a_directory_from_java() {
         let recovered = recover(&files);
         check(&recovered);
         assert!(recovered.report.iter().any(|notice| matches!(notice, Notice::SnapshotUnreadable { .. })));
+    }
+}
+
+/// PARITY `disk.snap.fuzzy`: of a snapshot that ends behind the transaction it is named after, and no log, nothing is made
+/// unasked; and if it is, it is all that there is in it.
+#[test]
+fn disk_snap_fuzzy_alone_is_used_only_by_who_accepts_the_loss() {
+    for (name, bytes) in &SNAPSHOTS[1..] {
+        let file = FileName { dir: Dir::Snapshot, name: name.replace('8', "7") };
+        let files = Files::from([(file.clone(), *bytes)]);
+        let error = recover_accepting(&files, false).expect_err("the log is missing");
+        assert_eq!(error, RecoveryError::PartialSnapshot { snapshot: file, reaches: Zxid(8) });
+        let (recovered, written) = recover_accepting(&files, true).expect("it is accepted");
+        assert_eq!((recovered.last_zxid, recovered.digest_mismatches), (Zxid(8), 0));
+        assert!(recovered.tree.node("/a").is_some());
+        assert_eq!(recovered.sessions.keys().collect::<Vec<_>>(), [&SESSION]);
+        assert_eq!(written, [FileName { dir: Dir::Snapshot, name: "snapshot.8".into() }]);
     }
 }

@@ -13,6 +13,7 @@ pub(crate) fn log_notice(notice: &Notice, directories: &Directories) {
         | Notice::DataDropped { .. }
         | Notice::DataMissing { .. }
         | Notice::DigestMismatch { .. }
+        | Notice::SnapshotPartial { .. }
         | Notice::Unsynced { .. } => {
             tracing::error!("{text}");
         }

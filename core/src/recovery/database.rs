@@ -93,6 +93,12 @@ impl Database {
         }
     }
 
+    /// Goes on behind `zxid`, though something before it is missing.
+    pub(super) fn skip_to(&mut self, zxid: Zxid) {
+        self.tree.skip_to(zxid);
+        self.last_zxid = zxid;
+    }
+
     /// What the log says the digest is, and with it about a snapshot's that was another.
     fn judge(&mut self, zxid: Zxid, logged: &TxnDigest) {
         let suspicion = self.suspicion.take();

@@ -145,18 +145,25 @@ impl SnapshotLoad {
     }
 }
 
-/// The snapshot of a tree without sessions, in one piece: what a new database begins with.
-pub(super) fn encode(tree: &mut Tree, config: &Config) -> Bytes {
+/// The snapshot of a tree, in one piece: what a database begins with.
+pub(super) fn encode(tree: &mut Tree, sessions: &BTreeMap<SessionId, i32>, config: &Config) -> Bytes {
     let (zxid, digest) = (tree.last_zxid(), tree.digest());
-    encode_as_of(zxid, digest, tree, config)
+    encode_as_of(zxid, digest, tree, sessions, config)
 }
 
 /// The same with another transaction at its end than the tree's last and the digest behind that one: so ends what
 /// ZooKeeper writes while the next transaction is being applied.
-pub(super) fn encode_as_of(zxid: Zxid, digest: u64, tree: &mut Tree, config: &Config) -> Bytes {
+pub(super) fn encode_as_of(
+    zxid: Zxid,
+    digest: u64,
+    tree: &mut Tree,
+    sessions: &BTreeMap<SessionId, i32>,
+    config: &Config,
+) -> Bytes {
     let mut out = Vec::new();
     tree.begin_snapshot();
-    let mut encoder = Encoder::head(&mut out, Encoder::begin, core::iter::empty(), tree.acl_entries());
+    let sessions = sessions.iter().map(|(&session, &timeout_ms)| (session, timeout_ms));
+    let mut encoder = Encoder::head(&mut out, Encoder::begin, sessions, tree.acl_entries());
     let mut node = |node: SnapshotNode<'_>| {
         encoder.node(&mut out, node.path, node.data, node.acl_id, &node.stat);
     };
@@ -202,7 +209,7 @@ mod tests {
         let config = Config { serialize_last_processed_zxid: false, ..Config::default() };
         let mut tree = Tree::new(tree_options(&config), [1, 2, 3, 4]);
         let java = include_bytes!("../../tests/golden/recovery/snapshot.0");
-        let ours = encode(&mut tree, &config);
+        let ours = encode(&mut tree, &BTreeMap::new(), &config);
         assert_eq!(ours.len(), java.len());
         assert_eq!(items(&ours), items(java));
     }

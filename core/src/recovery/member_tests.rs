@@ -2,13 +2,14 @@
 //! leader was found.
 
 use alloc::collections::BTreeMap;
+use alloc::string::ToString as _;
 use alloc::vec::Vec;
 
 use super::test_disk::{History, TestDisk};
 use super::{Notice, Recovered, RecoveryError};
 use crate::config::{Config, EnsembleConfig};
 use crate::store::epochs::{ACCEPTED_EPOCH, UNSYNCED, epoch_file};
-use crate::store::inventory::log_name;
+use crate::store::inventory::{log_name, snapshot_name};
 use crate::types::{Member, MemberRole, Membership, ServerId, Zxid};
 
 fn member_of(voters: i64) -> Config {
@@ -129,6 +130,62 @@ fn damage_that_nobody_can_mend_is_refused() {
             assert!(!disk.recover(&accepting).expect(name).unsynced, "{name}");
         }
     }
+}
+
+/// What was restored is a snapshot that ZooKeeper wrote while transactions went on, without the log behind it. The others
+/// may have all of it; who has nothing better than this says so, and has a vote.
+#[test]
+fn a_member_restored_from_a_snapshot_alone_votes_once_the_loss_is_accepted() {
+    let mut history = History::new(&Config::default());
+    history.log(5);
+    let restored = TestDisk::default()
+        .put(snapshot_name(Zxid(2)), history.snapshot().1)
+        .put(epoch_file(ACCEPTED_EPOCH), b"0".to_vec());
+    for voters in 1..4 {
+        let mut disk = restored.clone();
+        for _ in 0..2 {
+            match disk.recover(&member_of(voters)) {
+                Ok(recovered) => {
+                    assert!(voters == 3 && recovered.unsynced);
+                    let unsynced = Notice::Unsynced { last_zxid: Zxid::ZERO };
+                    assert!(recovered.report.contains(&unsynced), "{:?}", recovered.report);
+                    assert!(unsynced.to_string().contains("--accept-data-loss"), "{unsynced}");
+                }
+                Err(error) => {
+                    assert!(voters < 3 && error.to_string().contains("--accept-data-loss"), "{error}");
+                }
+            }
+        }
+        let accepting = Config { accept_data_loss: true, ..member_of(voters) };
+        let recovered = disk.recover(&accepting).expect("it is accepted");
+        assert_eq!((recovered.last_zxid, recovered.unsynced), (Zxid(5), false), "{voters}");
+        let recovered = disk.recover(&member_of(voters)).expect("it was accepted");
+        assert_eq!((recovered.last_zxid, recovered.unsynced), (Zxid(5), false), "{voters}");
+        assert!(!disk.files.contains_key(&epoch_file(UNSYNCED)));
+    }
+}
+
+/// The newest snapshot is damaged, and the log does not reach as far: whoever accepts that votes with what there is.
+#[test]
+fn a_member_behind_its_snapshot_votes_once_the_loss_is_accepted() {
+    let mut history = History::new(&Config::default());
+    let (first, bytes) = history.snapshot();
+    let (log, log_bytes, _) = history.log(2);
+    history.log(2);
+    let (newest, mut damaged) = history.snapshot();
+    damaged[100] ^= 1;
+    let mut disk = TestDisk::default()
+        .put(first, bytes)
+        .put(log_name(log), log_bytes)
+        .put(newest.clone(), damaged)
+        .put(epoch_file(ACCEPTED_EPOCH), b"0".to_vec());
+    assert!(disk.recover(&member_of(3)).expect("the others have it").unsynced);
+    let recovered = disk.recover(&Config { accept_data_loss: true, ..member_of(3) }).expect("it is accepted");
+    assert_eq!((recovered.last_zxid, recovered.unsynced), (Zxid(2), false));
+    let said =
+        |notice: &Notice| matches!(notice, Notice::DataMissing { snapshot, .. } if *snapshot == newest);
+    assert!(recovered.report.iter().any(said), "{:?}", recovered.report);
+    assert!(!disk.recover(&member_of(3)).expect("it was accepted").unsynced);
 }
 
 /// What a member promised is in a file of its own; without that, nothing says what it must not do.

@@ -121,6 +121,8 @@ pub struct Recovery {
     report: Vec<Notice>,
     /// Snapshots are all that there was, and none of them can be used.
     nothing_usable: bool,
+    /// There is no better snapshot than one that the log does not reach the end of, and the operator accepts the loss.
+    as_it_is: bool,
     phase: Phase,
 }
 
@@ -173,6 +175,7 @@ impl Recovery {
             unusable: Vec::new(),
             report: Vec::new(),
             nothing_usable: false,
+            as_it_is: false,
             phase: Phase::List { asked: false },
         }
     }
@@ -367,6 +370,14 @@ impl Recovery {
             Some(target) => return self.fail(RecoveryError::CannotRewind { target, found: None }),
             None => {}
         }
+        let ahead = |(_, why): &(SnapshotFile, SnapshotProblem)| matches!(why, SnapshotProblem::Ahead { .. });
+        let partial = self.unusable.iter().position(ahead);
+        if let Some(at) = partial
+            && self.config.accept_data_loss
+        {
+            let (snapshot, _) = self.unusable.remove(at);
+            return self.load_as_it_is(snapshot);
+        }
         match self.unusable.first() {
             // A snapshot of nothing, not even finished: the very first start was cut short.
             Some((snapshot, SnapshotProblem::Incomplete)) if snapshot.zxid == Zxid::ZERO => {
@@ -376,12 +387,35 @@ impl Recovery {
                 self.nothing_usable = true;
                 self.begin_replay_of_all();
             }
-            Some((snapshot, why)) => {
-                let (file, why) = (snapshot.file.clone(), *why);
-                self.fail(RecoveryError::NoUsableSnapshot { file, why });
+            Some((newest, why)) => {
+                let error = match partial.map(|at| &self.unusable[at]) {
+                    Some((snapshot, SnapshotProblem::Ahead { reaches })) => {
+                        RecoveryError::PartialSnapshot { snapshot: snapshot.file.clone(), reaches: *reaches }
+                    }
+                    Some(_) | None => {
+                        RecoveryError::NoUsableSnapshot { file: newest.file.clone(), why: *why }
+                    }
+                };
+                self.fail(error);
             }
             None => self.begin_replay_of_all(),
         }
+    }
+
+    /// Takes a snapshot that holds parts of transactions, after all: there is nothing else to begin with. ZooKeeper begins
+    /// with it at the zxid of its name, without a word. Here it counts as what came of the last transaction of which
+    /// something is in it: no zxid comes a second time, and the members of an ensemble that were restored alike elect
+    /// the one with the most and take its snapshot. As such it is written anew, so that the log can go on behind it.
+    fn load_as_it_is(&mut self, snapshot: SnapshotFile) {
+        self.report.retain(|notice| match notice {
+            Notice::SnapshotLoaded { file, .. } | Notice::SnapshotUnreadable { file, .. } => {
+                *file != snapshot.file
+            }
+            _ => true,
+        });
+        self.inventory.mark_complete(&snapshot.file, true);
+        self.as_it_is = true;
+        self.load(VecDeque::from([snapshot]));
     }
 
     /// Whether what is lost here can come from the other members: they can elect a leader without this one.
@@ -453,10 +487,17 @@ impl Recovery {
         match replay.advance(&mut database) {
             Ok(None) => self.phase = Phase::Replay { replay, database, base },
             Ok(Some(repairs)) => {
+                let ahead = |base: &Base| self.target.is_none() && is_ahead(base.reaches, database.last_zxid);
                 let base = match base {
-                    Some(Base { snapshot, reaches, older })
-                        if self.target.is_none() && is_ahead(reaches, database.last_zxid) =>
-                    {
+                    Some(Base { snapshot, reaches, .. }) if self.as_it_is => {
+                        let last_zxid = database.last_zxid;
+                        let file = snapshot.file.clone();
+                        database.report.push(Notice::SnapshotPartial { file, reaches, last_zxid });
+                        database.skip_to(reaches);
+                        Some(snapshot)
+                    }
+                    Some(base) if ahead(&base) => {
+                        let Base { snapshot, reaches, older } = base;
                         return self.fall_back(snapshot, older, SnapshotProblem::Ahead { reaches });
                     }
                     base => base.map(|base| base.snapshot),
@@ -522,7 +563,9 @@ impl Recovery {
         }
         if fresh {
             report.push(Notice::FreshDatabase);
-            ops.push_back(Repair::Begin(load::encode(&mut tree, &self.config)));
+        }
+        if fresh || self.as_it_is && base.is_some() {
+            ops.push_back(Repair::Begin(last_zxid, load::encode(&mut tree, &sessions, &self.config)));
         }
         ops.extend(epochs.iter().flat_map(epochs::writes));
         if self.target.is_none() && marked && !unsynced {
@@ -602,7 +645,7 @@ impl Recovery {
             return Ok(false);
         };
         let (newest, zxid) = (&newest.0, held(newest));
-        if self.config.ensemble.is_some() && self.target.is_none() {
+        if self.config.ensemble.is_some() && self.target.is_none() && !self.config.accept_data_loss {
             report.push(Notice::BehindEnsemble { snapshot: newest.file.clone(), last_zxid });
             return Ok(true);
         }

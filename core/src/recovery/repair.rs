@@ -11,8 +11,8 @@ use crate::types::{Ticket, Zxid};
 /// A change to the disk, after which the next one may begin.
 #[derive(Debug)]
 pub(super) enum Repair {
-    /// Begin a database with this snapshot.
-    Begin(Bytes),
+    /// Begin a database with this snapshot, which is of this transaction.
+    Begin(Zxid, Bytes),
     /// Remove these files.
     Remove(Vec<FileName>),
     /// Make these files durable.
@@ -27,8 +27,8 @@ impl Repair {
     /// What the disk is to do.
     pub(super) fn op(&self, ticket: Ticket) -> DiskOp {
         match self {
-            Self::Begin(bytes) => {
-                DiskOp::Replace { ticket, file: snapshot_name(Zxid::ZERO), bytes: bytes.clone() }
+            Self::Begin(zxid, bytes) => {
+                DiskOp::Replace { ticket, file: snapshot_name(*zxid), bytes: bytes.clone() }
             }
             Self::Remove(files) => DiskOp::Remove { ticket, files: files.clone() },
             Self::Sync(files) => DiskOp::Sync { ticket, files: files.clone() },
@@ -40,7 +40,7 @@ impl Repair {
     /// The file, or the first one, that it is about.
     pub(super) fn file(&self) -> Option<FileName> {
         match self {
-            Self::Begin(_) => Some(snapshot_name(Zxid::ZERO)),
+            Self::Begin(zxid, _) => Some(snapshot_name(*zxid)),
             Self::Remove(files) | Self::Sync(files) => files.first().cloned(),
             Self::Truncate(file, _) | Self::Write(file, _) => Some(file.clone()),
         }
@@ -49,8 +49,8 @@ impl Repair {
     /// Takes note that the disk did it.
     pub(super) fn carried_out(self, inventory: &mut Inventory) {
         match self {
-            Self::Begin(bytes) => {
-                let file = snapshot_name(Zxid::ZERO);
+            Self::Begin(zxid, bytes) => {
+                let file = snapshot_name(zxid);
                 inventory.add(DirEntry { file: file.clone(), size: bytes.len() as u64 });
                 inventory.mark_complete(&file, true);
             }

@@ -120,6 +120,16 @@ pub enum Notice {
         /// How many znodes it has.
         nodes: u64,
     },
+    /// A snapshot that holds parts of transactions was used all the same: there was no other, and the operator accepts the
+    /// loss.
+    SnapshotPartial {
+        /// Which.
+        file: FileName,
+        /// Up to which transaction something may be in it. The server goes on behind that one.
+        reaches: Zxid,
+        /// The last transaction that is there in full.
+        last_zxid: Zxid,
+    },
     /// A snapshot was removed that held what was to be forgotten.
     SnapshotRemoved {
         /// Which.
@@ -239,6 +249,13 @@ pub enum RecoveryError {
         file: FileName,
         /// Why not.
         why: SnapshotProblem,
+    },
+    /// There is no better snapshot than one with parts of transactions in it that the log does not have.
+    PartialSnapshot {
+        /// The newest of them.
+        snapshot: FileName,
+        /// Up to which transaction something may be in it.
+        reaches: Zxid,
     },
     /// A standalone server was started on the data of a member of an ensemble that has lost some, and waits for a
     /// leader.
@@ -372,6 +389,12 @@ impl fmt::Display for Notice {
                 )
             }
             Self::SnapshotLoaded { file, nodes } => write!(f, "loaded {file} with {nodes} znodes"),
+            Self::SnapshotPartial { file, reaches, last_zxid } => write!(
+                f,
+                "DATA LOSS ACCEPTED: {file} was written while transactions went on, up to {reaches}, and the log ends at \
+                 {last_zxid}; using it as it is and going on at {reaches}, with what there is of the transactions in \
+                 between, which may be a part of one"
+            ),
             Self::SnapshotRemoved { file } => {
                 write!(f, "removed {file}, which held transactions that are to be forgotten")
             }
@@ -383,7 +406,8 @@ impl fmt::Display for Notice {
                 f,
                 "THIS SERVER HAS LOST DATA, or may have: it goes on at {last_zxid}, but neither votes nor counts until a \
                  leader that the others elect without it has brought it up to date. If they cannot elect one, restore its \
-                 data from a backup"
+                 data from a backup, or, to have it vote with what it has, start it once with --accept-data-loss on the \
+                 command line"
             ),
         }
     }
@@ -454,6 +478,15 @@ impl fmt::Display for RecoveryError {
             Self::NoUsableSnapshot { file, why } => {
                 write!(f, "no snapshot can be used; the newest is {file}: {why}. {RESTORE}")
             }
+            Self::PartialSnapshot { snapshot, reaches } => write!(
+                f,
+                "{snapshot} was written while transactions went on: parts of those up to {reaches} are in it, but the \
+                 log ends before, and no other snapshot can be used. Restore the log files from the same backup, or, if \
+                 this server belongs to an ensemble of which others have their data, move both version-2 directories \
+                 away and let it copy the data from them. If there is nothing better, keep a copy of dataDir and \
+                 dataLogDir, and start once with --accept-data-loss on the command line: the snapshot is used as it is \
+                 then, with parts of transactions in it"
+            ),
             Self::Unsynced { file } => write!(
                 f,
                 "{file} says that this was a member of an ensemble that had lost data, and no leader has brought it up to \

@@ -212,7 +212,7 @@ impl History {
 
     /// The snapshot of the tree as it is now.
     pub(super) fn snapshot(&mut self) -> (FileName, Vec<u8>) {
-        let bytes = encode_snapshot(&mut self.tree, &self.config);
+        let bytes = encode_snapshot(&mut self.tree, &BTreeMap::new(), &self.config);
         (snapshot_name(self.tree.last_zxid()), bytes.to_vec())
     }
 
@@ -220,7 +220,7 @@ impl History {
     /// to be of the one before, whose digest is given.
     pub(super) fn snapshot_ahead(&mut self, digest_before: u64) -> (FileName, Vec<u8>) {
         let before = Zxid(self.tree.last_zxid().0 - 1);
-        let bytes = encode_as_of(before, digest_before, &mut self.tree, &self.config);
+        let bytes = encode_as_of(before, digest_before, &mut self.tree, &BTreeMap::new(), &self.config);
         (snapshot_name(before), bytes.to_vec())
     }
 }

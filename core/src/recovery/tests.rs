@@ -465,6 +465,78 @@ fn a_snapshot_that_needs_more_of_the_log_than_there_is_is_not_used() {
     check(&mut short, &recovered, last_zxid);
 }
 
+/// All that was restored is such a snapshot, and maybe something of the log. ZooKeeper begins with it; here an operator
+/// must say so.
+#[test]
+fn a_snapshot_that_needs_more_of_the_log_is_better_than_nothing_for_who_accepts_the_loss() {
+    let mut history = History::new(&config());
+    let mut log = history.log(2).1;
+    let session = Txn::CreateSession { timeout_ms: 7000 };
+    log.extend(history.append(OpCode::CREATE_SESSION, SessionId(9), session));
+    let up_to_third = log.len();
+    log.extend(history.record());
+    log.extend(history.record());
+    let (restored, reaches) = (snapshot_name(Zxid(2)), Zxid(5));
+    let alone = TestDisk::default().put(restored.clone(), history.snapshot().1);
+    let behind = |end: usize| alone.clone().put(log_name(Zxid(1)), log[..end].to_vec());
+    let with_gap = behind(up_to_third).put(log_name(Zxid(8)), {
+        history.next = Zxid(8);
+        history.log(2).1
+    });
+    for (disk, last_zxid) in [(alone.clone(), Zxid(2)), (behind(up_to_third), Zxid(3)), (with_gap, Zxid(3))] {
+        let mut refused = disk.clone();
+        let error = refused.recover(&config()).expect_err("parts of transaction 5 are nobody's");
+        if !matches!(error, RecoveryError::Gap { .. }) {
+            assert_eq!(error, RecoveryError::PartialSnapshot { snapshot: restored.clone(), reaches });
+        }
+        assert!(error.to_string().contains("--accept-data-loss"), "{error}");
+        assert_eq!(refused.files, disk.files, "nothing is changed");
+        for changes in 0..6 {
+            let mut disk = disk.clone();
+            disk.changes_left = Some(changes);
+            let outcome = disk.recover(&accepting());
+            disk.changes_left = None;
+            let recovered = outcome.unwrap_or_else(|_| disk.recover(&accepting()).expect("it is accepted"));
+            let used = Notice::SnapshotPartial { file: restored.clone(), reaches, last_zxid };
+            assert!(has(&recovered, |notice| *notice == used), "{:?}", recovered.report);
+            assert!(!has(&recovered, |notice| matches!(notice, Notice::SnapshotUnreadable { .. })));
+            assert!(mismatches(&recovered).is_empty(), "{:?}", recovered.report);
+            let sessions = recovered.sessions.clone();
+            assert_eq!(sessions.contains_key(&SessionId(9)), last_zxid == Zxid(3));
+            assert_eq!((recovered.last_zxid, recovered.tree.last_zxid()), (reaches, reaches));
+            // It goes on there without being asked again, and so does the log.
+            let repaired = disk.files.clone();
+            let again = disk.recover(&config()).expect("what was accepted once is the database");
+            assert_eq!(disk.files, repaired, "nothing is left to repair");
+            assert_eq!((again.last_zxid, again.tree.digest()), (reaches, recovered.tree.digest()));
+            assert_eq!((again.sessions, again.inventory), (sessions, recovered.inventory));
+            let mut history = History::new(&config());
+            history.next = reaches.next();
+            let mut disk = disk.put(log_name(reaches.next()), history.log(2).1);
+            assert_eq!(disk.recover(&config()).expect("it leads on").last_zxid, Zxid(7));
+        }
+    }
+}
+
+/// An older snapshot that can be used is always better, and of several that cannot, the newest is.
+#[test]
+fn of_snapshots_with_parts_of_transactions_the_newest_is_taken() {
+    let (mut history, disk) = begun();
+    history.log(5);
+    let older = snapshot_name(Zxid(2));
+    let ahead = TestDisk::default().put(older.clone(), history.snapshot().1);
+    let recovered = disk.put(older.clone(), history.snapshot().1).recover(&accepting());
+    assert_eq!(recovered.expect("the empty one is whole").last_zxid, Zxid::ZERO);
+    history.log(3);
+    let newer = snapshot_name(Zxid(6));
+    let mut both = ahead.put(newer.clone(), history.snapshot().1);
+    let error = both.recover(&config()).expect_err("neither is whole");
+    assert_eq!(error, RecoveryError::PartialSnapshot { snapshot: newer, reaches: Zxid(8) });
+    let recovered = both.recover(&accepting()).expect("it is accepted");
+    assert_eq!(recovered.last_zxid, Zxid(8));
+    assert!(both.files.contains_key(&older), "what it holds, the newer one holds");
+}
+
 #[test]
 fn snapshots_none_of_which_can_be_read_are_an_error() {
     let (mut history, _) = begun();

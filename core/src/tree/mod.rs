@@ -154,6 +154,11 @@ impl Tree {
         self.last_zxid
     }
 
+    /// Whatever comes next has a zxid above this one.
+    pub(crate) fn skip_to(&mut self, zxid: Zxid) {
+        self.last_zxid = self.last_zxid.max(zxid);
+    }
+
     /// The digest of the tree, by algorithm [`DIGEST_VERSION`]; 0 if none is kept.
     pub const fn digest(&self) -> u64 {
         self.digest

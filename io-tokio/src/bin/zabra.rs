@@ -62,7 +62,7 @@ struct ServerArguments {
     configuration: Vec<String>,
     #[command(flatten)]
     common: CommonArguments,
-    /// Go on after corruption in the middle of the log, and lose all that was written behind it
+    /// Go on where data are damaged or missing, and lose what cannot be read; the message of the start that failed says what
     #[arg(long)]
     accept_data_loss: bool,
     /// Stop when the standard input ends, as it does with the process that started this one
