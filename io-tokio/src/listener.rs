@@ -32,6 +32,15 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 /// # Errors
 /// Whatever the operating system says, foremost that the port is taken.
 pub(crate) fn bind(address: SocketAddr, backlog: i32) -> io::Result<std::net::TcpListener> {
+    listen(claim(address)?, backlog)
+}
+
+/// Binds, and lets nobody in yet: who connects meanwhile is refused at once, and goes to another server instead of waiting
+/// for this one.
+///
+/// # Errors
+/// Whatever the operating system says, foremost that somebody listens on the port.
+pub(crate) fn claim(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     if address.is_ipv6() {
         // The wildcard serves both protocols, as Java's does.
@@ -41,8 +50,16 @@ pub(crate) fn bind(address: SocketAddr, backlog: i32) -> io::Result<std::net::Tc
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&SockAddr::from(address))?;
-    socket.listen(if backlog > 0 { backlog } else { BACKLOG })?;
-    Ok(socket.into())
+    Ok(socket)
+}
+
+/// Listens on an address that was [claimed](claim).
+///
+/// # Errors
+/// Whatever the operating system says: of several who claimed a port only one can listen on it.
+pub(crate) fn listen(claimed: Socket, backlog: i32) -> io::Result<std::net::TcpListener> {
+    claimed.listen(if backlog > 0 { backlog } else { BACKLOG })?;
+    Ok(claimed.into())
 }
 
 /// Who comes in by a listener.
@@ -170,5 +187,26 @@ mod tests {
         let connect = || std::net::TcpStream::connect_timeout(&address, Duration::from_secs(20));
         let waiting: Vec<_> = (0..count).map(|_| connect().expect("the kernel holds it ready")).collect();
         assert_eq!(waiting.len(), count);
+    }
+
+    #[test]
+    fn nobody_gets_in_before_a_claimed_port_is_listened_on() {
+        let claimed = claim(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
+        let address = claimed.local_addr().expect("it is bound").as_socket().expect("of the internet");
+        let early = std::net::TcpStream::connect(address).expect_err("nobody listens");
+        assert_eq!(early.kind(), io::ErrorKind::ConnectionRefused);
+        let _listener = listen(claimed, -1).expect("it is ours");
+        std::net::TcpStream::connect(address).expect("the kernel holds it ready");
+    }
+
+    #[test]
+    fn one_of_two_who_claimed_a_port_listens_on_it() {
+        let first = claim(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
+        let address = first.local_addr().expect("it is bound").as_socket().expect("of the internet");
+        let second = claim(address).expect("nobody listens yet");
+        let _listener = listen(first, -1).expect("it is ours");
+        let taken = listen(second, -1).expect_err("there is a listener");
+        assert_eq!(taken.kind(), io::ErrorKind::AddrInUse);
+        assert_eq!(claim(address).expect_err("there is a listener").kind(), io::ErrorKind::AddrInUse);
     }
 }

@@ -153,17 +153,23 @@ impl Server {
     /// If the address is taken, or the data cannot be served.
     pub async fn start(settings: Settings) -> Result<Running, StartError> {
         let address = settings.client_addr;
-        let listener = listener::bind(address, settings.listen_backlog)
-            .map_err(|error| StartError::Listen { address, error })?;
-        let local_addr = listener.local_addr().map_err(|error| StartError::Listen { address, error })?;
+        let cannot_listen = move |error| StartError::Listen { address, error };
+        // So that a port that is taken is known before anything is recovered.
+        let claimed = listener::claim(address).map_err(cannot_listen)?;
+        let local_addr = claimed.local_addr().map_err(cannot_listen)?;
+        let local_addr = local_addr.as_socket().expect("what was bound to an internet address has one");
         let (started, starting) = oneshot::channel();
         let (ended_in, ended) = oneshot::channel();
         let (stop, stop_out) = oneshot::channel();
         let thread = thread::Builder::new()
             .name("zabra".into())
             .spawn(move || {
-                let parts = match Parts::prepare(&settings, || started.is_closed()) {
-                    Ok(parts) => parts,
+                let prepared = Parts::prepare(&settings, || started.is_closed()).and_then(|parts| {
+                    let listener = listener::listen(claimed, settings.listen_backlog);
+                    Ok((parts, listener.map_err(cannot_listen)?))
+                });
+                let (parts, listener) = match prepared {
+                    Ok(prepared) => prepared,
                     Err(error) => {
                         let _ = started.send(Err(error));
                         return;

@@ -157,7 +157,7 @@ fn wrong_values_say_where_what_and_what_was_expected() {
         ),
         ("tickTime=0", "zoo.cfg:3: tickTime=0: expected a whole number of milliseconds from 1 to 2147483647"),
         ("\n\ndigest.enabled=yes", "zoo.cfg:5: digest.enabled=yes: expected true or false"),
-        ("forceSync=false", "zoo.cfg:3: forceSync=false: expected yes or no"),
+        ("forceSync=false", "zoo.cfg:3: forceSync=false: expected yes or no, in small letters"),
         ("clientPort=99999", "zoo.cfg:3: clientPort=99999: expected a whole number from 0 to 65535"),
         ("peerType=leader", "zoo.cfg:3: peerType=leader: expected participant or observer"),
         (

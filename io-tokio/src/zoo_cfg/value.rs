@@ -13,7 +13,8 @@ pub(crate) enum Kind {
     Float,
     /// `true` or `false`.
     Flag,
-    /// `yes` or `no`.
+    /// `yes` or `no`, in small letters: ZooKeeper takes any other spelling for the default, so that what looks like one
+    /// answer would be the other.
     YesNo,
     /// One of these words.
     OneOf(&'static [&'static str]),
@@ -63,8 +64,11 @@ impl Kind {
             Self::Int(range) => within(range, text.parse().ok()?),
             Self::Num(range) => within(range, decode(text)?),
             Self::Float => text.parse::<f64>().ok().map(|_| Value::Text(text)),
-            Self::Flag => either(text, "true", "false"),
-            Self::YesNo => either(text, "yes", "no"),
+            Self::Flag => {
+                let is_true = text.eq_ignore_ascii_case("true");
+                (is_true || text.eq_ignore_ascii_case("false")).then_some(Value::Flag(is_true))
+            }
+            Self::YesNo => matches!(text, "yes" | "no").then_some(Value::Flag(text == "yes")),
             Self::OneOf(words) => {
                 words.iter().find(|word| word.eq_ignore_ascii_case(text)).map(|word| Value::Text(word))
             }
@@ -75,11 +79,6 @@ impl Kind {
 
 fn within(range: Range, number: i64) -> Option<Value<'static>> {
     (range.min..=range.max).contains(&number).then_some(Value::Int(number))
-}
-
-fn either(text: &str, yes: &str, no: &str) -> Option<Value<'static>> {
-    let is_yes = text.eq_ignore_ascii_case(yes);
-    (is_yes || text.eq_ignore_ascii_case(no)).then_some(Value::Flag(is_yes))
 }
 
 /// As Java's `Long.decode`.
@@ -111,7 +110,7 @@ impl fmt::Display for Kind {
             Self::Int(range) | Self::Num(range) => range.fmt(f),
             Self::Float => f.write_str("a number"),
             Self::Flag => f.write_str("true or false"),
-            Self::YesNo => f.write_str("yes or no"),
+            Self::YesNo => f.write_str("yes or no, in small letters"),
             Self::OneOf(words) => {
                 let words: Vec<_> =
                     words.iter().map(|word| if word.is_empty() { "nothing" } else { word }).collect();
@@ -162,8 +161,17 @@ mod tests {
     fn words_are_read_in_any_case() {
         assert_eq!(Kind::Flag.read("TRUE"), Some(Value::Flag(true)));
         assert_eq!(Kind::Flag.read("yes"), None);
-        assert_eq!(Kind::YesNo.read("No"), Some(Value::Flag(false)));
         assert_eq!(Kind::OneOf(&["a", "b"]).read("B"), Some(Value::Text("b")));
+    }
+
+    /// `skipACL=YES` keeps ACLs in force with ZooKeeper, and `forceSync=NO` the syncs.
+    #[test]
+    fn yes_and_no_are_in_small_letters() {
+        assert_eq!(Kind::YesNo.read("yes"), Some(Value::Flag(true)));
+        assert_eq!(Kind::YesNo.read("no"), Some(Value::Flag(false)));
+        for wrong in ["YES", "No", "true", "", "n"] {
+            assert_eq!(Kind::YesNo.read(wrong), None, "{wrong:?}");
+        }
     }
 
     #[test]
