@@ -59,6 +59,17 @@ fn sess_ro_begins_after_a_while_without_a_leader_and_ends_with_one() {
     assert_eq!(call(&mut cluster, conn, OpCode::CREATE, &create("/after")), Some(ErrorCode::OK));
 }
 
+/// `4lw.notserving`: whoever looks for a leader says so, to all who ask about what it serves.
+#[test]
+fn word_notserving() {
+    let mut cluster = alone(false);
+    assert_eq!(cluster.word(1, b"srvr"), "This ZooKeeper instance is not currently serving requests\n");
+    assert_eq!(cluster.word(1, b"isro"), "null");
+    cluster.start(2);
+    cluster.settle();
+    assert!(cluster.word(1, b"srvr").contains("\nMode: "), "{}", cluster.roles());
+}
+
 #[test]
 fn sess_ro_ops_reads_are_answered_and_writes_are_refused() {
     let mut cluster = alone(true);
