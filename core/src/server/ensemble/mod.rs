@@ -44,6 +44,7 @@ mod learning;
 mod links;
 mod masters;
 mod observers;
+mod pace;
 mod pauses;
 mod peers;
 mod promises;

@@ -15,6 +15,7 @@ use bytes::Bytes;
 
 use super::Ensemble;
 use super::configs::Configs;
+use super::pace::Pace;
 use super::peers::PeerLinks;
 use super::turns::{Rank, Stopwatch, Turns};
 use crate::config::Config;
@@ -52,11 +53,12 @@ pub(super) struct Transfers {
 }
 
 impl Transfers {
-    /// When a snapshot is to begin, unless it waits for the tree, and not for the time; and when somebody who has the tree
-    /// has had it for long enough.
+    /// When a snapshot is to begin, unless it waits for the tree, and not for the time; when more of it may go out; and when
+    /// somebody who has the tree has had it for long enough.
     pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let due = self.snapshot_due.filter(|&due| due > now);
-        [due, self.turns.due].into_iter().flatten().min()
+        let resumes = self.snapshot.as_ref().map(|snapshot| snapshot.pace.resumes()).filter(|&at| at > now);
+        [due, resumes, self.turns.due].into_iter().flatten().min()
     }
 }
 
@@ -113,6 +115,7 @@ pub(super) struct SnapshotSend {
     pub(super) begun: Instant,
     /// How long others have waited for it to end.
     pub(super) waited_for: Stopwatch,
+    pace: Pace,
     /// Its last transaction.
     zxid: Zxid,
     encoder: Encoder,
@@ -266,14 +269,14 @@ impl Server {
             // What commits from here on is kept for the learner.
             master.on_sent(link, zxid);
         }
-        let waited_for = Stopwatch::default();
-        transfers.snapshot = Some(SnapshotSend { rank: first, begun: now, waited_for, zxid, encoder });
+        let (waited_for, pace) = (Stopwatch::default(), Pace::begin(now));
+        transfers.snapshot = Some(SnapshotSend { rank: first, begun: now, waited_for, pace, zxid, encoder });
         true
     }
 
-    /// Encodes some pieces of the snapshot, if every learner that gets it has room.
+    /// Encodes some pieces of the snapshot, if it is time and every learner that gets it has room.
     fn continue_snapshot_send(&mut self) {
-        let chunk_bytes = self.config.snapshot_chunk_bytes;
+        let (now, chunk_bytes) = (self.now.mono, self.config.snapshot_chunk_bytes);
         let window = self.link_window();
         let mut encoded = 0;
         while encoded < SNAPSHOT_TURN_BYTES {
@@ -283,7 +286,10 @@ impl Server {
                 return;
             };
             let Transfers { under_way, snapshot, turns, .. } = transfers;
-            let Some(SnapshotSend { zxid, encoder, .. }) = snapshot else { return };
+            let Some(SnapshotSend { pace, zxid, encoder, .. }) = snapshot else { return };
+            if pace.resumes() > now {
+                return;
+            }
             let getting =
                 under_way.iter_mut().filter(|(_, transfer)| matches!(transfer, Transfer::Snapshot { .. }));
             let mut getting: Vec<(LinkId, &mut Transfer)> =
@@ -299,6 +305,7 @@ impl Server {
                 encoder.end_nodes(&mut chunk);
             }
             encoded += chunk.len();
+            pace.on_sent(chunk.len(), now);
             for (link, transfer) in &mut getting {
                 peers.write(*link, |out| out.extend_from_slice(&chunk));
                 if !more {
