@@ -378,6 +378,28 @@ fn a_leader_that_dies_over_a_change_leaves_one_configuration() {
     }
 }
 
+/// The leader dies over a change that gives an observer a vote, and the others are no quorum of the new members without
+/// it. It has not heard of the change, and comes to the next leader as the observer that it is; what it promises and
+/// acknowledges counts all the same, as with ZooKeeper.
+#[test]
+fn an_observer_to_which_a_change_under_way_gives_a_vote_makes_up_the_quorum() {
+    let mut cluster = ensemble(3, 1);
+    let (conn, _) = cluster.client(3).expect("it serves");
+    cluster.hold_disk(1, true);
+    cluster.send(3, conn, 1, OpCode::RECONFIG, &change(Some(&join(4)), None));
+    cluster.run();
+    assert!(cluster.replies(3, conn).is_empty(), "2 and 3 are no quorum of four");
+    cluster.kill(3, 1);
+    cluster.hold_disk(1, false);
+    cluster.settle();
+    assert!(cluster.leader().is_some(), "{}", cluster.roles());
+    assert!(matches!(cluster.role(4), Some(Role::Following | Role::Leading)), "{}", cluster.roles());
+    agree(&mut cluster, &[1, 2, 4], &[1, 2, 3, 4]);
+    cluster.start(3);
+    cluster.settle();
+    agree(&mut cluster, &[1, 2, 3, 4], &[1, 2, 3, 4]);
+}
+
 /// PARITY `reconf.dynfile`: a leader of ZooKeeper begins its epoch with what it saw last, and that need not be in any
 /// log. Who acknowledged it, and forgot it in a crash, would help those who never heard of it to a quorum.
 #[test]

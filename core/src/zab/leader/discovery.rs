@@ -34,7 +34,8 @@ impl Leader {
         if !credible.contains(&accepted_epoch) {
             return self.hang_up(link, HangupReason::BadMessage);
         }
-        let voter = !observer && info.server.is_some_and(|server| self.quorums.is_voter(server));
+        let has_a_say = |server| !observer || self.gets_a_vote(server);
+        let voter = info.server.is_some_and(|server| self.quorums.is_voter(server) && has_a_say(server));
         let version = self.quorums.current().version();
         let outputs = &mut self.outputs;
         let Some(server) = self.learners.introduce(link, info, observer, version, outputs) else { return };
@@ -104,7 +105,7 @@ impl Leader {
         let learner = self.learners.get_mut(link).expect("it has just spoken");
         learner.last_zxid = last_zxid;
         learner.stage = Stage::Promised;
-        let (observer, server) = (learner.observer, learner.server);
+        let server = learner.server;
         if self.phase != Phase::Promises {
             // What a latecomer has more than a quorum was never committed.
             if matches!(self.phase, Phase::History | Phase::Broadcast) {
@@ -121,7 +122,7 @@ impl Leader {
             return self.step_down(StepDownReason::FollowerAhead);
         }
         if let Some(server) = server
-            && !observer
+            && self.learners.get(link).is_some_and(|learner| self.has_a_say(learner))
         {
             self.promised.insert(server);
             self.count_promises();

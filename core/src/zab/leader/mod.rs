@@ -215,7 +215,7 @@ impl Leader {
         if self.phase != Phase::History {
             return;
         }
-        let have = self.voices(|stage| stage == Stage::Acknowledged);
+        let have = self.voices(|learner| learner.stage == Stage::Acknowledged && self.has_a_say(learner));
         if !self.quorums.has_all(&have) {
             return;
         }
@@ -236,9 +236,20 @@ impl Leader {
         }
     }
 
-    /// The servers that are in such a stage and may have a vote, and this one if its word counts.
-    fn voices(&self, is_there: impl Fn(Stage) -> bool) -> BTreeSet<ServerId> {
-        let there = self.learners.values().filter(|learner| !learner.observer && is_there(learner.stage));
+    /// Whether what a learner says counts in what the epoch begins with. Who observes may have a vote there: it comes as an
+    /// observer as long as the change that gives it one is in force nowhere (PARITY `reconf.quorum`).
+    fn has_a_say(&self, learner: &Progress) -> bool {
+        !learner.observer || learner.server.is_some_and(|server| self.gets_a_vote(server))
+    }
+
+    /// Whether a change that is to come gives the server a vote.
+    fn gets_a_vote(&self, server: ServerId) -> bool {
+        self.quorums.next().is_some_and(|next| next.is_voter(server))
+    }
+
+    /// The servers that are so and may have a vote, and this one if its word counts.
+    fn voices(&self, is_there: impl Fn(&&Progress) -> bool) -> BTreeSet<ServerId> {
+        let there = self.learners.values().filter(is_there);
         let own = Some(self.me).filter(|_| self.votes);
         there.filter_map(|learner| learner.server).chain(own).collect()
     }
@@ -256,7 +267,7 @@ impl Leader {
     /// The servers that follow and may have a vote, and this one: what a new configuration needs a quorum of (PARITY
     /// `reconf.checks`).
     pub fn following(&self) -> BTreeSet<ServerId> {
-        self.voices(|stage| stage == Stage::Following)
+        self.voices(|learner| learner.stage == Stage::Following && !learner.observer)
     }
 
     /// UPTODATE, and what was committed since NEWLEADER.
