@@ -44,6 +44,8 @@ pub enum FaultKind {
     Blackout,
     /// Something goes wrong at a moment that a protocol hangs on: no event of its own, see `world/moments.rs`.
     Moment,
+    /// Somebody changes the members of the ensemble.
+    Reconfig,
 }
 
 impl FaultKind {
@@ -65,6 +67,7 @@ impl FaultKind {
         Self::Partition,
         Self::Blackout,
         Self::Moment,
+        Self::Reconfig,
     ];
 
     /// What it is called on the command line.
@@ -82,6 +85,7 @@ impl FaultKind {
             Self::Partition => "partition",
             Self::Pause => "pause",
             Self::Power => "power",
+            Self::Reconfig => "reconfig",
             Self::Reset => "reset",
             Self::SlowReader => "slow-reader",
             Self::Stall => "stall",

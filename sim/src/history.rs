@@ -6,14 +6,14 @@ use std::rc::Rc;
 
 use zabra_core::recovery::Notice;
 use zabra_core::server::HangupReason;
-use zabra_core::types::{Message, Notification, SessionId, Zxid};
+use zabra_core::types::{Message, Notification, ServerId, SessionId, Zxid};
 use zabra_core::wire::FrameError;
 use zabra_core::wire::quorum::QuorumDecodeError;
 
 use crate::client::codec::Garbled;
 use crate::clock::SimTime;
 use crate::ending::{Crash, Ending, Excuse, RoleEnd};
-use crate::fault::Fault;
+use crate::fault::{Fault, Names};
 use crate::link::LinkId;
 use crate::node::Standing;
 use crate::op::{Answer, EventKind, Op};
@@ -252,6 +252,15 @@ pub enum Observed {
         /// What it noticed.
         notices: Rc<[Notice]>,
     },
+    /// A configuration is in force on a server.
+    Reconfigured {
+        /// Which server.
+        node: NodeId,
+        /// Its version.
+        version: i64,
+        /// Everybody who belongs to it.
+        members: Rc<[ServerId]>,
+    },
     /// A server told something that no checker asks for.
     Remark {
         /// Which.
@@ -479,6 +488,10 @@ impl fmt::Display for Observed {
                 write!(f, "{client} > {session} #{xid} {op}")
             }
             Observed::Logged { node, record } => write!(f, "{node} logs {record}"),
+            Observed::Reconfigured { node, version, members } => {
+                let members: Vec<NodeId> = members.iter().map(|&member| node_of(member)).collect();
+                write!(f, "{node} goes by {}, version {version:#x}", Names(&members))
+            }
             Observed::Remark { node, words } => write!(f, "{node}: {words}"),
             Observed::Recovered { node, notices } => write!(f, "{node} recovered: {notices:?}"),
             Observed::Removed { node, still_needed: None } => write!(f, "{node} removes old files"),

@@ -4,7 +4,7 @@
 //! | module | what it is |
 //! |---|---|
 //! | [`seed`], [`options`], [`omissions`] | the number, the streams drawn from it, the profile of a run, and what is left out |
-//! | [`places`], [`fault`] | who is where, and what can go wrong there |
+//! | [`places`], [`roster`], [`fault`] | who is where, who belongs to the ensemble, and what can go wrong there |
 //! | [`clock`], [`disk`], [`link`] | what errs, fails and delays |
 //! | [`op`], [`client`], [`workload`] | who asks, and for what |
 //! | [`txnlog`], [`wiretap`], [`history`], [`ending`] | what is seen of the servers |
@@ -43,6 +43,7 @@ pub mod options;
 pub mod picture;
 pub mod places;
 pub mod report;
+pub mod roster;
 pub mod rt;
 pub mod scenario;
 pub mod seed;

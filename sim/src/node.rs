@@ -138,10 +138,8 @@ pub struct Node {
     pub standing: Option<Standing>,
     /// The last transaction that its process applied.
     pub applied: Zxid,
-    /// The members that the next process starts with, if a process had them kept.
-    pub members: Option<Membership>,
-    /// The newest members that a process saw proposed, as it had them kept.
-    pub seen: Option<Membership>,
+    /// The members that its process goes by and could not write to the disk.
+    pub unkept: Option<Membership>,
     /// It has power: whoever knocks is at least refused.
     pub powered: bool,
     /// The log, and everything else.
@@ -184,8 +182,7 @@ impl Node {
             next_peer: 1,
             standing: None,
             applied: Zxid::ZERO,
-            members: None,
-            seen: None,
+            unkept: None,
             powered: true,
             queues: BTreeMap::from([
                 (Stream::Log, DiskQueue::default()),
@@ -266,6 +263,7 @@ impl Node {
         self.peers.clear();
         self.standing = None;
         self.applied = Zxid::ZERO;
+        self.unkept = None;
         self.stopping = false;
         for queue in self.queues.values_mut() {
             *queue = DiskQueue::default();

@@ -143,6 +143,17 @@ pub enum Op {
     MultiRead(Vec<Op>),
     /// Keep the session alive.
     Ping,
+    /// Change the members of the ensemble.
+    Reconfig {
+        /// Who comes, or has another role from then on: entries with commas between them.
+        joining: String,
+        /// Who leaves: numbers of servers with commas between them.
+        leaving: String,
+        /// All members, in place of the other two; empty, if those count.
+        members: String,
+        /// The version of the configuration that it is to change; -1 for any.
+        version: i64,
+    },
     /// End watches.
     RemoveWatches {
         /// On which znode.
@@ -214,6 +225,7 @@ impl Op {
             Self::Multi(_) => OpCode::MULTI,
             Self::MultiRead(_) => OpCode::MULTI_READ,
             Self::Ping => OpCode::PING,
+            Self::Reconfig { .. } => OpCode::RECONFIG,
             Self::RemoveWatches { .. } => OpCode::REMOVE_WATCHES,
             Self::SetAcl { .. } => OpCode::SET_ACL,
             Self::SetData { .. } => OpCode::SET_DATA,
@@ -260,6 +272,7 @@ impl Op {
             | Self::Create { .. }
             | Self::Delete { .. }
             | Self::Multi(_)
+            | Self::Reconfig { .. }
             | Self::SetAcl { .. }
             | Self::SetData { .. } => true,
             Self::AddAuth { .. }
@@ -438,6 +451,15 @@ impl fmt::Display for Op {
                 f.write_str("]")
             }
             Self::Ping => f.write_str("ping"),
+            Self::Reconfig { joining, leaving, members, version } => {
+                f.write_str("reconfig")?;
+                for (what, text) in [("+", joining), ("-", leaving), ("=", members)] {
+                    if !text.is_empty() {
+                        write!(f, " {what} {text}")?;
+                    }
+                }
+                if *version == -1 { Ok(()) } else { write!(f, " v{version:#x}") }
+            }
             Self::RemoveWatches { path, kind } => write!(f, "removeWatches {path} {kind:?}"),
             Self::SetAcl { path, acl, version } => write!(f, "setACL {path} v{version}{}", Entries(acl)),
             Self::SetData { path, data, version } => {

@@ -93,6 +93,15 @@ pub fn membership(voters: usize, observers: usize) -> Membership {
     Membership::majority(0, members.collect())
 }
 
+/// What the server on a node that is no member begins with: these members, and itself.
+pub fn joiner(first: &Membership, node: NodeId, role: MemberRole) -> Membership {
+    let mut members = first.members().clone();
+    let all = membership(node.0 + 1, 0);
+    let own = all.member(server_of(node)).expect("it is the last of them");
+    members.insert(server_of(node), Member { role, ..own.clone() });
+    Membership::majority(0, members)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -74,6 +74,11 @@ impl Report {
         Self::of_options(seed, Options::cluster(seed))
     }
 
+    /// Likewise, and members come and go.
+    pub fn of_members(seed: Seed) -> Self {
+        Self::of_options(seed, Options::members(seed))
+    }
+
     /// Runs a profile.
     pub fn of_options(seed: Seed, options: Options) -> Self {
         Self::seen(seed, options, &Look::default()).0
@@ -256,9 +261,13 @@ fn missed(world: &World) -> Vec<String> {
 
 /// The command line that does something with a run.
 fn command(what: &str, seed: Seed, options: &Options, stop_at: Option<&str>) -> String {
-    let cluster = if options.is_cluster { "--cluster " } else { "" };
+    let family = match options.faults.reconfig {
+        Some(_) => "--members ",
+        None if options.is_cluster => "--cluster ",
+        None => "",
+    };
     let stop_at = stop_at.map(|words| format!(" --stop-at '{words}'")).unwrap_or_default();
-    format!("cargo run --profile sim -p sim -- {cluster}{what} {seed}{}{stop_at}", options.omissions)
+    format!("cargo run --profile sim -p sim -- {family}{what} {seed}{}{stop_at}", options.omissions)
 }
 
 /// The commit that this was built from, as far as the working directory knows.

@@ -12,6 +12,7 @@ use zabra_core::types::{ErrorCode, OpCode, SessionId, Zxid};
 use zabra_core::wire::snapshot::{COMPLETE_CHECK_LEN, is_complete};
 
 use crate::disk::Disk;
+use crate::roster::Roster;
 use crate::seed::fnv;
 
 /// Bytes of the header of a log file.
@@ -42,6 +43,8 @@ pub struct Logged {
     pub timeout_ms: Option<i32>,
     /// For the removal of a znode that the server decided on by itself: what stands for its path, see [`path_mark`].
     pub removes: Option<u64>,
+    /// For a change of members: who these are then.
+    pub members: Option<Roster>,
     /// Of the whole record, what it does included; without its mark of the batch it was written in, which is each
     /// server's own.
     pub checksum: u32,
@@ -264,9 +267,19 @@ fn parse(bytes: &[u8]) -> Option<(Logged, usize)> {
             let path = payload.get(36..36 + usize::try_from(len).ok()?)?;
             Some(path_mark(path))
         }),
+        members: first
+            .filter(|_| op == OpCode::RECONFIG)
+            .and_then(|path| roster(payload, usize::try_from(path).ok()?)),
         checksum: own_checksum,
     };
     Some((record, RECORD_HEADER + len + 1))
+}
+
+/// Who the members are, in the payload of a transaction that sets the data of a znode whose path is so long.
+fn roster(payload: &[u8], path: usize) -> Option<Roster> {
+    let len = usize::try_from(int(payload, 36 + path)?).ok()?;
+    let text = payload.get(40 + path..40 + path + len)?;
+    Roster::parse(std::str::from_utf8(text).ok()?).map(|(roster, _)| roster)
 }
 
 fn int(bytes: &[u8], at: usize) -> Option<i32> {

@@ -5,8 +5,13 @@ use std::time::Duration;
 
 use sim::cluster::plots::is_snapshot;
 use sim::cluster::{Cluster, id_of};
+use sim::marks::Mark;
+use sim::model::acl::SUPER;
+use sim::op::Op;
 use sim::options::Options;
+use sim::roster::entry;
 use sim::scenario::{create, set};
+use zabra_core::server::Role;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -27,6 +32,40 @@ fn observers_learn() {
         it.connect(0, 5);
         it.write("/a");
         it.caught_up();
+    });
+}
+
+/// A fourth server is none of the first three, and then is one; the leader is one, and then is none.
+#[test]
+fn members_come_and_go() {
+    let mut options = Options::calm_cluster(3, 0);
+    options.let_members_change(1_000 * SECOND, 1);
+    let operator = options.clients;
+    Cluster::with(options, |it| {
+        let leader = it.leader();
+        it.write("/three");
+        it.expect_serving(4);
+        it.ask(operator, Op::AddAuth { scheme: "digest", auth: SUPER.0 });
+        let change = |joining: String, leaving: String| Op::Reconfig {
+            joining,
+            leaving,
+            members: String::new(),
+            version: -1,
+        };
+        let answer = it.call(operator, change(entry(id_of(4), true), String::new()));
+        assert!(answer.is_ok(), "{answer:?}");
+        it.write("/four");
+        let answer = it.call(operator, change(String::new(), leader.to_string()));
+        assert!(answer.is_ok(), "{answer:?}");
+        it.wait("another to lead", move |world| {
+            world.node(id_of(leader)).standing.is_none_or(|standing| standing.role != Role::Leading)
+        });
+        it.connect(0, 4);
+        it.write("/without-the-leader");
+        assert_ne!(it.leader(), leader);
+        for mark in [Mark::MemberJoined, Mark::MemberLeft, Mark::LeaderHandedOver] {
+            it.expect_reached(mark);
+        }
     });
 }
 
@@ -142,7 +181,7 @@ fn a_frozen_leader_finds_another_in_its_place() {
         it.wait("another leader", move |world| {
             (1..=5).any(|server| {
                 let standing = world.node(id_of(server)).standing;
-                server != old && standing.is_some_and(|s| s.role == zabra_core::server::Role::Leading)
+                server != old && standing.is_some_and(|s| s.role == Role::Leading)
             })
         });
         it.pass(20 * SECOND);

@@ -33,6 +33,9 @@ struct Arguments {
     /// Let the seed decide whether they are one.
     #[arg(long, conflicts_with = "cluster")]
     any: bool,
+    /// Put them into an ensemble whose members come and go.
+    #[arg(long, conflicts_with_all = ["cluster", "any"])]
+    members: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -189,10 +192,11 @@ impl One {
 type Family = fn(Seed) -> Options;
 
 fn main() -> ExitCode {
-    let Arguments { cluster, any, command } = Arguments::parse();
-    let family: Family = match (cluster, any) {
-        (true, _) => Options::cluster,
-        (_, true) => Options::any,
+    let Arguments { cluster, any, members, command } = Arguments::parse();
+    let family: Family = match (cluster, any, members) {
+        (true, ..) => Options::cluster,
+        (_, true, _) => Options::any,
+        (.., true) => Options::members,
         _ => Options::from_seed,
     };
     match command {

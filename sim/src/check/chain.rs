@@ -181,6 +181,7 @@ mod tests {
             error: None,
             timeout_ms: None,
             removes: None,
+            members: None,
             checksum: 7,
         }
     }

@@ -120,7 +120,7 @@ impl Check for Confirmations {
                 let Some(leading) = self.leaders.get_mut(*node) else { return Ok(()) };
                 let Some((since, by_acks)) = leading.on_said(*link, message) else { return Ok(()) };
                 let by = leading.confirmed_by(since, by_acks);
-                if !facts.is_quorum(by.iter().copied().chain([*node])) {
+                if !facts.backs(*node, by.iter().copied().chain([*node])) {
                     let words = format!("{node} says {message:?} to {to}; {by:?} follow since it was asked");
                     return Err(Violation::new(Checker::Confirmation, words));
                 }

@@ -40,6 +40,16 @@ impl Durability {
         if zxid <= self.held {
             return Ok(());
         }
+        // A change needs those who were members before it, too.
+        for change in facts.configs().changed_within(self.held, zxid) {
+            if change.is_logged && !facts.is_held_by(change.before, change.version) {
+                let (version, before) = (change.version, change.before);
+                return Err(Violation::new(
+                    Checker::Durability,
+                    format!("{node} relies on {version}, which no quorum of {before} has on its disks"),
+                ));
+            }
+        }
         if !facts.is_held(zxid) {
             return Err(Violation::new(
                 Checker::Durability,
@@ -108,9 +118,9 @@ impl Durability {
 
 impl Check for Durability {
     fn observe(&mut self, record: &Record, facts: &Facts) -> Result<(), Violation> {
-        match facts.ensemble() {
-            None => self.alone(record),
-            Some(_) => self.in_ensemble(record, facts),
+        match facts.is_ensemble() {
+            false => self.alone(record),
+            true => self.in_ensemble(record, facts),
         }
     }
 }

@@ -6,7 +6,7 @@
 //! |---|---|
 //! | a vote of a server that looks | it is for a history no less than its own; its own is there; another's is as that server itself has said, and somebody has voted so in this round |
 //! | a server that serves is asked, and says whom it follows | the epoch that it names is the one that it serves in |
-//! | a learner comes to its leader | a quorum voted for that leader in one round, or has joined it and the leader itself says that it leads |
+//! | a learner comes to its leader | a quorum voted for that leader in one round, or has joined it and the leader itself says that it leads; or the one before named it with a change of members |
 //!
 //! A vote that is sent once more after its election is over says nothing. A server that may have lost what it had votes
 //! for whoever comes, and claims nothing. What was heard counts from the moment on at which the server began to look.
@@ -19,7 +19,7 @@ use zabra_core::types::{Message, Notification, PeerState, ServerId, Vote, Zxid};
 use super::{Check, Checker, Facts, Violation};
 use crate::clock::SimTime;
 use crate::history::{Kept, Observed, Record};
-use crate::places::{Named, NodeId, server_of};
+use crate::places::{Named, NodeId, node_of, server_of};
 
 /// The history that speaks for a candidate, and the candidate: the greater is elected.
 type Rank = (i64, Zxid, ServerId);
@@ -50,6 +50,8 @@ pub struct Elections {
     looking: BTreeMap<NodeId, Looking>,
     /// The histories that each server has claimed for itself.
     claimed: BTreeSet<Rank>,
+    /// Who leads from then on, as servers were told with a change of members: they go there without an election.
+    designated: BTreeMap<NodeId, NodeId>,
     /// Who was asked by whom, and when, and the last that it has said in that turn.
     asked: BTreeMap<(NodeId, NodeId), (SimTime, Option<Notification>)>,
 }
@@ -71,12 +73,19 @@ impl Elections {
         facts: &Facts,
     ) -> Result<(), Violation> {
         let looking = self.looking.entry(node).or_default();
-        if looking.is_over || notification.state != PeerState::Looking || !facts.is_voter(node) {
+        if looking.is_over || notification.state != PeerState::Looking {
             return Ok(());
         }
         looking.said.insert(ballot(notification));
         let vote = rank(&notification.vote);
         let (epoch, zxid, leader) = vote;
+        if !facts.is_voter(node) {
+            // It may become one, and who knows of that before it does counts its vote.
+            if leader == server_of(node) {
+                self.claimed.insert(vote);
+            }
+            return Ok(());
+        }
         let wrong = |what: String| {
             let leader = Named(leader);
             let words = format!("{node} votes for {leader} with a history of {epoch} up to {zxid}, {what}");
@@ -132,6 +141,9 @@ impl Elections {
         observes: bool,
         facts: &Facts,
     ) -> Result<(), Violation> {
+        if self.designated.get(&node).is_some_and(|&designated| observes || designated == to) {
+            return Ok(());
+        }
         let Some(looking) = self.looking.get(&node) else { return Ok(()) };
         let own = |ballot: &Ballot| looking.said.contains(ballot);
         let backed = |ballot: &Ballot| {
@@ -144,7 +156,7 @@ impl Elections {
             };
             let agrees = |it: &&Heard| it.ballot == *ballot || joined(it);
             let others = looking.heard.iter().filter(agrees).map(|it| it.from);
-            facts.is_quorum(others.chain(own(ballot).then_some(node)))
+            facts.may_back(node, others.chain(own(ballot).then_some(node)))
         };
         let ballots = looking.heard.iter().map(|it| it.ballot);
         if ballots.filter(|it| observes || it.1.2 == server_of(to)).any(|ballot| backed(&ballot)) {
@@ -178,6 +190,7 @@ impl Check for Elections {
             }
             Observed::RoleTaken { node, standing, .. } if standing.role == Role::Looking => {
                 // What it is told in the turn in which it begins was heard a moment ago.
+                self.designated.remove(node);
                 let looking = self.looking.entry(*node).or_default();
                 (looking.is_over, looking.said) = (false, BTreeSet::new());
                 looking.heard.retain(|it| it.at == record.at);
@@ -189,6 +202,7 @@ impl Check for Elections {
             }
             Observed::Crashed { node, .. } | Observed::Stopped { node, .. } => {
                 self.looking.remove(node);
+                self.designated.remove(node);
                 self.asked.retain(|(asked, _), _| asked != node);
                 Ok(())
             }
@@ -198,6 +212,12 @@ impl Check for Elections {
                     let verdict = self.on_introduced(*node, *to, observes, facts);
                     self.looking.entry(*node).or_default().is_over = true;
                     verdict
+                }
+                Message::CommitAndActivate { designated, .. }
+                | Message::InformAndActivate { designated, .. } => {
+                    let designated = node_of(designated);
+                    self.designated.extend([(*to, designated), (*node, designated)]);
+                    Ok(())
                 }
                 Message::LeaderInfo { .. } => {
                     self.looking.entry(*node).or_default().is_over = true;

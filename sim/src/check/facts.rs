@@ -10,16 +10,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use zabra_core::server::Role;
-use zabra_core::types::{ErrorCode, Id, MemberRole, Membership, OpCode, SessionId, Zxid};
+use zabra_core::types::{ErrorCode, Id, Message, OpCode, SessionId, Zxid};
 
 use super::by_zxid::ByZxid;
 use super::chain::Chain;
+use super::configs::Configs;
 use super::{Checker, Violation};
 use crate::history::{Observed, Record};
 use crate::model::{Model, Place, acl};
 use crate::node::Standing;
 use crate::op::{Answer, Op, Outcome};
-use crate::places::{ClientId, NodeId, node_of};
+use crate::places::{ClientId, NodeId};
+use crate::roster::Roster;
 use crate::txnlog::{Logged, path_mark};
 
 /// A request that was made.
@@ -60,10 +62,10 @@ pub struct Facts {
     model: Model,
     /// What is in the logs.
     chain: Chain,
-    /// Who belongs to the ensemble; nobody, where one server stands alone.
-    ensemble: Option<Membership>,
-    /// Who of it votes, a bit each.
-    voters: u64,
+    /// Whether there is an ensemble; if not, one server stands alone.
+    is_ensemble: bool,
+    /// Who belongs to it.
+    configs: Configs,
     /// What servers have called the beginning of an epoch: nothing from before it is committed any more.
     begun: Zxid,
     /// The last transaction that was committed by who led, or followed, in each epoch.
@@ -88,16 +90,22 @@ pub struct Facts {
 
 impl Facts {
     /// Nothing is known yet of the servers of this ensemble, or of one that stands alone.
-    pub fn new(ensemble: Option<Membership>) -> Self {
-        let members = ensemble.iter().flat_map(Membership::members);
-        let voters = members.filter(|(_, member)| member.role == MemberRole::Participant);
-        let voters = voters.fold(0, |voters, (&server, _)| voters | bit(node_of(server)));
-        Self { ensemble, voters, ..Self::default() }
+    pub fn new(ensemble: Option<Roster>) -> Self {
+        let first = ensemble.unwrap_or_default();
+        let mut facts =
+            Self { is_ensemble: ensemble.is_some(), configs: Configs::new(first), ..Self::default() };
+        facts.model.bring_members(first, 0);
+        facts
     }
 
-    /// Who belongs to the ensemble; nobody, where one server stands alone.
-    pub const fn ensemble(&self) -> Option<&Membership> {
-        self.ensemble.as_ref()
+    /// Whether there is an ensemble; if not, one server stands alone.
+    pub const fn is_ensemble(&self) -> bool {
+        self.is_ensemble
+    }
+
+    /// Who belongs to it.
+    pub const fn configs(&self) -> &Configs {
+        &self.configs
     }
 
     /// What is in the logs.
@@ -132,25 +140,42 @@ impl Facts {
 
     /// Whether a server's tree is of committed transactions only.
     pub fn serves(&self, node: NodeId) -> bool {
-        self.ensemble.is_none() || self.serving.contains_key(&node)
+        !self.is_ensemble || self.serving.contains_key(&node)
     }
 
-    /// Whether a majority of those who vote is among these. It is counted here: how servers count is among what they may
-    /// have wrong.
+    /// Whether a majority of those who vote in the ruling configuration is among these.
     pub fn is_quorum(&self, nodes: impl Iterator<Item = NodeId>) -> bool {
-        let among = nodes.fold(0, |among, node| among | bit(node)) & self.voters;
-        among.count_ones() * 2 > self.voters.count_ones()
+        self.configs.ruling().is_quorum(nodes)
     }
 
-    /// Whether a server has a vote.
+    /// Whether a leader may go on with these behind it.
+    pub fn backs(&self, leader: NodeId, nodes: impl Iterator<Item = NodeId> + Clone) -> bool {
+        let Some(standing) = self.serving.get(&leader) else { return self.is_quorum(nodes) };
+        let committed = self.committed_in.get(&standing.epoch).copied().unwrap_or_default();
+        self.configs.backs(leader, standing.epoch, committed, nodes)
+    }
+
+    /// Whether these may be a quorum, as far as a server knows.
+    pub fn may_back(&self, node: NodeId, nodes: impl Iterator<Item = NodeId> + Clone) -> bool {
+        self.configs.may_back(node, self.chain.end(node), nodes)
+    }
+
+    /// Whether a server has a vote, as far as it may know.
     pub fn is_voter(&self, node: NodeId) -> bool {
-        self.voters & bit(node) != 0
+        self.configs.is_voter(node, self.chain.end(node))
     }
 
     /// Whether a quorum would still have a transaction after a power failure of all of them.
     pub fn is_held(&self, zxid: Zxid) -> bool {
-        let mut holders = self.durable.iter().filter(|&(_, &durable)| durable >= zxid).map(|(&node, _)| node);
-        if self.ensemble.is_none() { holders.next().is_some() } else { self.is_quorum(holders) }
+        match self.is_ensemble {
+            true => self.is_held_by(self.configs.ruling(), zxid),
+            false => self.durable.values().any(|&durable| durable >= zxid),
+        }
+    }
+
+    /// Likewise a quorum of these members.
+    pub fn is_held_by(&self, roster: Roster, zxid: Zxid) -> bool {
+        roster.is_quorum(self.durable.iter().filter(|&(_, &durable)| durable >= zxid).map(|(&node, _)| node))
     }
 
     /// What of a server's history would survive a power failure.
@@ -258,18 +283,54 @@ impl Facts {
                     self.serving.insert(*node, *standing);
                 }
             }
-            Observed::Logged { node, record } => self.chain.on_logged(*node, *record)?,
+            Observed::Logged { node, record } => {
+                self.chain.on_logged(*node, *record)?;
+                if let Some(roster) = record.members {
+                    self.configs.learn(record.zxid, roster);
+                }
+            }
+            // A leader that has the quorum may have nobody left whom it could say so.
+            Observed::Reconfigured { node, version, .. } if self.configs.offers(*node, Zxid(*version)) => {
+                self.on_accepted(*node);
+            }
+            Observed::Said { node, message, .. } => self.on_said(*node, message),
             // One that is brought up to date is told to commit and applies what may yet be undone.
             Observed::Applied { node, zxid, .. } if self.serves(*node) => self.commit(*node, *zxid)?,
             Observed::Committed { node, zxid } if self.serves(*node) => self.commit(*node, *zxid)?,
             // Who is told of it may rely on it.
-            Observed::Sent { node, zxid, .. } if self.ensemble.is_some() => self.commit(*node, *zxid)?,
-            Observed::Started { node, recovered, .. } if self.ensemble.is_none() => {
+            Observed::Sent { node, zxid, .. } if self.is_ensemble => self.commit(*node, *zxid)?,
+            Observed::Started { node, recovered, .. } if !self.is_ensemble => {
                 self.on_started(*node, *recovered)?;
             }
             _ => {}
         }
         Ok(())
+    }
+
+    /// A leader says what its epoch begins with, and then that this is agreed on.
+    fn on_said(&mut self, node: NodeId, message: &Message) {
+        match message {
+            Message::NewLeader { zxid, config: Some(text) } => {
+                let parsed = std::str::from_utf8(text).ok().and_then(Roster::parse);
+                if let Some((_, version)) = parsed {
+                    self.configs.offer(node, i64::from(zxid.epoch()), Zxid(version));
+                }
+            }
+            // A follower says so to those that it serves, of what is in force.
+            Message::UpToDate if self.standing(node).is_none_or(|it| it.role == Role::Leading) => {
+                self.on_accepted(node);
+            }
+            _ => {}
+        }
+    }
+
+    /// What a leader begins its epoch with is agreed on. If it is in its log, it comes about by its transaction.
+    fn on_accepted(&mut self, node: NodeId) {
+        if let Some((version, roster)) = self.configs.accept(node)
+            && (version.begins_epoch() || !self.chain.leads_to(self.chain.end(node), version))
+        {
+            self.model.bring_members(roster, version.0);
+        }
     }
 
     /// What a server recovered is there for good; what it did not is gone for good, if it may.
@@ -337,6 +398,9 @@ impl Facts {
         if logged.error.is_none() && logged.op != op.code() {
             return Err(Violation::new(Checker::Facts, format!("{logged} was asked for as {op}")));
         }
+        if logged.error.is_none() && matches!(*op, Op::Reconfig { .. }) {
+            self.configs.establish(logged.zxid, true);
+        }
         let answer = match self.fate(&logged, &op, place, &who) {
             Fate::Refused(error) => {
                 self.model.skip(place.zxid);
@@ -348,6 +412,11 @@ impl Facts {
             }
             Fate::Executed => self.model.write(&op, place, &who),
         };
+        if let Some(members) = logged.members.filter(|&members| members != self.model.members().0) {
+            let expected = self.model.members().0;
+            let words = format!("{logged} makes {members} the members, {op} should {expected}");
+            return Err(Violation::new(Checker::Facts, words));
+        }
         if answer.as_ref().err() != logged.error.as_ref() {
             return Err(Violation::new(Checker::Facts, format!("{logged}: {op} should bring {answer:?}")));
         }
@@ -387,6 +456,12 @@ impl Facts {
             Some(error @ ErrorCode::MARSHALLINGERROR) if self.model.foresee(op, place, who) != Err(error) => {
                 Fate::Refused(error)
             }
+            // Who follows at the moment, and whether another change is under way, the order does not tell.
+            Some(error @ (ErrorCode::NEWCONFIGNOQUORUM | ErrorCode::RECONFIGINPROGRESS))
+                if matches!(op, Op::Reconfig { .. }) =>
+            {
+                Fate::Refused(error)
+            }
             None if *op == Op::CloseSession && is_closed() => Fate::ClosedBefore,
             Some(_) | None => Fate::Executed,
         }
@@ -412,11 +487,6 @@ impl Facts {
         self.model.open_session(place, timeout_ms);
         Ok(())
     }
-}
-
-/// What stands for a node in a set of them.
-const fn bit(node: NodeId) -> u64 {
-    1 << node.0
 }
 
 #[cfg(test)]

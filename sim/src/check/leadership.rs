@@ -44,7 +44,7 @@ impl Leaderships {
         }
         let lately = heard.iter().filter(|&(_, &at)| now.since(at) <= self.bound).map(|(&node, _)| node);
         let lately = lately.chain([node]);
-        if facts.is_quorum(lately.clone()) {
+        if facts.backs(node, lately.clone()) {
             return Ok(());
         }
         let lately: Vec<NodeId> = lately.collect();

@@ -7,6 +7,7 @@
 
 pub mod by_zxid;
 pub mod chain;
+pub mod configs;
 pub mod confirmation;
 pub mod durability;
 pub mod election;
@@ -17,6 +18,7 @@ mod leaders;
 pub mod leadership;
 pub mod ledger;
 pub mod liveness;
+pub mod members;
 pub mod moved;
 pub mod order;
 pub mod relay;
@@ -33,10 +35,10 @@ use std::fmt;
 use std::time::Duration;
 
 pub use facts::Facts;
-use zabra_core::types::Membership;
 
 use crate::history::Record;
 use crate::model::Model;
+use crate::roster::Roster;
 
 macro_rules! checkers {
     ($(#[$doc:meta])* $type:ident { $($(#[$variant_doc:meta])* $variant:ident,)* }) => {
@@ -65,14 +67,15 @@ checkers! {
     /// | `Chain` | `check/chain.rs` | the logs of all servers are one history | P5, P6, P8, P9, P12 |
     /// | `Client` | `client/account.rs`, `client/tap.rs` | the client machine does what it is asked to, and tells what it is told | C2, W2 |
     /// | `Confirmation` | `check/confirmation.rs` | what a leader may say only while a quorum follows | C8, S10 |
-    /// | `Durability` | `check/durability.rs` | whatever anybody was told of stays | D1, D2, D3, D6, D9 |
+    /// | `Durability` | `check/durability.rs` | whatever anybody was told of stays | D1, D2, D3, D6, D9, P19 |
     /// | `Election` | `check/election.rs` | votes, and who follows whom because of them | P17 |
     /// | `Epoch` | `check/epoch.rs` | promises, histories and leaders of epochs | D1, D5, P1, P2 |
-    /// | `Facts` | `check/facts.rs` | every transaction was asked for, once, and succeeds where the reference does | C6, C7, C10, D3, D6, P6, P7, P9, S1, S2, S6, T4, T5 |
+    /// | `Facts` | `check/facts.rs` | every transaction was asked for, once, and succeeds where the reference does | C6, C7, C10, D3, D6, P6, P7, P9, S1, S2, S6, T4, T5, P19 |
     /// | `Joining` | `check/joining.rs` | how a learner is brought up to date, and when it serves | P14, P15 |
     /// | `Leadership` | `check/leadership.rs` | who leads is followed | P18 |
-    /// | `Ledger` | `check/ledger` | every message of leader and learner against the disk of who sends it | D1, D5, D9, L5, P3, P4, P5, P10, P11, P12, P13, P15, P16 |
+    /// | `Ledger` | `check/ledger` | every message of leader and learner against the disk of who sends it | D1, D5, D9, L5, P3, P4, P5, P10, P11, P12, P13, P15, P16, P19 |
     /// | `Liveness` | `check/liveness.rs` | rest, once all faults have stopped; nobody stops for no reason | D7, L1, L2, L3, L4, L5, L7, L8, T4 |
+    /// | `Members` | `check/members.rs` | what is in force was agreed on | P19 |
     /// | `Moved` | `check/moved.rs` | a session has one place | S7 |
     /// | `Order` | `check/order.rs` | answers, against the reference | C1, C3, C4, C5, C6, C7, C8, C10, S10, T2, T3, T5 |
     /// | `Panic` | `world/process.rs` | what servers assert themselves | the core's own |
@@ -110,6 +113,8 @@ checkers! {
         Ledger,
         /// See [`liveness`].
         Liveness,
+        /// See [`members`].
+        Members,
         /// See [`moved`].
         Moved,
         /// See [`order`].
@@ -154,6 +159,7 @@ impl Checker {
             | Self::Joining
             | Self::Leadership
             | Self::Ledger
+            | Self::Members
             | Self::Moved
             | Self::Order
             | Self::Relay
@@ -222,6 +228,7 @@ pub struct Judge {
     order: order::Order,
     sessions: session::Sessions,
     watches: watch::Watches,
+    members: members::Members,
     moves: moved::Moves,
     stops: liveness::Stops,
     storage: storage::Storage,
@@ -233,7 +240,7 @@ pub struct Judge {
 impl Judge {
     /// Every checker there is, for servers that expire sessions in steps of `tick` and belong to `ensemble`, or for
     /// one that stands alone. Leaders give up when nobody was heard of for `sync_limit`.
-    pub fn new(tick: Duration, sync_limit: Duration, ensemble: Option<Membership>) -> Self {
+    pub fn new(tick: Duration, sync_limit: Duration, ensemble: Option<Roster>) -> Self {
         Self {
             facts: Facts::new(ensemble),
             durability: durability::Durability::default(),
@@ -247,6 +254,7 @@ impl Judge {
             order: order::Order::default(),
             sessions: session::Sessions::new(tick),
             watches: watch::Watches::default(),
+            members: members::Members::default(),
             moves: moved::Moves::default(),
             stops: liveness::Stops,
             storage: storage::Storage,
@@ -274,6 +282,7 @@ impl Judge {
         self.order.observe(record, facts)?;
         self.sessions.observe(record, facts)?;
         self.watches.observe(record, facts)?;
+        self.members.observe(record, facts)?;
         self.moves.observe(record, facts)?;
         self.stops.observe(record, facts)?;
         self.storage.observe(record, facts)?;

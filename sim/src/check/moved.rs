@@ -199,6 +199,7 @@ mod tests {
             error,
             timeout_ms: None,
             removes: None,
+            members: None,
             checksum: 0,
         };
         Observed::Logged { node: L, record }

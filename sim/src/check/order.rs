@@ -35,7 +35,7 @@ pub struct Order {
 
 impl Check for Order {
     fn observe(&mut self, record: &Record, facts: &Facts) -> Result<(), Violation> {
-        if facts.ensemble().is_none() {
+        if !facts.is_ensemble() {
             self.follow_own(record);
         }
         if let Observed::Connected { client, session, claimed, resumed, .. } = &record.what {
@@ -176,7 +176,7 @@ fn read(
         ));
     }
     // In an ensemble a server may be behind the others; who minds asks for a sync.
-    if facts.ensemble().is_some() {
+    if facts.is_ensemble() {
         return Ok(());
     }
     let floor = facts.asked(session, xid).map_or(Zxid::ZERO, |asked| asked.floor);

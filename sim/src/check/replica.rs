@@ -29,7 +29,7 @@ impl Check for Replicas {
     fn observe(&mut self, record: &Record, facts: &Facts) -> Result<(), Violation> {
         match &record.what {
             Observed::Started { node, recovered, .. } => {
-                let cursor = Cursor { applied: Some(*recovered), serves: facts.ensemble().is_none() };
+                let cursor = Cursor { applied: Some(*recovered), serves: !facts.is_ensemble() };
                 self.cursors.insert(*node, cursor);
             }
             Observed::RoleTaken { node, standing, .. } => {

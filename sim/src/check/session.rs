@@ -143,7 +143,7 @@ const fn timeout_of(session: &Session) -> Duration {
 
 /// Whether a server is the one that decides.
 fn decides(node: NodeId, facts: &Facts) -> bool {
-    facts.ensemble().is_none() || facts.standing(node).is_some_and(|standing| standing.role == Role::Leading)
+    !facts.is_ensemble() || facts.standing(node).is_some_and(|standing| standing.role == Role::Leading)
 }
 
 impl Sessions {

@@ -46,7 +46,7 @@ impl Story {
 
     /// Servers of an ensemble, about whom nothing is known yet; the client's session may be opened.
     pub fn ensemble(count: usize) -> Self {
-        let ensemble = crate::places::membership(count, 0);
+        let ensemble = Roster::first(count, 0);
         let tick = Duration::from_millis(100);
         let judge = Judge::new(tick, tick * 3, Some(ensemble));
         Self { judge, at: SimTime::ZERO, result: Ok(()) }
@@ -64,6 +64,7 @@ impl Story {
             error: None,
             timeout_ms: Some(4000),
             removes: None,
+            members: None,
             checksum: 0,
         };
         self.tell(Observed::Logged { node: NodeId(node), record });
@@ -105,6 +106,7 @@ impl Story {
             error: None,
             timeout_ms,
             removes: None,
+            members: None,
             checksum: 0,
         };
         self.tell(Observed::Logged { node: NODE, record });

@@ -81,6 +81,12 @@ fn request(op: &Op) -> Request<'_> {
         }
         Op::MultiRead(ops) => Request::MultiRead(ops.iter().map(part_of_read).collect()),
         Op::Ping => Request::Ping,
+        Op::Reconfig { joining, leaving, members, version } => Request::Reconfig {
+            joining: given(joining),
+            leaving: given(leaving),
+            new_members: given(members),
+            config_id: *version,
+        },
         Op::RemoveWatches { path, kind } => Request::RemoveWatches { path, kind: *kind as i32 },
         Op::SetAcl { path, acl, version } => {
             Request::SetAcl { path, acl: Some(acl.clone()), version: *version }
@@ -97,6 +103,11 @@ fn request(op: &Op) -> Request<'_> {
         Op::Sync { path } => Request::Sync { path },
         Op::WhoAmI => Request::WhoAmI,
     }
+}
+
+/// What is left out is not sent.
+pub(super) fn given(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
 }
 
 /// Inside a multiRead, children come without their parent's stat, and nothing leaves a watch.
@@ -144,7 +155,7 @@ fn body(op: &Op, reader: &mut Reader<'_>) -> Result<Outcome, Garbled> {
         Op::GetAllChildrenNumber { .. } => Outcome::Count(reader.int()?),
         Op::GetChildren { .. } => Outcome::Children(names(reader)?, decode_stat(reader)?),
         Op::GetEphemerals { .. } => Outcome::Names(names(reader)?),
-        Op::GetData { .. } => {
+        Op::GetData { .. } | Op::Reconfig { .. } => {
             let data = reader.buffer()?.map(<[u8]>::to_vec);
             Outcome::Data(data, decode_stat(reader)?)
         }

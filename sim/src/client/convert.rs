@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use zabra_core::client::{AddWatchMode, Call, Create, CreateMode, Outcome as Told, Read, WatcherId, Write};
 
+use super::codec::given;
 use crate::model::acl;
 use crate::op::{Answer, Mode, Op, Outcome};
 
@@ -25,6 +26,12 @@ pub fn call(op: &Op, watcher: WatcherId) -> Option<Call> {
         Op::GetEphemerals { prefix } => Call::GetEphemerals { prefix: prefix.clone() },
         Op::Multi(ops) => Call::Multi(ops.iter().map(write).collect::<Option<Vec<Write>>>()?),
         Op::MultiRead(ops) => Call::MultiRead(ops.iter().map(read).collect::<Option<Vec<Read>>>()?),
+        Op::Reconfig { joining, leaving, members, version } => Call::Reconfig {
+            joining: given(joining).map(str::to_owned),
+            leaving: given(leaving).map(str::to_owned),
+            new_members: given(members).map(str::to_owned),
+            config_id: *version,
+        },
         Op::RemoveWatches { path, kind } => {
             Call::RemoveWatches { path: path.clone(), kind: *kind, watcher: None, local: false }
         }

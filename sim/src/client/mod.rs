@@ -189,6 +189,11 @@ impl SimClient {
         self.script.push_back(op);
     }
 
+    /// Whether it has proved to be somebody in this session.
+    pub const fn is_somebody(&self) -> bool {
+        self.account.identities() > 0
+    }
+
     /// The session, if there is one.
     pub fn session(&self) -> Option<SessionId> {
         self.machine.as_ref()?.session().map(|held| held.session)

@@ -1,10 +1,11 @@
 //! One run is watched: its records, and nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use zabra_core::recovery::Notice;
 use zabra_core::server::Role;
-use zabra_core::types::{ErrorCode, Zxid};
+use zabra_core::types::{ErrorCode, ServerId, Zxid};
 use zabra_core::zab::leader::StepDownReason;
 use zabra_core::zab::learner::LostReason;
 
@@ -25,6 +26,7 @@ pub(super) struct Known {
     pub(super) durable: Zxid,
     pub(super) led: bool,
     pub(super) leads: bool,
+    pub(super) looks: bool,
     /// The epoch that it has promised, and the one that it had promised before.
     accepted: i64,
     pub(super) accepted_before: i64,
@@ -46,6 +48,8 @@ pub struct Marks {
     followers: BTreeMap<i64, BTreeSet<NodeId>>,
     /// What servers that look have said.
     pub(super) ballots: BTreeMap<NodeId, Ballot>,
+    /// Who was a member, as each server knew last.
+    members: BTreeMap<NodeId, Rc<[ServerId]>>,
     /// Clients that came back and have not been answered since.
     returned: BTreeSet<ClientId>,
 }
@@ -74,8 +78,10 @@ impl Marks {
         match what {
             Observed::Logged { node, record } => {
                 self.known(*node).logged = record.zxid;
-                if record.error == Some(ErrorCode::SESSIONMOVED) {
-                    self.reach(Mark::SessionMoved);
+                match record.error {
+                    Some(ErrorCode::SESSIONMOVED) => self.reach(Mark::SessionMoved),
+                    Some(ErrorCode::NEWCONFIGNOQUORUM) => self.reach(Mark::ChangeWithoutQuorum),
+                    _ => {}
                 }
             }
             Observed::Synced { node, durable } => self.known(*node).durable = *durable,
@@ -101,6 +107,7 @@ impl Marks {
             Observed::EpochCurrent { node, .. } if !self.joins.contains_key(node) => {
                 self.reach(Mark::EpochBegun);
             }
+            Observed::Reconfigured { node, version, members } => self.reconfigured(*node, *version, members),
             Observed::Stopped { node, why, .. } => {
                 if let Ending::Refused(_) = why {
                     self.reach(Mark::Refused);
@@ -146,8 +153,9 @@ impl Marks {
                 StepDownReason::NoQuorumInTime => self.reach(Mark::LeaderWithoutQuorum),
                 StepDownReason::QuorumLost => self.reach(Mark::LeaderLostQuorum),
                 StepDownReason::FollowerAhead => self.reach(Mark::LeaderBehind),
-                // No run is that long, and members do not change.
-                StepDownReason::EpochUsedUp | StepDownReason::HandedOver => {}
+                StepDownReason::HandedOver => self.reach(Mark::LeaderHandedOver),
+                // No run is that long.
+                StepDownReason::EpochUsedUp => {}
             },
             RoleEnd::LeaderLost(why) => match why {
                 LostReason::Doubted => self.reach(Mark::LearnerDoubted),
@@ -155,14 +163,31 @@ impl Marks {
                 LostReason::LinkDown => self.reach(Mark::LearnerLostLink),
                 LostReason::Timeout => self.reach(Mark::LearnerTimedOut),
                 LostReason::Unreachable => self.reach(Mark::LearnerFoundNobody),
-                // A leader that is right says nothing of the kind, members do not change, and a log that does not lead up
-                // to where it is to be cut is too rare to count on.
+                LostReason::Reconfigured => self.reach(Mark::LearnerReconfigured),
+                // A leader that is right says nothing of the kind; a log that does not lead up to where it is to be cut, and
+                // members that cannot be kept, are too rare to count on.
                 LostReason::BadMessage
                 | LostReason::ConfigNotKept
                 | LostReason::CutShort
-                | LostReason::NotContiguous
-                | LostReason::Reconfigured => {}
+                | LostReason::NotContiguous => {}
             },
+        }
+    }
+
+    fn reconfigured(&mut self, node: NodeId, version: i64, members: &Rc<[ServerId]>) {
+        // The first one has got its version.
+        if !Zxid(version).begins_epoch() {
+            self.reach(Mark::MembersChanged);
+            if self.known(node).looks {
+                self.reach(Mark::MembersHeardOf);
+            }
+        }
+        let Some(before) = self.members.insert(node, members.clone()) else { return };
+        if members.iter().any(|member| !before.contains(member)) {
+            self.reach(Mark::MemberJoined);
+        }
+        if before.iter().any(|member| !members.contains(member)) {
+            self.reach(Mark::MemberLeft);
         }
     }
 
@@ -224,6 +249,7 @@ impl Marks {
         let known = self.known(node);
         let again = role == Role::Leading && known.led;
         known.leads = role == Role::Leading;
+        known.looks = role == Role::Looking;
         known.led |= known.leads;
         if known.leads {
             known.applied = 0;

@@ -89,13 +89,21 @@ impl Marks {
             }
             Message::LeaderInfo { epoch, .. } => {
                 self.reach(Mark::EpochProposed);
+                self.known(node).looks = false;
                 if *epoch > self.known(node).accepted_before + 1 {
                     self.reach(Mark::EpochLeapt);
                 }
             }
             Message::Ack { .. } | Message::AckEpoch { .. } => self.learner_said(node, message),
-            Message::FollowerInfo { .. } => self.reach(Mark::FollowerIntroduced),
-            Message::ObserverInfo { .. } => self.reach(Mark::ObserverIntroduced),
+            Message::FollowerInfo { .. } => {
+                self.known(node).looks = false;
+                self.reach(Mark::FollowerIntroduced);
+            }
+            Message::ObserverInfo { .. } => {
+                self.known(node).looks = false;
+                self.reach(Mark::ObserverIntroduced);
+            }
+            Message::InformAndActivate { .. } => self.reach(Mark::ChangeToldToObserver),
             Message::Request { .. } => self.reach(Mark::Request),
             Message::Revalidate { .. } => self.reach(Mark::Revalidate),
             Message::Revalidated { valid: false, .. } => self.reach(Mark::RevalidateInVain),

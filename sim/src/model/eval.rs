@@ -5,8 +5,9 @@ use std::rc::Rc;
 
 use zabra_core::types::{AclList, ErrorCode, Id, Perms, Zxid};
 
-use super::{CONTAINER, Change, Model, Node, Place, acl, created_stat};
+use super::{CONFIG, CONTAINER, Change, Model, Node, Place, acl, created_stat};
 use crate::op::{Answer, EventKind, Mode, Op, Outcome};
+use crate::roster::Roster;
 
 /// The state in the middle of a transaction: the model, and what the transaction has changed so far.
 ///
@@ -16,6 +17,7 @@ struct Draft<'a> {
     place: Place,
     who: &'a [Id],
     changed: BTreeMap<String, Option<Rc<Node>>>,
+    roster: Option<Roster>,
     changes: Vec<Change>,
 }
 
@@ -141,6 +143,24 @@ impl Draft<'_> {
         Ok(Outcome::Stat(stat))
     }
 
+    /// Whether the new members can agree on anything at the moment is for the leader to know; permission comes last.
+    fn reconfigure(&mut self, joining: &str, leaving: &str, members: &str, version: i64) -> Answer {
+        if version != -1 && version != self.model.version {
+            return Err(ErrorCode::BADVERSION);
+        }
+        let roster = self.model.roster.changed(joining, leaving, members)?;
+        let mut node = Node::clone(&*self.node(CONFIG)?);
+        self.allow(&node, Perms::WRITE)?;
+        node.data = Some(roster.text(self.place.zxid.0).into_bytes());
+        node.mzxid = self.place.zxid;
+        node.mtime = self.place.time;
+        let (data, stat, acl) = (node.data.clone(), node.stat(), node.acl.clone());
+        self.roster = Some(roster);
+        self.put(CONFIG, Some(node));
+        self.tell(EventKind::DataChanged, CONFIG, &acl);
+        Ok(Outcome::Data(data, stat))
+    }
+
     fn one(&mut self, op: &Op) -> Answer {
         match op {
             Op::Check { path, version } => {
@@ -160,6 +180,9 @@ impl Draft<'_> {
             Op::Create { path, data, mode, acl, .. } => self.create(path, data, *mode, acl, op.brings_stat()),
             Op::Delete { path, version } => self.delete(path, *version),
             Op::Multi(ops) => Ok(Outcome::Multi(self.multi(ops))),
+            Op::Reconfig { joining, leaving, members, version } => {
+                self.reconfigure(joining, leaving, members, *version)
+            }
             Op::SetAcl { path, acl, version } => self.set_acl(path, acl, *version),
             Op::SetData { path, data, version } => self.set_data(path, data, *version),
             Op::AddAuth { .. }
@@ -206,7 +229,10 @@ impl Model {
     /// Executes a write at its place in the order, on behalf of `who`.
     pub fn write(&mut self, op: &Op, place: Place, who: &[Id]) -> Answer {
         self.advance(place.zxid);
-        let (outcome, Draft { changed, changes, .. }) = self.decide(op, place, who)?;
+        let (outcome, Draft { changed, changes, roster, .. }) = self.decide(op, place, who)?;
+        if let Some(roster) = roster {
+            (self.roster, self.version) = (roster, place.zxid.0);
+        }
         self.settle(place.zxid, changed, changes);
         if *op == Op::CloseSession {
             self.ephemerals.remove(&place.session);
@@ -252,7 +278,7 @@ impl Model {
     }
 
     fn draft<'a>(&'a self, place: Place, who: &'a [Id]) -> Draft<'a> {
-        Draft { model: self, place, who, changed: BTreeMap::new(), changes: Vec::new() }
+        Draft { model: self, place, who, changed: BTreeMap::new(), roster: None, changes: Vec::new() }
     }
 
     /// A transaction has come to its end.

@@ -14,11 +14,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use zabra_core::time::WallTime;
-use zabra_core::types::{AclList, ErrorCode, Id, Perms, SessionId, Stat, Zxid};
+use zabra_core::types::{Acl, AclList, ErrorCode, Id, Perms, SessionId, Stat, Zxid};
 
 pub use node::{CONTAINER, Node};
 
 use crate::op::{Answer, EventKind, Op, Outcome};
+use crate::roster::Roster;
+
+/// Where the members stand.
+const CONFIG: &str = "/zookeeper/config";
 
 /// Who executes a request, and where in the order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +80,9 @@ pub struct Model {
     /// Sum over all znodes, see [`digest`].
     digest: u64,
     last: Zxid,
+    /// Who belongs to the ensemble, and the version of that.
+    roster: Roster,
+    version: i64,
     /// What each transaction changed, in the order in which watches must tell of it.
     changes: BTreeMap<Zxid, Vec<Change>>,
 }
@@ -88,15 +95,25 @@ impl Default for Model {
             ephemerals: BTreeMap::new(),
             digest: 0,
             last: Zxid::ZERO,
+            roster: Roster::default(),
+            version: 0,
             changes: BTreeMap::new(),
         };
         for (path, children) in [
             ("/", &["zookeeper"][..]),
             ("/zookeeper", &["config", "quota"]),
-            ("/zookeeper/config", &[]),
+            (CONFIG, &[]),
             ("/zookeeper/quota", &[]),
         ] {
+            // Only the super user may change the members.
+            let (acl, aversion, version) = match path {
+                CONFIG => (vec![Acl { perms: Perms::READ, id: Id::ANYONE }].into(), -1, -1),
+                _ => (AclList::OpenUnsafe, 0, 0),
+            };
             let node = Node {
+                acl,
+                aversion,
+                version,
                 data: Some(Vec::new()),
                 children: Rc::new(children.iter().map(|&name| name.into()).collect()),
                 ..Node::default()
@@ -116,6 +133,17 @@ impl Model {
     /// ZooKeeper's digest of the present tree.
     pub const fn digest(&self) -> u64 {
         self.digest
+    }
+
+    /// Who belongs to the ensemble, and the version of that.
+    pub const fn members(&self) -> (Roster, i64) {
+        (self.roster, self.version)
+    }
+
+    /// From now on these are the members, of which no transaction says so: at first, and where a leader's epoch begins with
+    /// them.
+    pub const fn bring_members(&mut self, roster: Roster, version: i64) {
+        (self.roster, self.version) = (roster, version);
     }
 
     /// The session table.
@@ -227,6 +255,7 @@ impl Model {
             | Op::Create { .. }
             | Op::Delete { .. }
             | Op::Multi(_)
+            | Op::Reconfig { .. }
             | Op::RemoveWatches { .. }
             | Op::SetAcl { .. }
             | Op::SetData { .. } => unreachable!("{op} is nothing that a tree answers"),

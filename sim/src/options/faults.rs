@@ -78,6 +78,8 @@ pub struct FaultProfile {
     pub cut: Option<Duration>,
     /// The nodes are split into groups for a while.
     pub partition: Option<Duration>,
+    /// Somebody changes the members of the ensemble.
+    pub reconfig: Option<Duration>,
     /// The longest time for which ways are cut.
     pub cut_max: Duration,
     /// Several nodes go down at once.
@@ -122,6 +124,7 @@ impl FaultProfile {
             cut: rate(rng, FaultKind::Cut, &[1, 5, 15]),
             partition: rate(rng, FaultKind::Partition, &[5, 15]),
             blackout: rate(rng, FaultKind::Blackout, &[5, 15]),
+            reconfig: None,
             restart_max: Duration::from_millis(*rng.pick(&[10, 1_000, 8_000])),
             pause_max: Duration::from_millis(*rng.pick(&[200, 3_000])),
             hold_max: Duration::from_millis(*rng.pick(&[100, 2_000])),
@@ -149,6 +152,7 @@ impl FaultProfile {
             FaultKind::Partition => self.partition,
             FaultKind::Pause => self.pause,
             FaultKind::Power => self.power,
+            FaultKind::Reconfig => self.reconfig,
             FaultKind::Reset => self.reset,
             FaultKind::SlowReader => self.slow_reader,
             FaultKind::Stall => self.stall,

@@ -15,6 +15,7 @@ use self::faults::{ALL_KINDS, LONE_KINDS};
 use crate::disk::TearProfile;
 use crate::fault::Step;
 use crate::link::NetProfile;
+use crate::model::acl::SUPER;
 use crate::omissions::Omissions;
 use crate::places::membership;
 use crate::seed::{Rng, Seed};
@@ -27,7 +28,9 @@ pub struct Options {
     pub servers: usize,
     /// Servers that follow without a vote.
     pub observers: usize,
-    /// Clients.
+    /// Servers that are no members at first.
+    pub spares: usize,
+    /// Clients; besides them, where members change, there is the one that changes them.
     pub clients: usize,
     /// How long there are faults and requests; then all faults stop, and the world must come to rest.
     pub duration: Duration,
@@ -111,6 +114,7 @@ impl Options {
         let mut options = Self {
             servers: 1,
             observers: 0,
+            spares: 0,
             clients: rng.within(1, 8) as usize,
             duration: Duration::from_secs(*rng.pick(&[10, 20, 40])),
             settle_max: Duration::from_secs(60),
@@ -214,6 +218,29 @@ impl Options {
         options
     }
 
+    /// The profile of an ensemble that `seed` stands for, in which members come and go besides.
+    pub fn members(seed: Seed) -> Self {
+        let mut options = Self::cluster(seed);
+        let mut rng = seed.stream("members", 0);
+        let mean = Duration::from_millis(*rng.pick(&[500, 1_500, 4_000]));
+        let spares = rng.weighted(&[(0, 1), (1, 3), (2, 3)]);
+        if options.config.ensemble.is_some() {
+            options.let_members_change(mean, spares);
+            // Who has promised what nobody else has heard of may be a member without a vote by then, and find nobody
+            // who cares: that is for its operator.
+            options.faults.promise = 0;
+        }
+        options
+    }
+
+    /// Members change once in `mean` on average, and so many servers are none at first.
+    pub fn let_members_change(&mut self, mean: Duration, spares: usize) {
+        self.spares = spares;
+        self.faults.reconfig = Some(mean);
+        self.config.reconfig_enabled = true;
+        self.config.super_digest = Some(SUPER.1.into());
+    }
+
     /// Five servers, ten clients that ask for 200 things in a second, a minute, and the faults of `seed`: what the
     /// simulator's speed is told of.
     pub fn measured(seed: Seed) -> Self {
@@ -247,7 +274,7 @@ impl Options {
             snapshot_size_permille: *rng.pick(&[None, Some(330), Some(100_000)]),
             ..EnsembleConfig::new(membership(self.servers, self.observers))
         };
-        self.config.ensemble = (self.nodes() > 1).then_some(ensemble);
+        self.config.ensemble = (self.servers + self.observers > 1).then_some(ensemble);
         if self.observers > 0 {
             self.observer_masters(rng);
         }
@@ -267,7 +294,12 @@ impl Options {
 
     /// All servers.
     pub const fn nodes(&self) -> usize {
-        self.servers + self.observers
+        self.servers + self.observers + self.spares
+    }
+
+    /// All clients, the one that changes members included.
+    pub const fn all_clients(&self) -> usize {
+        self.clients + self.faults.reconfig.is_some() as usize
     }
 
     /// A small ensemble in which nothing goes wrong: what scenarios about several servers begin with.

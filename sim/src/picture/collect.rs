@@ -73,7 +73,7 @@ impl Picture {
                 self.turn_into(*node, span, what);
             }
             Observed::Started { node, .. } => {
-                let alone = self.voters + self.observers == 1;
+                let alone = self.nodes.len() == 1;
                 let span = if alone { SpanKind::Serving } else { SpanKind::Looking };
                 self.turn_into(*node, span, what);
             }
@@ -90,6 +90,7 @@ impl Picture {
             | Observed::HungUp { .. }
             | Observed::Logged { .. }
             | Observed::Recovered { .. }
+            | Observed::Reconfigured { .. }
             | Observed::Remark { .. }
             | Observed::Removed { .. }
             | Observed::Replaced { .. }
@@ -123,6 +124,7 @@ impl Picture {
             | FaultKind::Kill
             | FaultKind::Moment
             | FaultKind::Power
+            | FaultKind::Reconfig
             | FaultKind::Reset
             | FaultKind::Stop => None,
         };
@@ -207,6 +209,7 @@ fn sign_of(what: &Observed) -> Option<(Option<Party>, SignKind)> {
         Observed::Crashed { node, .. } => of_node(node, SignKind::Crash),
         Observed::EpochAccepted { node, .. }
         | Observed::EpochCurrent { node, .. }
+        | Observed::Reconfigured { node, .. }
         | Observed::RoleLost { node, .. }
         | Observed::RoleTaken { node, .. }
         | Observed::VotesAgain { node } => of_node(node, SignKind::Role),

@@ -200,7 +200,7 @@ impl Texts {
 #[derive(Debug)]
 pub struct Picture {
     voters: usize,
-    observers: usize,
+    spares: usize,
     clients: usize,
     messages: Recent<Message>,
     spans: Recent<Span>,
@@ -225,15 +225,15 @@ impl Picture {
         texts.number("not started yet");
         Self {
             voters: options.servers,
-            observers: options.observers,
-            clients: options.clients,
+            spares: options.spares,
+            clients: options.all_clients(),
             messages: Recent::new(MESSAGES_MAX),
             spans: Recent::new(SPANS_MAX),
             signs: Recent::new(SIGNS_MAX),
             texts,
             wires: Wires::default(),
             nodes: vec![down; options.nodes()],
-            sessions: vec![None; options.clients],
+            sessions: vec![None; options.all_clients()],
             pending: BTreeMap::new(),
             healed: None,
             now: SimTime::ZERO,
@@ -267,7 +267,7 @@ impl Picture {
     fn lane(&self, party: Party) -> usize {
         match party {
             Party::Node(node) => node.0,
-            Party::Client(client) => self.voters + self.observers + client.0,
+            Party::Client(client) => self.nodes.len() + client.0,
         }
     }
 }

@@ -116,7 +116,7 @@ impl Picture {
     }
 
     fn parties(&self) -> impl Iterator<Item = Party> {
-        let nodes = (0..self.voters + self.observers).map(|index| Party::Node(crate::places::NodeId(index)));
+        let nodes = (0..self.nodes.len()).map(|index| Party::Node(crate::places::NodeId(index)));
         nodes.chain((0..self.clients).map(|index| Party::Client(crate::places::ClientId(index))))
     }
 
@@ -126,6 +126,7 @@ impl Picture {
             for party in self.parties() {
                 let what = match party {
                     Party::Client(_) => "client",
+                    Party::Node(node) if node.0 >= self.nodes.len() - self.spares => "spare",
                     Party::Node(node) if node.0 >= self.voters => "observer",
                     Party::Node(_) => "server",
                 };

@@ -1,12 +1,17 @@
 //! How often things happened in a run: what shows that it went where it should.
 
 macro_rules! counts {
-    ($($(#[$doc:meta])* $name:ident,)* ; $($(#[$ensemble_doc:meta])* $ensemble:ident,)*) => {
+    (
+        $($(#[$doc:meta])* $name:ident,)*
+        ; $($(#[$ensemble_doc:meta])* $ensemble:ident,)*
+        ; $($(#[$members_doc:meta])* $members:ident,)*
+    ) => {
         /// See the module.
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub struct Counts {
             $($(#[$doc])* pub $name: u64,)*
             $($(#[$ensemble_doc])* pub $ensemble: u64,)*
+            $($(#[$members_doc])* pub $members: u64,)*
         }
 
         impl Counts {
@@ -14,6 +19,7 @@ macro_rules! counts {
             pub fn add(&mut self, other: &Self) {
                 $(self.$name += other.$name;)*
                 $(self.$ensemble += other.$ensemble;)*
+                $(self.$members += other.$members;)*
             }
 
             /// Everything that is counted happened at least once; over many runs, anything else means that they
@@ -80,4 +86,7 @@ counts! {
     leaders,
     /// Logs that were cut, or replaced by a snapshot.
     rewinds,
+    ;
+    /// Times that other members were asked for.
+    reconfigs,
 }

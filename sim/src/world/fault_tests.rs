@@ -31,6 +31,7 @@ fn stormy() -> Options {
         clock_step: often,
         cut: often,
         partition: often,
+        reconfig: None,
         cut_max: SECOND,
         blackout: often,
         moment: 20_000,
@@ -39,6 +40,7 @@ fn stormy() -> Options {
         promise: 100_000,
     };
     options.workload.think = Duration::from_millis(100);
+    options.let_members_change(2 * SECOND, 1);
     options
 }
 

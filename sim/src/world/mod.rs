@@ -13,6 +13,7 @@ mod holds;
 #[cfg(test)]
 mod link_tests;
 mod links;
+mod members;
 mod moments;
 mod net;
 mod peers;
@@ -25,7 +26,6 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
 use zabra_core::client::config::DEFAULT_PORT;
-use zabra_core::config::Config;
 use zabra_core::server::{Action, Role};
 use zabra_core::store::Stream;
 use zabra_core::types::Address;
@@ -49,7 +49,8 @@ use crate::node::Node;
 use crate::onlooker::Onlooker;
 use crate::options::Options;
 use crate::picture::Picture;
-use crate::places::{ClientId, NodeId, server_of};
+use crate::places::{ClientId, NodeId};
+use crate::roster::Roster;
 use crate::rt;
 use crate::seed::{Rng, Seed};
 use crate::trace::Trace;
@@ -177,6 +178,8 @@ pub struct World {
     next_moment: SimTime,
     /// What is struck each time.
     again: Option<Again>,
+    /// Times that a member gave up to lead or to follow.
+    member_roles_lost: u64,
     /// A server that stops by itself is not started again: a scenario wants to look at what it left.
     pub(crate) stays_down: bool,
     /// Who looks at the run, if anybody does.
@@ -217,7 +220,7 @@ impl World {
                 options.config.tick_time,
                 options.config.tick_time
                     * options.config.ensemble.as_ref().map_or(0, |ensemble| ensemble.sync_limit),
-                options.config.ensemble.as_ref().map(|ensemble| ensemble.membership.clone()),
+                options.config.ensemble.as_ref().map(|_| Roster::first(options.servers, options.observers)),
             ),
             history: History::new(HISTORY_KEPT),
             trace: Trace::default(),
@@ -230,6 +233,7 @@ impl World {
             healed: false,
             next_moment: SimTime::ZERO,
             again: None,
+            member_roles_lost: 0,
             stays_down: false,
             onlooker: None,
             options,
@@ -374,17 +378,6 @@ impl World {
         Ok(true)
     }
 
-    /// How the server on a node is configured.
-    fn config_of(&self, node: NodeId) -> Config {
-        let mut config = Config { server_id: server_of(node).0, ..self.options.config.clone() };
-        if let Some(ensemble) = &mut config.ensemble {
-            let kept = &self.nodes[node.0];
-            ensemble.membership = kept.members.clone().unwrap_or_else(|| ensemble.membership.clone());
-            ensemble.seen = kept.seen.clone();
-        }
-        config
-    }
-
     /// Schedules what is there from the beginning.
     fn begin(&mut self) {
         for index in 0..self.nodes.len() {
@@ -465,7 +458,11 @@ impl World {
             Observed::RoleTaken { standing, .. } if standing.role == Role::Leading => {
                 self.counts.leaders += 1;
             }
-            Observed::RoleLost { .. } => self.counts.roles_lost += 1,
+            Observed::RoleLost { node, .. } => {
+                self.counts.roles_lost += 1;
+                let is_member = self.judge.facts().configs().ruling().is_member(*node);
+                self.member_roles_lost += u64::from(is_member);
+            }
             Observed::SessionExpired { .. } => self.counts.expired += 1,
             Observed::Started { .. } => self.counts.starts += 1,
             _ => {}
@@ -508,7 +505,13 @@ fn clients_of(seed: Seed, options: &Options) -> Vec<SimClient> {
         let (id, servers, board) = (ClientId(index), servers.clone(), board.clone());
         SimClient::new(id, stream("client"), clock, workload, profile, servers, board)
     };
-    (0..options.clients).map(client).collect()
+    let mut clients: Vec<SimClient> = (0..options.clients).map(client).collect();
+    if options.faults.reconfig.is_some() {
+        let mut operator = client(options.clients);
+        operator.follow_script();
+        clients.push(operator);
+    }
+    clients
 }
 
 /// Clocks err either way, by up to `max`.

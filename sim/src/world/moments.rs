@@ -168,6 +168,7 @@ fn step(what: &Observed) -> Option<(NodeId, Option<NodeId>, Step)> {
         Observed::EpochAccepted { node, .. } => Some((*node, None, Step::Promise)),
         Observed::EpochCurrent { node, .. } => Some((*node, None, Step::Begin)),
         Observed::Replaced { node, .. } => Some((*node, None, Step::Promise)),
+        Observed::Reconfigured { node, .. } => Some((*node, None, Step::Begin)),
         Observed::RoleTaken { node, standing, .. } if standing.role != Role::Looking => {
             Some((*node, None, Step::Begin))
         }
@@ -188,13 +189,13 @@ fn step_of(message: &Message) -> Option<Step> {
         Message::Diff { .. } | Message::NewLeader { .. } | Message::Snap { .. } | Message::Trunc { .. } => {
             Some(Step::Synchronize)
         }
-        Message::UpToDate => Some(Step::Begin),
+        Message::UpToDate | Message::CommitAndActivate { .. } | Message::InformAndActivate { .. } => {
+            Some(Step::Begin)
+        }
         Message::Ack { zxid } if zxid.begins_epoch() => Some(Step::Begin),
         Message::Ack { .. }
         | Message::Commit { .. }
-        | Message::CommitAndActivate { .. }
         | Message::Inform { .. }
-        | Message::InformAndActivate { .. }
         | Message::Proposal { .. }
         | Message::Request { .. }
         | Message::Revalidate { .. }

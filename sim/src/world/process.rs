@@ -217,9 +217,15 @@ impl World {
         .map_err(|message| Violation::new(Checker::Panic, format!("{id}: {message}")))?;
         assert!(node.inbox.is_empty(), "nothing comes while a process is at work");
         node.inbox = inputs;
-        for action in actions.drain(..) {
-            self.trace.action(&action);
-            self.act(id, action)?;
+        while !actions.is_empty() {
+            for action in actions.drain(..) {
+                self.trace.action(&action);
+                self.act(id, action)?;
+            }
+            // What could not be kept, it was told at once.
+            if let Life::Up(server) = &mut self.nodes[id.0].life {
+                actions.extend(std::iter::from_fn(|| server.poll_action()));
+            }
         }
         self.actions = actions;
         // Only now: what was told in this batch may be about them.
@@ -284,14 +290,8 @@ impl World {
                 self.close_by_server(id, conn);
                 Ok(())
             }
-            Action::KeepConfig { membership } => {
-                self.nodes[id.0].members = Some(membership);
-                Ok(())
-            }
-            Action::KeepSeenConfig { membership } => {
-                self.nodes[id.0].seen = membership;
-                Ok(())
-            }
+            Action::KeepConfig { membership } => self.keep_in_force(id, membership),
+            Action::KeepSeenConfig { membership } => self.keep_seen(id, membership.as_ref()),
             Action::Dial { dial, port, addresses, timeout, .. } => {
                 self.dial_peer(id, dial, port, addresses, timeout)
             }
@@ -386,7 +386,10 @@ impl World {
                 self.observe(Observed::Rewound { node: id, last, how: Rewind::Snapshot })
             }
             Told::Synced => self.observe(Observed::VotesAgain { node: id }),
-            Told::ReadOnlyBegun { .. } | Told::Reconfigured { .. } => {
+            Told::Reconfigured { version, members } => {
+                self.observe(Observed::Reconfigured { node: id, version, members: members.into() })
+            }
+            Told::ReadOnlyBegun { .. } => {
                 self.observe(Observed::Remark { node: id, words: format!("{told:?}") })
             }
             Told::FileNotRemoved { .. }

@@ -11,14 +11,15 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::World;
-use crate::check::Violation;
 use crate::check::liveness::{self, Waiting};
+use crate::check::{Checker, Violation};
 use crate::client::SimClient;
 use crate::clock::SimTime;
 use crate::history::Observed;
 use crate::link::LinkId;
 use crate::op::Op;
-use crate::places::{ClientId, NodeId, server_of};
+use crate::places::{ClientId, NodeId};
+use crate::roster::Roster;
 
 /// How long roles must last once everybody is at rest. Servers look for containers more than twice in this time.
 const CALM: Duration = Duration::from_secs(5);
@@ -51,7 +52,13 @@ impl World {
             self.clients[client].rest();
         }
         self.read_all_again()?;
-        self.settle(&core)?;
+        let known = self.judge.facts().configs().newest();
+        match self.settle(&core) {
+            // A change that was on its way, and for which these are no quorum, came to a leader among them.
+            Err(found)
+                if found.checker == Checker::Liveness && self.judge.facts().configs().newest() > known => {}
+            settled => settled?,
+        }
         for client in 0..self.clients.len() {
             self.homes.remove(&ClientId(client));
         }
@@ -60,15 +67,19 @@ impl World {
 
     /// Just enough voters, and any observers.
     fn draw_core(&self) -> Option<Vec<NodeId>> {
-        let ensemble = &self.options.config.ensemble.as_ref()?.membership;
+        self.options.config.ensemble.as_ref()?;
+        let configs = self.judge.facts().configs();
         let mut rng = self.seed.stream("core", 0);
-        let mut left: Vec<NodeId> = (0..self.options.servers).map(NodeId).collect();
+        // What may yet come into force takes quorums of both.
+        let rosters: Vec<Roster> = configs.pending().chain([configs.ruling()]).collect();
+        let all = || (0..self.nodes.len()).map(NodeId);
+        let votes = |node: &NodeId| rosters.iter().any(|roster| roster.is_voter(*node));
+        let mut left: Vec<NodeId> = all().filter(votes).collect();
         let mut core = BTreeSet::new();
-        while !ensemble.has_quorum(&core.iter().copied().map(server_of).collect()) {
+        while !rosters.iter().all(|roster| roster.is_quorum(core.iter().copied())) {
             core.insert(left.swap_remove(rng.index(left.len())));
         }
-        let observers = (self.options.servers..self.nodes.len()).map(NodeId);
-        core.extend(observers.filter(|_| rng.chance(500_000)));
+        core.extend(all().filter(|node| !votes(node)).filter(|_| rng.chance(500_000)));
         (core.len() < self.nodes.len()).then(|| core.into_iter().collect())
     }
 
@@ -106,9 +117,9 @@ impl World {
         let all: Vec<NodeId> = (0..self.nodes.len()).map(NodeId).collect();
         self.settle(&all)?;
         self.agree()?;
-        let (lost, last) = (self.counts.roles_lost, self.model().last());
+        let (lost, last) = (self.member_roles_lost, self.model().last());
         self.run_for(CALM)?;
-        liveness::calm(self.counts.roles_lost - lost, CALM)?;
+        liveness::calm(self.member_roles_lost - lost, CALM)?;
         liveness::cleared_away(self.model().abandoned(last), CALM)
     }
 
@@ -132,18 +143,28 @@ impl World {
             self.clients[client].ask(Op::SetData { path, data, version: -1 });
             let agreed = self.run_while(max / LAST_WRITES, |world| {
                 let last = world.model().last();
-                last == before || !world.nodes.iter().all(|node| node.applied == last)
+                last == before || !world.members().all(|id| world.nodes[id.0].applied == last)
             })?;
             if agreed {
                 return Ok(());
             }
         }
         let last = self.model().last();
-        let standings = self.nodes.iter().enumerate().map(|(index, node)| Waiting {
-            who: format!("{}, which applied {},", NodeId(index), node.applied),
-            waits_for: (last == before || node.applied != last).then(|| format!("what follows {before}")),
+        let standings = self.members().map(|id| {
+            let applied = self.nodes[id.0].applied;
+            Waiting {
+                who: format!("{id}, which applied {applied},"),
+                waits_for: (last == before || applied != last).then(|| format!("what follows {before}")),
+            }
         });
         liveness::at_rest(&standings.collect::<Vec<_>>(), max)
+    }
+
+    /// Those that have to serve: who is no member any more, or not yet, may follow, and need not.
+    fn members(&self) -> impl Iterator<Item = NodeId> {
+        let roster = self.judge.facts().configs().ruling();
+        let is_ensemble = self.judge.facts().is_ensemble();
+        (0..self.nodes.len()).map(NodeId).filter(move |&node| !is_ensemble || roster.is_member(node))
     }
 
     /// What a server lacks to be where all should come to once nothing goes wrong any more.
@@ -151,6 +172,7 @@ impl World {
         let node = &self.nodes[id.0];
         let follows = node.standing.is_some_and(|standing| standing.leader.is_some());
         match self.options.config.ensemble {
+            Some(_) if !self.members().any(|member| member == id) => None,
             _ if !node.is_up() => Some("a process that serves"),
             Some(_) if !follows => Some("a leader"),
             Some(_) if node.tap.durable() < self.model().last() => Some("the last transactions"),

@@ -47,6 +47,7 @@ impl World {
             FaultKind::Partition => self.split(drawn),
             FaultKind::Pause => self.freeze(drawn),
             FaultKind::Power => self.strike_down(vec![drawn.node], Crash::Unpowered),
+            FaultKind::Reconfig => self.change_members(drawn),
             FaultKind::Reset => self.reset_link(drawn),
             FaultKind::SlowReader => self.slow_a_reader(drawn)?,
             FaultKind::Stall => self.stall_disk(drawn),

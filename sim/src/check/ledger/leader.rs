@@ -49,7 +49,7 @@ impl Ledger {
         if led_by.is_some() {
             return relayed(said, epoch);
         }
-        self.proposed.insert(said.node, epoch);
+        let is_new = self.proposed.insert(said.node, epoch) != Some(epoch);
         if let Some(kept) = said.kept {
             // Once the epoch has begun it is the epoch's own, and nobody's promise is waited for any more.
             let support = self.support(said.node, epoch);
@@ -59,10 +59,10 @@ impl Ledger {
                 return said.wrong(format_args!("LEADERINFO {epoch}, its own disk has {accepted}"));
             }
         }
-        // It is later than what each of a quorum had promised.
+        // It is later than what each of a quorum had promised; those who come later find it so, whoever else votes by then.
         let introduced = self.introduced.entry(said.node).or_default();
         let later = introduced.iter().filter(|&(_, &accepted)| accepted < epoch).map(|(&node, _)| node);
-        if said.facts.is_quorum(later.chain([said.node])) {
+        if !is_new || said.facts.may_back(said.node, later.chain([said.node])) {
             return Ok(());
         }
         said.wrong(format_args!("LEADERINFO {epoch}, introduced were {introduced:?}"))
@@ -89,8 +89,16 @@ impl Ledger {
             return said.wrong(words);
         }
         let leader = talk.led_by.unwrap_or(said.node);
-        let promised = &self.support(leader, epoch).promised;
-        if !said.facts.is_quorum(promised.iter().copied().chain([leader])) {
+        // What is in force, and what is to be with this epoch.
+        let configs = said.facts.configs();
+        let offered = configs.offered(leader, epoch);
+        let support = self.support(leader, epoch);
+        if support.needed.is_empty() {
+            let ruling = (!configs.is_established(offered)).then(|| configs.ruling());
+            support.needed = configs.get(offered).into_iter().chain(ruling).collect();
+        }
+        let promised = &support.promised;
+        if !support.has_all(promised.iter().copied().chain([leader])) {
             return said.wrong(format_args!("NEWLEADER {zxid}, promised it was by {promised:?}"));
         }
         let committed = said.facts.committed_before(epoch);
@@ -108,8 +116,9 @@ impl Ledger {
         };
         let leader = talk.led_by.unwrap_or(said.node);
         let own = (said.facts.durable(leader) >= inherited).then_some(leader);
-        let begun = &self.support(leader, epoch).begun;
-        if said.facts.is_quorum(begun.iter().copied().chain(own)) {
+        let support = self.support(leader, epoch);
+        let begun = &support.begun;
+        if support.has_all(begun.iter().copied().chain(own)) {
             return Ok(());
         }
         said.wrong(format_args!("UPTODATE in epoch {epoch}, acknowledged it was by {begun:?}"))
@@ -132,7 +141,8 @@ impl Ledger {
         let acked = &self.support(leader, epoch).acked;
         let own = (said.facts.durable(leader) >= zxid).then_some(leader);
         let have_it = acked.iter().filter(|&(_, &acked)| acked >= zxid).map(|(&node, _)| node);
-        if said.facts.is_quorum(have_it.chain(own)) {
+        let have_it = have_it.chain(own);
+        if said.facts.configs().needed(leader, epoch, zxid).all(|roster| roster.is_quorum(have_it.clone())) {
             return Ok(());
         }
         said.wrong(format_args!(

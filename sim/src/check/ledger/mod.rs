@@ -47,6 +47,7 @@ use crate::ending::RoleEnd;
 use crate::history::{Kept, Observed, Record};
 use crate::link::LinkId;
 use crate::places::{NodeId, node_of};
+use crate::roster::Roster;
 
 /// What was said on a link between leader and learner.
 #[derive(Clone, Debug, Default)]
@@ -74,6 +75,15 @@ struct Support {
     begun: BTreeSet<NodeId>,
     /// Up to where each has acknowledged.
     acked: BTreeMap<NodeId, Zxid>,
+    /// Whose quorums its epoch needs to begin.
+    needed: Vec<Roster>,
+}
+
+impl Support {
+    /// Whether these are all the quorums that its epoch needs to begin.
+    fn has_all(&self, nodes: impl Iterator<Item = NodeId> + Clone) -> bool {
+        self.needed.iter().all(|roster| roster.is_quorum(nodes.clone()))
+    }
 }
 
 /// See the module.

@@ -3,12 +3,14 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use zabra_core::types::LearnerInfo;
+use zabra_core::time::WallTime;
+use zabra_core::types::{LearnerInfo, OpCode, SessionId};
 
 use super::*;
 use crate::check::testing::Story;
 use crate::node::Standing;
 use crate::places::server_of;
+use crate::txnlog::Logged;
 
 const L: NodeId = NodeId(0);
 const F: NodeId = NodeId(1);
@@ -310,6 +312,39 @@ fn l5_a_leader_gives_up_for_a_later_epoch_alone() {
             story.expect_fine();
         } else {
             story.expect_violation(Checker::Ledger, "n0 leads in 2, and gives up for a promise of 2");
+        }
+    }
+}
+
+/// The leader and one of the first three are a quorum of what was, and not of five.
+#[test]
+fn p19_a_change_of_members_without_a_quorum_of_the_new_ones() {
+    for (count, fine) in [(3, true), (5, false)] {
+        let mut story = begin();
+        lead(&mut story);
+        propose(&mut story, 1);
+        let zxid = Zxid::new(2, 1);
+        for node in [L, F] {
+            let record = Logged {
+                zxid,
+                session: SessionId(7),
+                cxid: 1,
+                time: WallTime(0),
+                op: OpCode::RECONFIG,
+                error: None,
+                timeout_ms: None,
+                removes: None,
+                members: Some(Roster::first(count, 0)),
+                checksum: 0,
+            };
+            story.tell(Observed::Logged { node, record });
+            story.tell(Observed::Synced { node, durable: zxid });
+        }
+        learner_says(&mut story, F, Message::Ack { zxid }, kept(2, 2, zxid));
+        leader_says(&mut story, F, Message::CommitAndActivate { zxid, designated: server_of(L) });
+        match fine {
+            true => story.expect_fine(),
+            false => story.expect_violation(Checker::Ledger, "COMMIT 0x200000001, acknowledged it was {"),
         }
     }
 }
