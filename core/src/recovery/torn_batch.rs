@@ -77,16 +77,9 @@ impl Log {
             }
             let shift = (batch == 0 || roll != Roll::Never).then_some(shift);
             for size in shift.into_iter().chain(sizes.iter().copied()) {
-                let zxid = history.next;
                 let data = (0..size).map(|at| at as u8 | 1).collect();
                 let txn = Txn::SetData { path: "/".into(), data: Some(data), version: 1 };
-                let bytes = history.append(OpCode::SET_DATA, SessionId::NONE, txn);
-                let file = log.files.len() - 1;
-                let content = &mut log.files[file].1;
-                let at = content.len()..content.len() + bytes.len();
-                content.extend(bytes);
-                log.records.push(Record { zxid, at, file, batch, digest: history.tree.digest() });
-                log.last = zxid;
+                log.append(&mut history, batch, (OpCode::SET_DATA, SessionId::NONE, txn));
             }
         }
         for (batch, session) in (BATCHES.len()..).zip(0..sessions) {
@@ -95,19 +88,24 @@ impl Log {
             let data = Some(vec![1; 700].into());
             let behind = Txn::SetData { path: "/".into(), data, version: 1 };
             let behind = (session + 1 == sessions).then_some((OpCode::SET_DATA, SessionId::NONE, behind));
-            for (op, session, txn) in [Some(close), behind.clone(), behind].into_iter().flatten() {
-                let zxid = history.next;
-                let bytes = history.append(op, session, txn);
-                let file = log.files.len() - 1;
-                let content = &mut log.files[file].1;
-                let at = content.len()..content.len() + bytes.len();
-                content.extend(bytes);
-                log.records.push(Record { zxid, at, file, batch, digest: history.tree.digest() });
-                log.last = zxid;
+            for what in [Some(close), behind.clone(), behind].into_iter().flatten() {
+                log.append(&mut history, batch, what);
             }
         }
         log.files.iter_mut().for_each(|(_, bytes)| bytes.resize(SIZE, 0));
         log
+    }
+
+    /// Puts a record behind the others of the last file.
+    fn append(&mut self, history: &mut History, batch: usize, (op, session, txn): (OpCode, SessionId, Txn)) {
+        let zxid = history.next;
+        let bytes = history.append(op, session, txn);
+        let file = self.files.len() - 1;
+        let content = &mut self.files[file].1;
+        let at = content.len()..content.len() + bytes.len();
+        content.extend(bytes);
+        self.records.push(Record { zxid, at, file, batch, digest: history.tree.digest() });
+        self.last = zxid;
     }
 
     /// Which bytes of which file were written with the batch.
