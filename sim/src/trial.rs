@@ -4,8 +4,42 @@
 //! applications do. A seed that fails does so again, step by step. While it runs, everything that the simulator knows
 //! of a right server is checked too, and at the end all faults stop, and the cluster and its clients must come to rest.
 //!
-//! Here workers count: each takes a lock, reads a counter, writes the next number and lets go of the lock. If two held
-//! it at once, some number would be written twice.
+//! The smallest one: clients take numbers, by writing a znode in the version in which they read it. No two get the same.
+//!
+//! ```
+//! # use std::{cell::RefCell, collections::BTreeSet, rc::Rc, time::Duration};
+//! # use sim::{app::{Application, Session}, trial::Trial};
+//! # use zabra_core::client::{Call, CallError, CallId, Outcome};
+//! #[derive(Debug, Default)]
+//! struct Taker(Rc<RefCell<BTreeSet<i32>>>);
+//!
+//! impl Application for Taker {
+//!     fn on_start(&mut self, it: &mut Session<'_>) {
+//!         it.call(Call::GetData { path: "/".into(), watcher: None });
+//!     }
+//!     fn on_answer(&mut self, it: &mut Session<'_>, _: CallId, answer: Result<Outcome, CallError>) {
+//!         match answer {
+//!             Ok(Outcome::Data { stat, .. }) => {
+//!                 it.call(Call::SetData { path: "/".into(), data: Some("taken".into()), version: stat.version });
+//!             }
+//!             Ok(Outcome::Stat(stat)) if !self.0.borrow_mut().insert(stat.version) => it.violated("taken twice"),
+//!             // It has its number, or somebody was faster, or the connection is lost.
+//!             _ => it.wake_in(Duration::from_millis(50)),
+//!         }
+//!     }
+//!     fn on_wake(&mut self, it: &mut Session<'_>) {
+//!         self.on_start(it);
+//!     }
+//! }
+//!
+//! Trial::of_servers(3).crashes(Duration::from_secs(4)).run(0..3, || {
+//!     let taken = Rc::default();
+//!     (0..4).map(|_| Taker(Rc::clone(&taken))).collect()
+//! });
+//! ```
+//!
+//! And one of the size of a recipe. Workers count: each takes a lock, reads a counter, writes the next number and lets go of
+//! the lock. If two held it at once, some number would be written twice.
 //!
 //! ```
 //! # use std::cell::RefCell;
