@@ -460,10 +460,29 @@ fn deletable_parent_of(path: &str) -> Result<&str, ErrorCode> {
     }
 }
 
+/// The version behind `current`, if that is the expected one. No znode gets the version -1, which as an expected one means any
+/// (ZOOKEEPER-4743): it would match whatever is there.
 fn next_version(current: i32, expected: i32) -> Result<i32, ErrorCode> {
     if expected != -1 && expected != current {
-        Err(ErrorCode::BADVERSION)
-    } else {
-        Ok(current.wrapping_add(1))
+        return Err(ErrorCode::BADVERSION);
+    }
+    Ok(match current.wrapping_add(1) {
+        -1 => 0,
+        next => next,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// ZOOKEEPER-4743.
+    #[test]
+    fn a_version_is_never_minus_one() {
+        assert_eq!(next_version(-3, -1), Ok(-2));
+        assert_eq!(next_version(-2, -1), Ok(0));
+        assert_eq!(next_version(-2, -2), Ok(0));
+        assert_eq!(next_version(i32::MAX, i32::MAX), Ok(i32::MIN));
+        assert_eq!(next_version(7, 6), Err(ErrorCode::BADVERSION));
     }
 }

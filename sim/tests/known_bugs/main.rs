@@ -43,16 +43,16 @@
 //! |---|---|
 //! | ZOOKEEPER-1277, zxids used up | no run is that long; `core/src/zab/leader/tests.rs`, `zab_rollover_ends_the_epoch` |
 //! | ZOOKEEPER-1514, 3109, rounds and changed minds of voters | votes held back one by one; `core/src/election/tests.rs` |
-//! | ZOOKEEPER-2172, 2865, members that change during a snapshot | simulated clients change no members; `core/tests/reconfig.rs` |
+//! | ZOOKEEPER-2172, 2865, members that change during a snapshot | worlds in which members change draw it (`--members`); `core/tests/reconfig.rs` |
 //! | ZOOKEEPER-4787, characters in notifications | to us they are bytes; `core/src/wire/election.rs` |
 //! | ZOOKEEPER-3526, a zxid counter of its own in read-only mode | no simulated server has it; `core/tests/read_only.rs` |
 //! | ZOOKEEPER-3056, 3644, a way out when snapshots are missing | no simulated operator takes it; `core/src/recovery/tests.rs` |
 //! | ZOOKEEPER-2926, 3471, sessions that only one server knows | no simulated server has them; `core/tests/local_sessions.rs` |
-//! | ZOOKEEPER-4743, a version that wraps around to -1 | takes 2^32 writes; `next_version` in `core/src/pipeline/prep.rs` |
+//! | ZOOKEEPER-4743, a version that wraps around to -1 | takes 2^32 writes; `a_version_is_never_minus_one` in `core/src/pipeline/prep.rs` |
 //! | ZOOKEEPER-1622, 2901, 3113, arithmetic of session ids | server ids above 127 are no node of a simulation; `core/src/session/` |
 //! | ZOOKEEPER-706, watches that fill more than one frame | the client's part; `core/src/client/watches.rs` |
 //! | ZOOKEEPER-4475, 4466, 4471, modes of persistent watches | `core/src/tree/tests/watches.rs` and `core/tests/features/watches.rs` |
-//! | ZOOKEEPER-1208, a session that is used behind its end | simulated clients do not do that; `core/tests/sessions.rs` |
+//! | ZOOKEEPER-1208, a session that is used behind its end | rude clients of random worlds do it (`sim/src/client/rude.rs`); `core/tests/sessions.rs` |
 //! | ZOOKEEPER-1382, a watch of a session that is over | watches belong to connections; `core/src/tree/watch.rs` |
 //! | ZOOKEEPER-2623, a check outside of a multi | no client sends one; `core/tests/requests.rs` |
 
