@@ -323,6 +323,14 @@ fn zab_rollover_ends_the_epoch() {
     assert_eq!(lead.stepped_down(), Some(StepDownReason::EpochUsedUp));
 }
 
+/// PARITY `zab.zxid`: every epoch counts from 1, wherever the one before it ended.
+#[test]
+fn zab_zxid_counts_from_one_in_every_epoch() {
+    let mut lead = Lead::new(3, 0, own(4, 4, Zxid::new(4, 9)));
+    lead.follow(2, 2, false);
+    assert_eq!([lead.propose(), lead.propose()], [Zxid::new(5, 1), Zxid::new(5, 2)]);
+}
+
 /// A promise beyond what a zxid has room for is nobody's, and must not become this leader's epoch; nor one that is further
 /// ahead than anybody can be who is honest.
 #[test]
