@@ -251,6 +251,20 @@ mod tests {
 
     const OPTIONS: TreeOptions = TreeOptions { extended_types: true, digest_enabled: true };
 
+    /// PARITY `qv.equals`: a version names one configuration; what else is said to be of it is not looked at.
+    #[test]
+    fn qv_equals_other_members_of_a_known_version_are_no_news() {
+        let [known, other] = [3, 5].map(|voters| members(voters, 0).with_version(9));
+        let mut configs = Configs::new(true, known.clone(), None, &Tree::new(OPTIONS, [1; 4]));
+        assert!(!configs.propose(other.clone()));
+        configs.offer(other.clone());
+        assert_eq!(configs.take_offer(|_| false), None);
+        assert_eq!((configs.current(), configs.next()), (&known, None));
+        let [proposed, other] = [other, known].map(|members| members.with_version(10));
+        assert!(configs.propose(proposed.clone()) && !configs.propose(other));
+        assert_eq!(configs.next(), Some(&proposed));
+    }
+
     /// What is in force with UPTODATE where 9 was: the offer, unless its commit is to come.
     #[test]
     fn quorum_uptodate_puts_in_force_what_is_agreed_on() {
