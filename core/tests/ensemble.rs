@@ -2,14 +2,15 @@
 
 use core::time::Duration;
 
+use bytes::Bytes;
 use zabra_core::config::FourLetterWords;
-use zabra_core::server::{CloseReason, Event, HaltReason, Role};
+use zabra_core::server::{CloseReason, Event, HaltReason, PeerPort, Role};
 use zabra_core::store::epochs::{ACCEPTED_EPOCH, epoch_file};
 use zabra_core::testing::cluster::{Cluster, create, members};
 use zabra_core::testing::lone::new_session;
-use zabra_core::types::{ConnId, ErrorCode, Message, OpCode, SessionId, Zxid};
-use zabra_core::wire::Request;
+use zabra_core::types::{ConnId, ErrorCode, LearnerInfo, Message, OpCode, ServerId, SessionId, Zxid};
 use zabra_core::wire::connect::ConnectRequest;
+use zabra_core::wire::{Request, quorum};
 
 fn agree(cluster: &mut Cluster, ids: &[i64]) {
     cluster.pass(Duration::from_millis(300));
@@ -379,6 +380,32 @@ fn sync_choice_txnlog_reaches_back_behind_the_snapshot_of_a_restart() {
         let (conn, _) = cluster.client(2).expect("a session");
         assert!(cluster.write(2, conn, "/last"));
         agree(&mut cluster, &[1, 2, 3]);
+    }
+}
+
+/// PARITY `sync.diff.zxid`: DIFF names the last transaction that is committed, however much of it the learner lacks.
+#[test]
+fn sync_diff_zxid_is_of_the_last_commit() {
+    let mut cluster = three();
+    let (conn, _) = cluster.client(3).expect("a session");
+    for number in 0..5 {
+        assert!(cluster.write(3, conn, &format!("/n{number}")));
+    }
+    let (committed, _) = cluster.applied(3).expect("it leads");
+    let epoch = i64::from(committed.epoch());
+    let protocol_version = LearnerInfo::PROTOCOL_VERSION;
+    let mut expected = Vec::new();
+    quorum::encode(&Message::LeaderInfo { epoch, protocol_version }, &mut expected);
+    quorum::encode(&Message::Diff { zxid: committed }, &mut expected);
+    for lacks in 0..4 {
+        let link = cluster.knock(3, PeerPort::Quorum);
+        let info = LearnerInfo { server: Some(ServerId(99)), protocol_version, config_version: 0 };
+        let mut says = Vec::new();
+        quorum::encode(&Message::ObserverInfo { accepted_epoch: epoch, info }, &mut says);
+        let last_zxid = Zxid(committed.0 - lacks);
+        quorum::encode(&Message::AckEpoch { last_zxid, current_epoch: 1 }, &mut says);
+        cluster.tell(3, link, Bytes::from(says));
+        assert!(cluster.received(3, link).starts_with(&expected), "{lacks} behind");
     }
 }
 
