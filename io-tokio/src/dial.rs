@@ -216,6 +216,20 @@ mod tests {
         });
     }
 
+    /// PARITY `addr.resolve`: what an attempt found out is forgotten, so that the next one finds a server that was moved.
+    #[test]
+    fn addr_resolve_every_attempt_looks_the_name_up() {
+        run(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let mut dial = dial(&[("localhost", port)], LONG);
+            dial.connect(&Arc::new(Semaphore::new(1))).await.unwrap();
+            dial.timeout = Duration::from_millis(50);
+            let error = dial.connect(&Arc::new(Semaphore::new(0))).await.unwrap_err();
+            assert_eq!(error.to_string(), format!("localhost:{port} does not answer"));
+        });
+    }
+
     #[test]
     fn a_dial_ends_in_time_though_no_lookup_is_free() {
         run(async {

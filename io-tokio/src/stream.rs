@@ -187,3 +187,26 @@ impl Stream {
         let _ = SockRef::from(&self.socket).set_linger(Some(Duration::ZERO));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpListener;
+    use tokio::runtime::Builder;
+
+    use super::*;
+
+    /// PARITY `addr.keepalive`.
+    #[test]
+    fn addr_keepalive_is_asked_of_the_system_only_if_it_is_set() {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            for keep_alive in [false, true] {
+                let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+                let stream = Stream::new(socket, keep_alive);
+                assert_eq!(SockRef::from(&stream.socket).keepalive().unwrap(), keep_alive);
+                assert!(stream.socket.nodelay().unwrap());
+            }
+        });
+    }
+}
