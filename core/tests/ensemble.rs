@@ -135,6 +135,28 @@ fn what_was_never_committed_is_cut_off() {
     assert!(cluster.exists(3, "/kept") && cluster.exists(3, "/new"));
 }
 
+/// PARITY `sync.truncate.fail`: nothing leads up to where the log is to end. The process does, and changes no file.
+#[test]
+fn sync_truncate_fail_ends_the_process() {
+    let mut cluster = three();
+    let (conn, _) = cluster.client(3).expect("a session");
+    assert!(cluster.write(3, conn, "/a") && cluster.write(3, conn, "/b"));
+    cluster.kill(1, 1);
+    cluster.silence(3, 1);
+    cluster.start(1);
+    cluster.pass(Duration::from_millis(300));
+    cluster.disk(1).files().retain(|file, _| !file.name.starts_with("snapshot."));
+    let protocol_version = LearnerInfo::PROTOCOL_VERSION;
+    cluster.forge(3, 1, &Message::LeaderInfo { epoch: 1, protocol_version });
+    assert_eq!(cluster.halted(1), None);
+    let before = cluster.disk(1).files().clone();
+    let target = Zxid::new(1, 1);
+    cluster.forge(3, 1, &Message::Trunc { zxid: target });
+    let why = cluster.halted(1);
+    assert!(matches!(why, Some(HaltReason::Rewind { zxid, .. }) if *zxid == target), "{why:?}");
+    assert_eq!(*cluster.disk(1).files(), before);
+}
+
 #[test]
 fn obs_role_an_observer_follows_without_a_vote() {
     let mut cluster = Cluster::new(&members(3, 1), |_| {});
