@@ -18,8 +18,8 @@ Every key of `zoo.cfg`, as ZooKeeper 3.9 has them. Written by a test from the ta
 Any key can be given in the file or as `-Dname=value`, with or without `zookeeper.` in front; the file wins. A wrong
 value is an error, and the server does not start. What is named in the log instead: unknown keys and unknown words in
 `4lw.commands.whitelist`, which are ignored; numbers that are out of bounds, for which the bound counts
-(`autopurge.snapRetainCount` from 3, `snapCount` from 2, `commitLogCount` from 500, `preAllocSize` up to 64 GiB); keys with
-\"no effect\".
+(`autopurge.snapRetainCount` from 3, `snapCount` from 2, `commitLogCount` from 500, `preAllocSize` up to 64 GiB); a
+`snapshotSizeFactor` above 1; keys with \"no effect\".
 
 Of the environment a server reads `RUST_LOG`, what to log, and on glibc `GLIBC_TUNABLES`: unless that says something of
 `glibc.malloc.tcache_count`, the server begins itself once more with 256, under the same process number.

@@ -30,10 +30,10 @@ fn millis(n: i64) -> Option<Duration> {
 #[rustfmt::skip]
 pub(super) const KEYS: &[Key] = &[
     key("globalOutstandingLimit", Prefixed, Kind::Num(from(1, "")), "1000", Int(|d, n| d.settings.core.global_outstanding_limit = n as usize), "Requests in the server; beyond it, connections that have one are not read from."),
-    key("largeRequestMaxBytes", Prefixed, Kind::Num(from(0, " of bytes")), "104857600", Int(|d, n| d.settings.core.large_request_max_bytes = n as usize), "Bytes of large requests in the server; one beyond closes its connection."),
+    key("largeRequestMaxBytes", Prefixed, Kind::Num(from(0, " of bytes")), "104857600", Int(|d, n| d.settings.core.large_request_max_bytes = n as usize), "A large write closes its connection if there are more bytes in it and in the log that waits for the disk."),
     key("largeRequestThreshold", Prefixed, Kind::Num(any(" of bytes")), "-1", Int(|d, n| d.settings.core.large_request_threshold = usize::try_from(n).ok().filter(|&n| n > 0)), "A request of more bytes is large; 0 or less: none is."),
     key("enforceQuota", Prefixed, Kind::Flag, "false", Flag(|d, on| d.settings.core.enforce_quota = on), "Whether hard quotas refuse writes."),
-    key("throttled_op_wait_time", Prefixed, MILLIS, "0", Int(|d, n| d.settings.core.throttled_op_wait = millis(n)), "A request that waited longer is refused; 0: none is."),
+    key("throttled_op_wait_time", Prefixed, MILLIS, "0", Int(|d, n| d.settings.core.throttled_op_wait = millis(n)), "A read that waited longer, behind a write of its session, is refused; 0: none is. Writes do not wait."),
     key("znode.container.checkIntervalMs", Bare, Kind::Num(from(1, " of milliseconds")), "60000", Int(|d, n| d.settings.core.container_check_interval = Duration::from_millis(n.unsigned_abs())), "How often emptied containers and expired TTL nodes are looked for."),
     key("znode.container.maxPerMinute", Bare, Kind::Num(from(1, "")), "10000", Int(|d, n| d.settings.core.container_max_per_minute = n as u32), "How many of them are deleted in a minute."),
     key("znode.container.maxNeverUsedIntervalMs", Bare, LONG, "0", Int(|d, n| d.settings.core.container_max_never_used = millis(n)), "Age at which a container that never had a child goes; 0: never."),

@@ -94,7 +94,7 @@ pub(super) const KEYS: &[Key] = &[
     key("maxWriteQueuePollTime", Prefixed, LONG, "flushDelay/3", Idle(BATCHES), "Likewise."),
     key("maxBatchSize", Prefixed, INT, "1000", Idle(BATCHES), "Writes synced together."),
     key("commitLogCount", Prefixed, INT, "500", Int(commit_log_count), "Transactions kept in memory for followers, at least 500."),
-    key("snapshotSizeFactor", Prefixed, Kind::Float, "0.33", Text(snapshot_size_factor), "How much log may be read to bring a follower up to date, as a share of a snapshot; below 0 is none, 0 any."),
+    key("snapshotSizeFactor", Prefixed, Kind::Float, "0.33", Text(snapshot_size_factor), "How much log may be read to bring a follower up to date, as a share of a snapshot; below 0 is none, 0 any, above 1 as 0.33."),
     key("snapshot.compression.method", Prefixed, Kind::OneOf(&["", "gz", "snappy"]), "none", Text(|d, method| d.settings.core.snapshot_compression = Compression::of_name(&format!(".{method}"))), "How snapshots are compressed; those that there are already are read whatever they are."),
     key("snapshot.trust.empty", Prefixed, Kind::Flag, "false", Flag(|d, on| d.settings.core.snapshot_trust_empty = on), "Accept a log without any snapshot, once, when coming from ZooKeeper 3.4."),
     key("db.autocreate", Prefixed, Kind::Flag, "true", Flag(|d, on| d.settings.core.db_autocreate = on), "Whether an empty directory is a new, empty database."),
