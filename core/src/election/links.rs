@@ -116,7 +116,8 @@ pub enum LinksOutput {
 #[derive(Debug)]
 pub struct Links {
     me: ServerId,
-    greeting: Bytes,
+    /// Where this server listens, as others are told.
+    listens: Vec<Address>,
     dial_timeout: Duration,
     /// How long a greeting may take.
     greeting_limit: Duration,
@@ -166,24 +167,12 @@ struct Peer {
 }
 
 impl Links {
-    /// No links yet. `addresses` is where this server listens for votes, as others are told; `greeting_limit` is how
-    /// long they may take to say who they are.
-    pub fn new(
-        me: ServerId,
-        addresses: &[Address],
-        config: &EnsembleConfig,
-        greeting_limit: Duration,
-    ) -> Self {
-        let mut addresses = addresses.to_vec();
-        if addresses.is_empty() {
-            // There must be one; a wildcard makes others look into their own configuration.
-            addresses.push(Address { host: String::from("0.0.0.0"), port: 0 });
-        }
-        let mut greeting = Vec::new();
-        Hello { server: me, addresses }.encode(&mut greeting);
+    /// No links yet. `greeting_limit` is how long others may take to say who they are.
+    pub fn new(me: ServerId, config: &EnsembleConfig, greeting_limit: Duration) -> Self {
         let mut links = Self {
             me,
-            greeting: Bytes::from(greeting),
+            // There must be one; a wildcard makes others look into their own configuration.
+            listens: Vec::from([Address { host: String::from("0.0.0.0"), port: 0 }]),
             dial_timeout: config.cnx_timeout,
             greeting_limit,
             looking: false,
@@ -199,7 +188,15 @@ impl Links {
     }
 
     /// Who belongs to the ensemble now, and who perhaps will.
+    ///
+    /// Where this server listens the one in force says, or else the other: whoever has a greater id and has not heard of
+    /// the change can connect to a server that is about to join only where its greeting says. One that is in neither has
+    /// left, and listens where it did.
     pub fn set_membership(&mut self, current: &Membership, next: Option<&Membership>) {
+        let entries = [Some(current), next].into_iter().flatten().filter_map(|it| it.member(self.me));
+        if let Some(own) = entries.map(|member| &member.election).find(|own| !own.is_empty()) {
+            self.listens.clone_from(own);
+        }
         for peer in self.peers.values_mut() {
             peer.member = false;
             peer.voter = false;
@@ -377,7 +374,9 @@ impl Links {
             self.on_attempt_over(now, server, REDIAL_MIN);
             return;
         }
-        self.outputs.push_back(LinksOutput::Send { link, bytes: self.greeting.clone() });
+        let mut greeting = Vec::new();
+        Hello { server: self.me, addresses: self.listens.clone() }.encode(&mut greeting);
+        self.outputs.push_back(LinksOutput::Send { link, bytes: Bytes::from(greeting) });
         if server > self.me {
             // Closed from here, the link might take the greeting with it.
             self.links.insert(link, Link::Knocking { server, until: now + self.greeting_limit });

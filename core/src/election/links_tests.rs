@@ -26,11 +26,16 @@ fn address(id: i64) -> Address {
 }
 
 fn config(servers: i64) -> EnsembleConfig {
-    let member = |id: i64| {
-        let election = vec![address(id)];
+    EnsembleConfig::new(listening(0, (1..=servers).map(|id| (id, id))))
+}
+
+/// Servers, and the ports they listen on.
+fn listening(version: i64, servers: impl IntoIterator<Item = (i64, i64)>) -> Membership {
+    let member = |(id, port): (i64, i64)| {
+        let election = vec![address(port)];
         (ServerId(id), Member { quorum: vec![], election, client: None, role: MemberRole::Participant })
     };
-    EnsembleConfig::new(Membership::majority(0, (1..=servers).map(member).collect()))
+    Membership::majority(version, servers.into_iter().map(member).collect())
 }
 
 fn says(zxid: i64) -> Notification {
@@ -69,7 +74,7 @@ struct Net {
 impl Net {
     fn new(servers: i64, seed: u64) -> Self {
         let host = |id: i64| {
-            let links = Links::new(ServerId(id), &[address(id)], &config(servers), LIMIT);
+            let links = Links::new(ServerId(id), &config(servers), LIMIT);
             let host = Host {
                 links,
                 ids: DialIds::default(),
@@ -267,7 +272,7 @@ struct Lone {
 
 impl Lone {
     fn new() -> Self {
-        let links = Links::new(ServerId(2), &[address(2)], &config(3), LIMIT);
+        let links = Links::new(ServerId(2), &config(3), LIMIT);
         Self { links, ids: DialIds::default(), now: Instant::ZERO }
     }
 
@@ -429,4 +434,43 @@ fn redial() {
     lone.links.set_looking(lone.now, false);
     lone.outputs();
     assert_eq!(lone.links.poll_timeout(), None);
+}
+
+/// PARITY `qcm.hello`: where a server listens the configuration in force says, or the proposed one where that has it alone,
+/// whether it is known from the beginning or comes later. Who left listens where it did.
+#[test]
+fn qcm_hello_of_a_server_that_joins() {
+    let others = [(1, 1), (3, 3)];
+    let with_me = |port: i64| others.into_iter().chain([(2, port)]);
+    let without_me = listening(0, others);
+    let mut lone = Lone::new();
+    lone.links = Links::new(ServerId(2), &EnsembleConfig::new(without_me.clone()), LIMIT);
+    let mut link = 0;
+    let mut says = |lone: &mut Lone| {
+        lone.now = lone.now + Duration::from_secs(5);
+        lone.links.set_looking(lone.now, true);
+        let dials = lone.outputs();
+        let dial = dials.iter().find_map(|output| match output {
+            LinksOutput::Dial { dial, server: ServerId(3), .. } => Some(*dial),
+            _ => None,
+        });
+        link += 1;
+        lone.links.on_link_up(lone.now, LinkId(link), Origin::Dialed(dial.expect("it looks")));
+        let sent = lone.outputs();
+        let [LinksOutput::Send { bytes, .. }] = &sent[..] else { panic!("{sent:?}") };
+        let (hello, _) = Hello::decode(bytes).expect("a greeting").expect("all of it");
+        lone.links.on_link_down(lone.now, LinkId(link));
+        hello.addresses
+    };
+    assert_eq!(says(&mut lone), [], "nobody says where it listens");
+    lone.links.set_membership(&without_me, Some(&listening(1, with_me(7))));
+    assert_eq!(says(&mut lone), [address(7)], "proposed");
+    lone.links.set_membership(&listening(1, with_me(7)), None);
+    assert_eq!(says(&mut lone), [address(7)], "in force");
+    lone.links.set_membership(&listening(1, with_me(7)), Some(&listening(2, with_me(8))));
+    assert_eq!(says(&mut lone), [address(7)], "it moves, perhaps");
+    lone.links.set_membership(&listening(2, with_me(8)), None);
+    assert_eq!(says(&mut lone), [address(8)], "it has moved");
+    lone.links.set_membership(&listening(3, others), None);
+    assert_eq!(says(&mut lone), [address(8)], "it has left");
 }

@@ -132,7 +132,6 @@ impl Ensemble {
         let epochs = recovered.epochs.expect("recovery of a member reads its epochs");
         let last_zxid = recovered.tree.last_zxid();
         let membership = ensemble.membership.clone();
-        let addresses = membership.member(me).map(|member| member.election.clone()).unwrap_or_default();
         let mut ensemble = Box::new(Self {
             me,
             configs: Configs::new(
@@ -146,7 +145,7 @@ impl Ensemble {
             promised: 0,
             designated: None,
             election: Election::new(me, ensemble),
-            election_links: Links::new(me, &addresses, ensemble, config.tick_time * ensemble.sync_limit),
+            election_links: Links::new(me, ensemble, config.tick_time * ensemble.sync_limit),
             dials: DialIds::default(),
             role: Role::Settling,
             peers: PeerLinks::default(),
