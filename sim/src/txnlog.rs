@@ -275,6 +275,13 @@ fn parse(bytes: &[u8]) -> Option<(Logged, usize)> {
     Some((record, RECORD_HEADER + len + 1))
 }
 
+/// Who the members are to be, if a transaction changes them: its payload, as it is proposed.
+pub fn proposed_members(payload: &[u8]) -> Option<Roster> {
+    let op = OpCode(int(payload, 28)?);
+    let path = int(payload, 32).filter(|_| op == OpCode::RECONFIG)?;
+    roster(payload, usize::try_from(path).ok()?)
+}
+
 /// Who the members are, in the payload of a transaction that sets the data of a znode whose path is so long.
 fn roster(payload: &[u8], path: usize) -> Option<Roster> {
     let len = usize::try_from(int(payload, 36 + path)?).ok()?;

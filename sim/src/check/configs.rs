@@ -1,5 +1,5 @@
 //! Which configurations there are, and which rules. A configuration is known by its version: the transaction that makes it,
-//! which is in somebody's log; or, of the first one, the epoch of the leader that gave it its version.
+//! which somebody has proposed, if only to be cut off before it was in any log; or, of the first one, the epoch of the leader that gave it its version.
 //!
 //! One is *established* once it is agreed on for good: its transaction is committed, or a leader has said UPTODATE in an
 //! epoch that it begins with it, which a leader may do with one that it has seen and that is in no log. The newest
@@ -47,7 +47,7 @@ impl Configs {
         Self { known: BTreeMap::from([(Zxid::ZERO, first)]), ..Self::default() }
     }
 
-    /// Somebody has logged a change.
+    /// Somebody has proposed a change, or logged it.
     pub fn learn(&mut self, version: Zxid, roster: Roster) {
         self.known.insert(version, roster);
     }
@@ -70,22 +70,26 @@ impl Configs {
         self.ruling
     }
 
-    /// The newest that anybody has logged.
+    /// The newest that anybody has proposed.
     pub fn newest(&self) -> Option<Zxid> {
         self.known.keys().next_back().copied()
     }
 
-    /// What is newer than that and may yet be established.
-    pub fn pending(&self) -> impl Iterator<Item = Roster> {
-        self.known.range(Zxid(self.ruling.0 + 1)..).map(|(_, &roster)| roster)
+    /// What counts among servers of which none has a newer one in force than this: that one, and all that are newer, of
+    /// which they may have heard; those that rule and that may yet be established are always among them.
+    ///
+    /// That a change is established does not mean that who knows of it knows that, too. Who has logged it as a proposal
+    /// only, and hears of nobody who has it in force, needs a quorum of those before it as well: it may be void.
+    pub fn counting(&self, in_force: Zxid) -> impl Iterator<Item = Roster> {
+        let oldest = in_force.min(self.ruling);
+        let newer = self.known.range(Zxid(oldest.0 + 1)..).map(|(_, &roster)| roster);
+        self.get(oldest).into_iter().chain(newer)
     }
 
     /// Whether a server has a vote, whatever it goes by whose history has everything up to `end`. The last change there it
     /// may have heard of as a proposal only.
     pub fn is_voter(&self, node: NodeId, end: Zxid) -> bool {
-        let known = self.changes.iter().rev().filter(|change| change.version <= end).nth(1);
-        let known = known.map(|change| change.version).filter(|version| !version.begins_epoch());
-        self.known.range(known.unwrap_or_default()..).all(|(_, roster)| roster.is_voter(node))
+        self.known.range(self.established_in(end, 1)..).all(|(_, roster)| roster.is_voter(node))
     }
 
     /// What was established behind one transaction, up to another.
@@ -174,8 +178,29 @@ impl Configs {
     /// Whether these are a quorum in anything that a server may go by whose history has everything up to `end`: it knows
     /// of what was established up to there. One that is no member knows itself besides.
     pub fn may_back(&self, node: NodeId, end: Zxid, nodes: impl Iterator<Item = NodeId> + Clone) -> bool {
-        let known = self.changes.iter().map(|change| change.version).filter(|&version| version <= end).max();
-        let known = known.filter(|version| !version.begins_epoch()).unwrap_or_default();
+        self.is_quorum_since(self.established_in(end, 0), node, nodes)
+    }
+
+    /// Whether these are worth following for it, if one of them says that it leads: a quorum in what it may have in force.
+    /// Of the last change in its history it may have heard as a proposal only, and then that is the one before.
+    pub fn may_follow(&self, node: NodeId, end: Zxid, nodes: impl Iterator<Item = NodeId> + Clone) -> bool {
+        self.is_quorum_since(self.established_in(end, 1), node, nodes)
+    }
+
+    /// What was established last in a history up to `end`, but for so many.
+    fn established_in(&self, end: Zxid, but: usize) -> Zxid {
+        let established = self.changes.iter().rev().filter(|change| change.version <= end).nth(but);
+        let version = established.map(|change| change.version);
+        version.filter(|version| !version.begins_epoch()).unwrap_or_default()
+    }
+
+    /// Whether these are a quorum in this one, or in one that is newer.
+    fn is_quorum_since(
+        &self,
+        known: Zxid,
+        node: NodeId,
+        nodes: impl Iterator<Item = NodeId> + Clone,
+    ) -> bool {
         self.known.range(known..).any(|(_, roster)| {
             let knows_itself = !roster.is_member(node) && roster.with(node, true).is_quorum(nodes.clone());
             roster.is_quorum(nodes.clone()) || knows_itself
@@ -185,5 +210,46 @@ impl Configs {
     /// Changes, newest first.
     pub fn changes(&self) -> impl Iterator<Item = Zxid> {
         self.known.keys().rev().copied().filter(|version| !version.begins_epoch())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_counts_depends_on_what_is_known_to_be_in_force() {
+        let [three, four, two, five] = [3, 4, 2, 5].map(|voters| Roster::first(voters, 0));
+        let mut configs = Configs::new(three);
+        let [first, void, ruling, pending] = [0, 5, 7, 9].map(|counter| Zxid::new(1, counter));
+        configs.establish(first, false);
+        configs.learn(void, four);
+        configs.learn(ruling, two);
+        configs.establish(ruling, true);
+        configs.learn(pending, five);
+        let counting = |in_force| configs.counting(in_force).collect::<Vec<_>>();
+        assert_eq!(counting(ruling), [two, five]);
+        assert_eq!(counting(pending), [two, five], "what rules counts, whatever anybody says");
+        assert_eq!(counting(first), [three, four, two, five], "nobody knows what became of the others");
+        assert_eq!(counting(Zxid::ZERO), [three, four, two, five]);
+    }
+
+    /// Two of three follow a leader, and a third comes to them that has heard of a change to five: whether it may depends on
+    /// whether that can be a proposal for it.
+    #[test]
+    fn who_is_followed_need_not_be_a_quorum_of_the_last_change() {
+        let [first, change, next] = [0, 5, 7].map(|counter| Zxid::new(1, counter));
+        let mut configs = Configs::new(Roster::first(3, 0));
+        configs.establish(first, false);
+        let two = || [NodeId(0), NodeId(1)].into_iter();
+        for (version, roster) in [(change, 5), (next, 4)] {
+            configs.learn(version, Roster::first(roster, 0));
+            configs.establish(version, true);
+        }
+        for (end, may_back, may_follow) in [(first, true, true), (change, false, true), (next, false, false)]
+        {
+            assert_eq!(configs.may_back(NodeId(2), end, two()), may_back, "{end}");
+            assert_eq!(configs.may_follow(NodeId(2), end, two()), may_follow, "{end}");
+        }
     }
 }

@@ -156,7 +156,8 @@ impl Elections {
             };
             let agrees = |it: &&Heard| it.ballot == *ballot || joined(it);
             let others = looking.heard.iter().filter(agrees).map(|it| it.from);
-            facts.may_back(node, others.chain(own(ballot).then_some(node)))
+            let agree = others.chain(own(ballot).then_some(node));
+            if leads { facts.may_follow(node, agree) } else { facts.may_back(node, agree) }
         };
         let ballots = looking.heard.iter().map(|it| it.ballot);
         if ballots.filter(|it| observes || it.1.2 == server_of(to)).any(|ballot| backed(&ballot)) {

@@ -22,7 +22,7 @@ use crate::node::Standing;
 use crate::op::{Answer, Op, Outcome};
 use crate::places::{ClientId, NodeId};
 use crate::roster::Roster;
-use crate::txnlog::{Logged, path_mark};
+use crate::txnlog::{Logged, path_mark, proposed_members};
 
 /// A request that was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,6 +158,11 @@ impl Facts {
     /// Whether these may be a quorum, as far as a server knows.
     pub fn may_back(&self, node: NodeId, nodes: impl Iterator<Item = NodeId> + Clone) -> bool {
         self.configs.may_back(node, self.chain.end(node), nodes)
+    }
+
+    /// Whether these are worth following for a server, as far as it knows, if one of them leads.
+    pub fn may_follow(&self, node: NodeId, nodes: impl Iterator<Item = NodeId> + Clone) -> bool {
+        self.configs.may_follow(node, self.chain.end(node), nodes)
     }
 
     /// Whether a server has a vote, as far as it may know.
@@ -307,9 +312,15 @@ impl Facts {
         Ok(())
     }
 
-    /// A leader says what its epoch begins with, and then that this is agreed on.
+    /// A leader proposes other members, or says what its epoch begins with, and then that this is agreed on.
     fn on_said(&mut self, node: NodeId, message: &Message) {
         match message {
+            // It is kept as seen before it is in any log, and the next epoch may begin with it.
+            Message::Proposal { zxid, txn } => {
+                if let Some(roster) = proposed_members(txn) {
+                    self.configs.learn(*zxid, roster);
+                }
+            }
             Message::NewLeader { zxid, config: Some(text) } => {
                 let parsed = std::str::from_utf8(text).ok().and_then(Roster::parse);
                 if let Some((_, version)) = parsed {

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use zabra_core::config::Config;
 use zabra_core::server::Input;
 use zabra_core::store::{Dir, DiskOp, FileName};
-use zabra_core::types::{MemberRole, Membership, Ticket};
+use zabra_core::types::{MemberRole, Membership, Ticket, Zxid};
 
 use super::World;
 use crate::check::{Checker, Violation};
@@ -95,6 +95,13 @@ impl World {
         rt::catch(|| server.handle(now, Input::ConfigNotKept { in_force }))
             .map_err(|message| Violation::new(Checker::Panic, format!("{id}: {message}")))?;
         self.remark(id, "the members could not be kept".into())
+    }
+
+    /// The version of what the server on a node goes by, or will when it starts.
+    pub(super) fn in_force(&self, node: NodeId) -> Zxid {
+        let node = &self.nodes[node.0];
+        let in_force = node.unkept.clone().or_else(|| node.configuration(IN_FORCE));
+        Zxid(in_force.map_or(0, |membership| membership.version()))
     }
 
     /// The client that changes members, if one does.

@@ -66,19 +66,32 @@ impl World {
     }
 
     /// Just enough voters, and any observers.
+    ///
+    /// Enough they are if they are a quorum of all that counts among them: of what rules and of what may yet come into
+    /// force, and, where none of them knows that what rules is in force, of what they go by instead. Servers tell each
+    /// other what they have in force while they look, so the newest that one of them has counts for all.
     fn draw_core(&self) -> Option<Vec<NodeId>> {
         self.options.config.ensemble.as_ref()?;
         let configs = self.judge.facts().configs();
         let mut rng = self.seed.stream("core", 0);
-        // What may yet come into force takes quorums of both.
-        let rosters: Vec<Roster> = configs.pending().chain([configs.ruling()]).collect();
         let all = || (0..self.nodes.len()).map(NodeId);
-        let votes = |node: &NodeId| rosters.iter().any(|roster| roster.is_voter(*node));
-        let mut left: Vec<NodeId> = all().filter(votes).collect();
         let mut core = BTreeSet::new();
-        while !rosters.iter().all(|roster| roster.is_quorum(core.iter().copied())) {
-            core.insert(left.swap_remove(rng.index(left.len())));
-        }
+        let mut in_force = configs.version();
+        let rosters = loop {
+            let rosters: Vec<Roster> = configs.counting(in_force).collect();
+            let is_enough =
+                |core: &BTreeSet<NodeId>| rosters.iter().all(|roster| roster.is_quorum(core.iter().copied()));
+            let votes = |node: &NodeId| rosters.iter().any(|roster| roster.is_voter(*node));
+            let mut left: Vec<NodeId> = all().filter(votes).filter(|node| !core.contains(node)).collect();
+            while !is_enough(&core) {
+                core.insert(left.swap_remove(rng.index(left.len())));
+            }
+            in_force = core.iter().map(|&node| self.in_force(node)).max().unwrap_or_default();
+            if configs.counting(in_force).all(|roster| roster.is_quorum(core.iter().copied())) {
+                break rosters;
+            }
+        };
+        let votes = |node: &NodeId| rosters.iter().any(|roster| roster.is_voter(*node));
         core.extend(all().filter(|node| !votes(node)).filter(|_| rng.chance(500_000)));
         (core.len() < self.nodes.len()).then(|| core.into_iter().collect())
     }
