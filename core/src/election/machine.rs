@@ -374,12 +374,14 @@ impl Election {
             // server knows best about itself: it does not lead, but may take up the leadership that a quorum gave
             // it in this very round. In any other round that would be a relapse: those who look would elect in
             // their round, and no two groups of servers would ever name the same one (ZOOKEEPER-1514).
-            let leads = if vote.leader == me {
-                round == current_round
+            let (leads, is_quorum) = if vote.leader == me {
+                (round == current_round, looking.view.has_quorums(&supporters))
             } else {
-                votes.get(&vote.leader).is_some_and(|heard| heard.state == PeerState::Leading)
+                let leader = votes.get(&vote.leader);
+                let leads = leader.is_some_and(|heard| heard.state == PeerState::Leading);
+                (leads, looking.view.is_led_by(&supporters))
             };
-            (leads && looking.view.has_quorums(&supporters)).then_some(supporters)
+            (leads && is_quorum).then_some(supporters)
         });
         if let Some(supporters) = decided {
             self.round = round;
@@ -477,7 +479,11 @@ impl Election {
     fn settle(&mut self, vote: Vote, supporters: BTreeSet<ServerId>) {
         let Phase::Looking(looking) = &self.phase else { return };
         assert!(looking.view.is_voter(vote.leader), "elected a server that is no voter");
-        assert!(looking.view.has_quorums(&supporters), "elected without a quorum");
+        let is_quorum = match vote.leader == self.me {
+            true => looking.view.has_quorums(&supporters),
+            false => looking.view.is_led_by(&supporters),
+        };
+        assert!(is_quorum, "elected without a quorum");
         let state = if vote.leader == self.me {
             PeerState::Leading
         } else if looking.view.is_observer(self.me) {

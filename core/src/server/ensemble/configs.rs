@@ -96,8 +96,17 @@ impl Configs {
         self.next().map_or_else(|| self.text.clone(), |next| Bytes::from(next.text()))
     }
 
-    pub(super) fn view(&self) -> View {
-        View::new(self.current.clone(), self.next().cloned(), self.text.clone())
+    /// What elections go by, for a server whose history is of this epoch.
+    pub(super) fn view(&self, current_epoch: i64) -> View {
+        let view = View::new(self.current.clone(), self.next().cloned(), self.text.clone());
+        view.of_a_proposal(self.is_proposal(current_epoch))
+    }
+
+    /// Whether the newest is no more than a proposal here: who has acknowledged an epoch that began with it has a history of
+    /// a later epoch than its transaction's.
+    fn is_proposal(&self, current_epoch: i64) -> bool {
+        let version = self.next().map(|next| Zxid(next.version()));
+        version.is_some_and(|version| !version.begins_epoch() && current_epoch <= i64::from(version.epoch()))
     }
 
     /// Whether the configuration in force has the server as an observer; one that it does not have at all follows

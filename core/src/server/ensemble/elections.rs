@@ -113,7 +113,7 @@ impl Server {
             false => PeerState::Following,
         };
         ensemble.election.follow(
-            ensemble.configs.view(),
+            ensemble.configs.view(peer_epoch),
             Vote { leader, zxid: last_zxid, peer_epoch },
             state,
         );
@@ -136,7 +136,7 @@ impl Server {
         let own = ensemble.own_history(last_zxid);
         ensemble.await_read_only(&self.config, now);
         ensemble.election_links.set_looking(now, true);
-        ensemble.election.look(now, own, ensemble.configs.view());
+        ensemble.election.look(now, own, ensemble.configs.view(own.current_epoch));
         self.tell(Event::RoleTaken { role: RoleName::Looking, epoch: own.current_epoch, leader: None });
     }
 

@@ -217,6 +217,6 @@ impl Ensemble {
     /// Elections go by what this server knows now.
     pub(super) fn show_configs(&mut self) {
         self.election_links.set_membership(self.configs.current(), self.configs.next());
-        self.election.on_view(self.configs.view());
+        self.election.on_view(self.configs.view(self.promises.current()));
     }
 }
