@@ -586,6 +586,60 @@ fn who_alone_has_heard_of_a_change_comes_back_to_those_who_have_not() {
     }
 }
 
+/// A server that alone has logged a change learns from a leader that alone has logged another one, by a snapshot that has
+/// that in the tree already; and that leader dies, too, wherever the server is with it. Whoever it then leads or follows, all
+/// end with one configuration: the one in force it had from that leader before, and of its own change nobody else has heard.
+#[test]
+fn a_snapshot_with_a_change_that_is_not_committed_takes_the_place_of_another() {
+    let mut snapshots = 0;
+    for steps in 0..12 {
+        let mut cluster = ensemble(3, 0);
+        add(&mut cluster, 4);
+        let (conn, _) = cluster.client(3).expect("it leads");
+        for id in [1, 2, 4] {
+            cluster.silence(3, id);
+        }
+        cluster.send(3, conn, 1, OpCode::RECONFIG, &change(None, Some("1")));
+        cluster.run();
+        assert_eq!(cluster.kept_seen_config(3).map(voters), Some(vec![2, 3]));
+        cluster.kill(3, 1);
+        cluster.heal();
+        cluster.settle();
+        assert_eq!(cluster.leader(), Some(2), "{}", cluster.roles());
+        let (conn, _) = cluster.client(2).expect("it leads");
+        for id in [1, 4] {
+            cluster.silence(2, id);
+        }
+        let observer = format!("{}:observer", join(4).split(';').next().expect("its ports"));
+        let joining = format!("{observer};2184");
+        cluster.send(2, conn, 1, OpCode::RECONFIG, &change(Some(&joining), None));
+        cluster.run();
+        let proposed = cluster.kept_seen_config(2).expect("it was proposed").clone();
+        assert_eq!((voters(&proposed), proposed.members().len()), (vec![1, 2, 3], 4));
+        for id in [1, 2, 4] {
+            cluster.kill(id, 1);
+        }
+        cluster.heal();
+        cluster.start(2);
+        cluster.limit_disk(3, Some(steps));
+        cluster.start(3);
+        cluster.pass(Duration::from_secs(1));
+        cluster.kill(2, 1);
+        cluster.kill(3, 1);
+        cluster.limit_disk(3, None);
+        snapshots += usize::from(cluster.kept_seen_config(3) == Some(&proposed));
+        cluster.start(3);
+        cluster.start(1);
+        cluster.settle();
+        write(&mut cluster, 1, "/without-it");
+        cluster.start(2);
+        cluster.settle();
+        write(&mut cluster, 2, "/with-it");
+        agree(&mut cluster, &[1, 2, 3], &[1, 2, 3]);
+    }
+    assert!(snapshots > 0, "at one step it had only the change of the leader that died");
+}
+
 /// Two servers join while a change of members is under way, and are told of it as a leader of ZooKeeper tells: as what the
 /// epoch begins with, before anybody agreed on it.
 fn join_mid_change(next: &Membership) -> Cluster {
