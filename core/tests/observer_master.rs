@@ -65,6 +65,32 @@ fn come_back(cluster: &mut Cluster, id: i64, session: SessionId, password: &[u8]
     cluster.client_with(id, &again).map(|(conn, _)| conn)
 }
 
+/// A leader counts who comes to it, and not who learns from a follower, as in ZooKeeper; so an observer is no help to a change
+/// that gives it a vote. But when the leader dies over that change, and the others are no quorum of the new members without
+/// the observer, no follower serves it, and it comes to the next leader itself. ZooKeeper's does not.
+#[test]
+fn obs_master_who_is_to_have_a_vote_comes_to_a_leader_that_needs_it() {
+    let mut cluster = ensemble(3, 1, |config| {
+        config.reconfig_enabled = true;
+        config.skip_acl = true;
+    });
+    assert!(matches!(master(&mut cluster, 4), 1 | 2));
+    let (conn, _) = cluster.client(3).expect("it leads");
+    cluster.hold_disk(1, true);
+    let joining = Some("server.4=node4:2888:3888;2184");
+    let request = Request::Reconfig { joining, leaving: None, new_members: None, config_id: -1 };
+    cluster.send(3, conn, 1, OpCode::RECONFIG, &request);
+    cluster.run();
+    assert!(cluster.replies(3, conn).is_empty(), "2 and 3 are no quorum of four");
+    cluster.kill(3, 1);
+    cluster.hold_disk(1, false);
+    cluster.settle();
+    assert!(cluster.leader().is_some(), "{}", cluster.roles());
+    assert!(matches!(cluster.role(4), Some(Role::Following | Role::Leading)), "{}", cluster.roles());
+    write(&mut cluster, 4, "/by-three-of-four");
+    agree(&mut cluster, &[1, 2, 4]);
+}
+
 #[test]
 fn obs_master_observers_follow_followers_and_their_clients_notice_nothing() {
     let mut cluster = ensemble(3, 4, |_| {});

@@ -96,7 +96,18 @@ impl Leader {
         self.count_promises();
     }
 
+    /// A learner whose promise counts for nothing hears of the epoch once a quorum has promised it. Else, where the epoch
+    /// comes to nothing, it may have promised a later one than the quorum, and could follow no leader of theirs until they
+    /// have got as far themselves: for a voter a leader gives way, but not for an observer.
     fn send_leader_info(&mut self, link: LinkId) {
+        let is_voter = |server| self.quorums.is_voter(server);
+        let counts = self
+            .learners
+            .get(link)
+            .is_some_and(|learner| learner.server.is_some_and(is_voter) && self.has_a_say(learner));
+        if self.phase < Phase::History && !counts {
+            return;
+        }
         self.learners.send_leader_info(link, self.epoch, &mut self.outputs);
     }
 
@@ -146,6 +157,9 @@ impl Leader {
         self.last_proposed = beginning(self.epoch);
         for link in self.learners.in_stage(Stage::Promised) {
             self.learners.begin_sync(link, now, &mut self.outputs);
+        }
+        for link in self.learners.in_stage(Stage::Waiting) {
+            self.send_leader_info(link);
         }
         self.count_histories(now);
     }

@@ -237,7 +237,9 @@ impl Leader {
     }
 
     /// Whether what a learner says counts in what the epoch begins with. Who observes may have a vote there: it comes as an
-    /// observer as long as the change that gives it one is in force nowhere (PARITY `reconf.quorum`).
+    /// observer as long as the change that gives it one is in force nowhere (PARITY `reconf.quorum`). One that learns from a
+    /// follower (PARITY `obs.master`) has none here, nor with ZooKeeper, whose followers keep what their observers
+    /// acknowledge to themselves. Where it is needed nobody follows yet; then no follower serves it, and it comes here.
     fn has_a_say(&self, learner: &Progress) -> bool {
         !learner.observer || learner.server.is_some_and(|server| self.gets_a_vote(server))
     }

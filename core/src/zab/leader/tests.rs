@@ -160,6 +160,26 @@ fn obs_role_observers_count_nowhere() {
     assert_eq!(lead.committed(), [zxid]);
 }
 
+/// An observer that had promised an epoch of which nothing came could follow no leader that those follow who had not.
+#[test]
+fn an_observer_promises_only_what_a_quorum_has_promised() {
+    let mut lead = fresh(3, 1);
+    let hear = |lead: &mut Lead| {
+        let heard = |output: LeaderOutput| match output {
+            LeaderOutput::Learners(LearnersOutput::Send { link, message: Message::LeaderInfo { .. } }) => {
+                Some(link.0)
+            }
+            _ => None,
+        };
+        lead.took().into_iter().filter_map(heard).collect::<Vec<_>>()
+    };
+    lead.introduce(1, 4, 0, true);
+    lead.introduce(2, 2, 0, false);
+    assert_eq!(hear(&mut lead), [2]);
+    lead.promise(2, 0, Zxid::ZERO);
+    assert_eq!(hear(&mut lead), [1]);
+}
+
 #[test]
 fn nothing_is_said_before_it_is_durable() {
     let mut lead = fresh(3, 0);
