@@ -40,8 +40,8 @@ pub struct Config {
     /// `zookeeper.largeRequestMaxBytes`: large requests in the server; one beyond closes its connection.
     pub large_request_max_bytes: usize,
     /// Bytes of log that may wait for the disk; beyond it no requests are taken until it catches up. As many bytes of
-    /// requests are held meanwhile for each learner, which is not read from when it asks for more; and a learner that serves
-    /// listens to its leader until twice as many wait.
+    /// requests are held meanwhile for all learners, and an equal share of as much again for each; who asks for more is not
+    /// read from. A learner that serves listens to its leader until twice as many wait.
     pub log_buffer_max: usize,
     /// Identities that one connection may prove; one more is refused, and the connection closed.
     pub identities_max: usize,

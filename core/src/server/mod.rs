@@ -303,6 +303,7 @@ impl Server {
             Phase::Running | Phase::Finishing { .. } | Phase::Stopping if !self.yielded.is_empty() => {
                 return Some(self.now.mono);
             }
+            Phase::Running if self.held_yields() => return Some(self.now.mono),
             Phase::Running => {}
             Phase::Finishing { until } => return Some(until),
             // A server that stops lets nothing expire, so no tick would settle anything.

@@ -70,8 +70,13 @@ fn fixed() -> Vec<(String, &'static str, &'static str)> {
     vec![
         (
             bytes(core.log_buffer_max),
-            "log that waits for the disk, and requests held meanwhile for one learner",
-            "no requests are taken until it catches up; of a learner, nothing",
+            "log that waits for the disk",
+            "no requests are taken until it catches up",
+        ),
+        (
+            format!("{}, and each an equal share of as much again", bytes(core.log_buffer_max)),
+            "requests of learners held meanwhile",
+            "of a learner with more, nothing is taken",
         ),
         (
             count(core.identities_max, "identities"),

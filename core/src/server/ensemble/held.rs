@@ -6,11 +6,16 @@
 //! acknowledgements and pings nothing depends on what was asked for before them: they overtake it, as with ZooKeeper's
 //! leader, which queues requests and looks at the others at once.
 //!
-//! As many bytes are held for each link as may wait for the disk ([`Config::log_buffer_max`]). A learner that has asked for
-//! more is not read from until half of that has gone, and given up if that takes too long: a link that is not read from
-//! may be dead, and nobody would notice.
+//! As many bytes are held for all links together as may wait for the disk ([`Config::log_buffer_max`]). When there are more,
+//! each has an equal share of as much again: who has less is still listened to, for it may have an acknowledgement to say.
+//! A learner that has asked for more is not read from until half of that has gone, and given up if that takes too long: a
+//! link that is not read from may be dead, and nobody would notice.
+//!
+//! When there is room again, requests are taken up to [`Config::turn_work_max`] bytes in one turn; the next turn comes at
+//! once, behind what has come in meanwhile.
 //!
 //! [`Config::log_buffer_max`]: crate::config::Config::log_buffer_max
+//! [`Config::turn_work_max`]: crate::config::Config::turn_work_max
 
 use alloc::collections::{BTreeMap, VecDeque};
 use core::ops::Bound;
@@ -28,6 +33,10 @@ pub(super) struct Held {
     links: BTreeMap<LinkId, Queue>,
     /// Whose turn it was last.
     served: Option<LinkId>,
+    /// Bytes that are held for all links.
+    bytes: usize,
+    /// The turn of the server in which something was taken last, and the bytes that were taken in it.
+    taken: (u64, usize),
 }
 
 /// What was asked for on one link, oldest first.
@@ -43,8 +52,18 @@ impl Held {
     }
 
     /// Bytes that are held for a link.
-    pub(super) fn bytes(&self, link: LinkId) -> usize {
+    fn bytes(&self, link: LinkId) -> usize {
         self.links.get(&link).map_or(0, |queue| queue.bytes)
+    }
+
+    /// Whether no more is to be held for a link, of `links`, where `max` bytes may be for all of them.
+    pub(super) fn is_enough(&self, link: LinkId, links: usize, max: usize) -> bool {
+        self.bytes > max && self.bytes(link) > max / links.max(1)
+    }
+
+    /// Whether so much was taken in this turn that the rest is to wait for the next one.
+    const fn yields(&self, turn: u64, max: usize) -> bool {
+        self.taken.0 == turn && self.taken.1 > max && self.bytes > 0
     }
 
     fn has(&self, link: LinkId) -> bool {
@@ -58,11 +77,12 @@ impl Held {
         }
         let queue = self.links.entry(link).or_default();
         queue.bytes += size(&message);
+        self.bytes += size(&message);
         queue.messages.push_back((server, message));
     }
 
-    /// The oldest of the link whose turn it is.
-    fn pop(&mut self) -> Option<(LinkId, ServerId, Message)> {
+    /// The oldest of the link whose turn it is, in this turn of the server.
+    fn pop(&mut self, turn: u64) -> Option<(LinkId, ServerId, Message)> {
         let behind = self.served.map_or(Bound::Unbounded, Bound::Excluded);
         let behind = self.links.range((behind, Bound::Unbounded)).next();
         let link = *behind.or_else(|| self.links.first_key_value())?.0;
@@ -73,11 +93,14 @@ impl Held {
         if queue.messages.is_empty() {
             self.links.remove(&link);
         }
+        self.bytes -= size(&message);
+        let before = if self.taken.0 == turn { self.taken.1 } else { 0 };
+        self.taken = (turn, before + size(&message));
         Some((link, server, message))
     }
 
     pub(super) fn forget(&mut self, link: LinkId) {
-        self.links.remove(&link);
+        self.bytes -= self.links.remove(&link).map_or(0, |queue| queue.bytes);
     }
 }
 
@@ -136,15 +159,22 @@ impl Server {
 
     /// Does what was held for the link whose turn it is, if there is room. Whether there was anything.
     pub(in crate::server) fn take_held(&mut self) -> bool {
-        if self.learners_must_wait() {
+        if self.learners_must_wait() || self.held_yields() {
             return false;
         }
-        let held = self.ensemble.as_deref_mut().and_then(|ensemble| ensemble.peers.held.pop());
+        let turn = self.turn;
+        let held = self.ensemble.as_deref_mut().and_then(|ensemble| ensemble.peers.held.pop(turn));
         let Some((link, server, message)) = held else { return false };
         self.do_said(link, server, message);
         self.carry_out_leader();
         self.carry_out_observer_master();
         true
+    }
+
+    /// Whether what is held has room, and waits for the next turn.
+    pub(in crate::server) fn held_yields(&self) -> bool {
+        let Some(ensemble) = self.ensemble.as_deref() else { return false };
+        ensemble.peers.held.yields(self.turn, self.config.turn_work_max) && !self.learners_must_wait()
     }
 
     /// Goes on with learners that had to wait for room. Whether there were any.
@@ -190,7 +220,7 @@ mod tests {
         }
         assert!(held.bytes(LinkId(5)) > 300 && held.bytes(LinkId(5)) > held.bytes(LinkId(2)));
         let mut order = Vec::new();
-        while let Some((_, _, message)) = held.pop() {
+        while let Some((_, _, message)) = held.pop(1) {
             let Message::Request { cxid, .. } = message else { unreachable!() };
             order.push(cxid);
             if cxid == 1 {
@@ -199,6 +229,46 @@ mod tests {
             }
         }
         assert_eq!(order, [4, 1, 5, 7, 2, 3]);
-        assert!(held.is_empty() && held.bytes(LinkId(5)) == 0);
+        assert!(held.is_empty() && held.bytes(LinkId(5)) == 0 && held.bytes == 0);
+    }
+
+    /// Four links ask for as much as they can, one after the other: all together get twice as much as may be, at most, and
+    /// each of them something.
+    #[test]
+    fn what_is_held_for_all_is_bounded() {
+        let (max, links) = (100_000, 4);
+        let mut held = Held::default();
+        for link in 0..links {
+            let link = LinkId(link);
+            while !held.is_enough(link, links as usize, max) {
+                held.push(link, ServerId(1), request(1, 100));
+            }
+            assert!(held.bytes(link) > max / links as usize, "{link:?}");
+        }
+        let one = size(&request(1, 100));
+        assert!(held.bytes <= 2 * max + links as usize * one, "{}", held.bytes);
+        // One of them has as much as all may have, as long as the others ask for nothing.
+        assert!(held.bytes(LinkId(0)) > max);
+        let all = held.bytes;
+        held.forget(LinkId(0));
+        assert!(all - held.bytes > max);
+    }
+
+    #[test]
+    fn no_more_is_taken_in_one_turn_than_may_be() {
+        let mut held = Held::default();
+        for _ in 0..100 {
+            held.push(LinkId(1), ServerId(1), request(1, 1000));
+        }
+        let mut turns = 0;
+        while !held.is_empty() {
+            turns += 1;
+            let mut taken = 0;
+            while !held.yields(turns, 10_000) && held.pop(turns).is_some() {
+                taken += 1;
+            }
+            assert!((1..=11).contains(&taken), "{taken}");
+        }
+        assert!(turns >= 10, "{turns}");
     }
 }

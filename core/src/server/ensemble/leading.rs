@@ -168,11 +168,10 @@ impl Server {
                 }
                 return;
             };
-            let held = peers.held.bytes(link);
+            let (links, max) = (peers.len(), self.config.log_buffer_max);
+            let [stays_paused, is_enough] = [max / 2, max].map(|max| peers.held.is_enough(link, links, max));
             let Some(peer) = peers.get(link) else { return };
-            let held_max =
-                if peer.paused { self.config.log_buffer_max / 2 } else { self.config.log_buffer_max };
-            let pause = held > held_max;
+            let pause = if peer.paused { stays_paused } else { is_enough };
             if pause != peer.paused {
                 peer.paused = pause;
                 let action = if pause { Action::PauseLink { link } } else { Action::ResumeLink { link } };

@@ -103,6 +103,10 @@ impl PeerLinks {
         parked.map(|(&id, _)| id).collect()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.links.len()
+    }
+
     /// When the first parked link has waited for long enough.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.links.values().filter_map(|link| link.parked).map(|parked| parked.until).min()
