@@ -7,17 +7,18 @@
 //! all goes to the log, behind a snapshot or a cut that is durable already. So there is one rule for what may be
 //! acknowledged: what the log has durable.
 
+mod output;
+
 use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use bytes::Bytes;
 
+pub use self::output::{LearnerOutput, LostReason};
 use super::leader::beginning;
 use crate::config::EnsembleConfig;
 use crate::time::Instant;
-use crate::types::{
-    EPOCHS, HangupReason, LearnerInfo, LinkId, Message, OwnHistory, ServerId, SessionId, Zxid,
-};
+use crate::types::{EPOCHS, HangupReason, LearnerInfo, LinkId, Message, OwnHistory, ServerId, Zxid};
 
 /// How often to connect before the leader is given up (PARITY `sync.connect`).
 const CONNECT_ATTEMPTS_MAX: u32 = 5;
@@ -59,117 +60,6 @@ enum Phase {
     /// It serves.
     Following,
     Over,
-}
-
-/// Why a learner gave up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LostReason {
-    /// The leader said something that makes no sense here.
-    BadMessage,
-    /// The log was to be cut behind a transaction that what is on the disk does not lead up to. Less was left; the leader
-    /// is asked again.
-    CutShort,
-    /// The configuration that the leader's epoch begins with, or the one in force, is neither kept nor in the log.
-    ConfigNotKept,
-    /// Those who voted for the leader look for another one.
-    Doubted,
-    /// The leader leads an epoch older than one promised.
-    EpochTooOld,
-    /// The link broke.
-    LinkDown,
-    /// A proposal is missing, or came twice.
-    NotContiguous,
-    /// The members changed, and with them the leader, or what this server is.
-    Reconfigured,
-    /// Nothing was heard of the leader in time.
-    Timeout,
-    /// The leader could not be connected to.
-    Unreachable,
-}
-
-/// What a learner wants done, in this order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LearnerOutput {
-    /// The configuration that the transaction proposes, which is committed, is in force.
-    Activate {
-        /// The transaction.
-        zxid: Zxid,
-        /// Who leads from here on.
-        designated: ServerId,
-    },
-    /// Everything in the log up to here is committed.
-    Commit {
-        /// The last one.
-        zxid: Zxid,
-        /// Who leads from here on, if the last one changes the members.
-        designated: Option<ServerId>,
-    },
-    /// The configuration that the leader's epoch begins with, which is in force once this server serves.
-    Configuration {
-        /// As text.
-        text: Bytes,
-    },
-    /// Connect to the leader's quorum port, then call [`Learner::on_link_up`] or [`Learner::on_dial_failed`].
-    Dial,
-    /// Close the link.
-    Hangup {
-        /// Which.
-        link: LinkId,
-        /// Why.
-        why: HangupReason,
-    },
-    /// Log a transaction, and call [`Learner::on_durable`] once that is done.
-    Log {
-        /// Which.
-        zxid: Zxid,
-        /// Its header, body and digest.
-        txn: Bytes,
-    },
-    /// It is over; look for a leader.
-    Lost {
-        /// Why.
-        why: LostReason,
-    },
-    /// The leader asks for a sign of life, which names the sessions heard from.
-    Pinged,
-    /// Read a snapshot from the link, make it the database, durably, then call [`Learner::on_snapshot_installed`].
-    ReceiveSnapshot {
-        /// Its last transaction.
-        zxid: Zxid,
-    },
-    /// The leader said whether a session lives.
-    Revalidated {
-        /// Which.
-        session: SessionId,
-        /// Whether it does.
-        valid: bool,
-    },
-    /// Cut the log behind this transaction, durably, then call [`Learner::on_rewound`].
-    Rewind {
-        /// The last one to keep.
-        zxid: Zxid,
-    },
-    /// Make `acceptedEpoch` durable, then call [`Learner::on_accepted_saved`].
-    SaveAccepted {
-        /// The epoch.
-        epoch: i64,
-    },
-    /// Make `currentEpoch` durable, then call [`Learner::on_current_saved`].
-    SaveCurrent {
-        /// The epoch.
-        epoch: i64,
-    },
-    /// Say something to the leader.
-    Send {
-        /// On which link.
-        link: LinkId,
-        /// What.
-        message: Message,
-    },
-    /// Serve clients.
-    Serve,
-    /// The oldest sync that was asked for is answered, once everything committed so far is applied.
-    Synced,
 }
 
 /// What a learner begins with.

@@ -3,6 +3,7 @@ use alloc::vec::Vec;
 
 use super::*;
 use crate::testing::cluster::members;
+use crate::types::SessionId;
 
 const LINK: LinkId = LinkId(7);
 const TICK: Duration = Duration::from_millis(100);
