@@ -128,16 +128,20 @@ impl Leader {
         if current_epoch == Message::UNCOUNTED || last_zxid == Zxid::UNKNOWN {
             return;
         }
+        // Only a voter's history says what a quorum may rely on. ZooKeeper's leaders give up for anybody who comes; but what
+        // an observer has was sent by a leader that may never have had a quorum, or a quorum of voters has it, too. And
+        // who is no member may say anything.
+        let voter = server.filter(|&server| {
+            let has_a_say = self.learners.get(link).is_some_and(|learner| self.has_a_say(learner));
+            has_a_say && self.quorums.is_voter(server)
+        });
+        let Some(voter) = voter else { return };
         let theirs = (i64::from(current_epoch), last_zxid);
         if theirs > (self.own.current_epoch, self.own.last_zxid) {
             return self.step_down(StepDownReason::FollowerAhead);
         }
-        if let Some(server) = server
-            && self.learners.get(link).is_some_and(|learner| self.has_a_say(learner))
-        {
-            self.promised.insert(server);
-            self.count_promises();
-        }
+        self.promised.insert(voter);
+        self.count_promises();
     }
 
     fn count_promises(&mut self) {

@@ -231,6 +231,21 @@ fn sync_ackepoch_check_a_leader_that_knows_less_gives_up() {
     }
 }
 
+/// What others have, or say that they have, is no voter's business: an observer that was brought up to date by a leader
+/// without a quorum may have more, and so may somebody who is no member.
+#[test]
+fn sync_ackepoch_check_is_of_voters_alone() {
+    for (server, observer) in [(4, true), (99, true), (99, false)] {
+        let mut lead = Lead::new(3, 1, own(3, 2, Zxid::new(2, 5)));
+        lead.introduce(1, 2, 3, false);
+        lead.introduce(2, server, 3, observer);
+        lead.promise(2, 9, Zxid::new(9, 1));
+        assert_eq!(lead.stepped_down(), None, "{server}");
+        lead.promise(1, 2, Zxid::new(2, 5));
+        assert!(lead.took().contains(&LeaderOutput::SaveCurrent { epoch: 4 }), "{server}");
+    }
+}
+
 #[test]
 fn a_voter_that_promised_more_than_the_epoch_ends_it() {
     let mut lead = fresh(3, 0);
