@@ -284,14 +284,15 @@ impl Leader {
         learner.committed = told;
     }
 
-    /// The zxid of the next transaction; `None` where the epoch has none left, or another server leads from here on: it
+    /// The zxid of the next transaction; `None` where the epoch has none left (PARITY `zab.rollover`: its last number is
+    /// nobody's), or another server leads from here on: it
     /// is over.
     pub fn next_zxid(&mut self) -> Option<Zxid> {
         if matches!(self.phase, Phase::HandingOver | Phase::Over) {
             return None;
         }
         assert_eq!(self.phase, Phase::Broadcast, "only who leads proposes");
-        if self.last_proposed.counter() == u32::MAX {
+        if self.last_proposed.counter() >= u32::MAX - 1 {
             self.step_down(StepDownReason::EpochUsedUp);
             return None;
         }
