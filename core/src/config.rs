@@ -11,6 +11,13 @@ use core::time::Duration;
 use crate::types::membership::TEXT_MAX;
 use crate::types::{Compression, Membership};
 
+/// Sessions that one answer to a leader's ping names at most; the others are in the next one. A ZooKeeper leader takes a
+/// buffer of twice `jute.maxbuffer`, which is 174,762 of them, and ends the link of whoever sends more.
+const TOUCHED_MAX: usize = 100_000;
+
+/// What each of them takes: its id and its timeout.
+const TOUCHED_BYTES: usize = 12;
+
 /// The configuration of one server. [`Config::default`] is ZooKeeper's default for every key.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
@@ -398,5 +405,10 @@ impl Config {
     /// Bytes that one string or buffer of a stored record may have (`jute.limit`).
     pub fn stored_field_max(&self) -> usize {
         self.jute_max_buffer.saturating_add(self.jute_max_buffer_extra)
+    }
+
+    /// Sessions that one answer to a leader's ping may name: all of them are one buffer, which a leader takes up to a size.
+    pub fn touched_max(&self) -> usize {
+        TOUCHED_MAX.min(self.stored_field_max() / TOUCHED_BYTES).max(1)
     }
 }

@@ -192,11 +192,13 @@ impl SessionTable {
         self.touched = Some(Vec::new());
     }
 
-    /// Sessions that were heard from since the last call, with their timeouts in milliseconds.
-    pub fn take_touched(&mut self) -> Vec<(SessionId, i32)> {
+    /// Sessions that were heard from since the last call, with their timeouts in milliseconds; the others of them next time
+    /// if they are more than so many.
+    pub fn take_touched(&mut self, count_max: usize) -> Vec<(SessionId, i32)> {
         let Some(touched) = &mut self.touched else { return Vec::new() };
-        let mut sessions = Vec::with_capacity(touched.len());
-        for session in touched.drain(..) {
+        let count = touched.len().min(count_max);
+        let mut sessions = Vec::with_capacity(count);
+        for session in touched.drain(..count) {
             if let Some(entry) = self.sessions.get_mut(&session) {
                 entry.touched = false;
                 sessions.push((session, entry.current_timeout_ms));
@@ -462,6 +464,25 @@ mod tests {
         assert_eq!(table.expire(at(1000), true), [session]);
         table.touch(session, None, at(1000));
         assert!(is_over(&table, session), "no touch revives a closing session");
+    }
+
+    /// PARITY `quorum.ping`: all sessions that were heard from are named, however many, each once.
+    #[test]
+    fn quorum_ping_names_so_many_sessions_and_the_others_next_time() {
+        let mut table = table();
+        table.report_touched();
+        let sessions: Vec<SessionId> = (0..5).map(|_| table.create(500, CONN, at(0))).collect();
+        for _ in 0..2 {
+            sessions.iter().for_each(|&session| table.touch(session, None, at(100)));
+            let mut named = Vec::new();
+            for count in [2, 2, 1, 0] {
+                let touched = table.take_touched(2);
+                assert_eq!(touched.len(), count);
+                named.extend(touched);
+            }
+            named.sort_unstable();
+            assert_eq!(named, sessions.iter().map(|&session| (session, 500)).collect::<Vec<_>>());
+        }
     }
 
     /// PARITY `sess.owner`, `sess.reconnect.timeout`: one connection at a time, with the timeout it negotiated.

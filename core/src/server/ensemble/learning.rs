@@ -191,7 +191,7 @@ impl Server {
                 self.leave_role();
             }
             LearnerOutput::Pinged => {
-                let touched = self.sessions.take_touched();
+                let touched = self.sessions.take_touched(self.config.touched_max());
                 self.say(Message::Ping { zxid: Zxid::ZERO, touched: Some(touched) });
             }
             LearnerOutput::ReceiveSnapshot { zxid } => self.begin_install(zxid),
