@@ -72,6 +72,34 @@ fn disk_log_eof_a_damaged_member_is_brought_up_and_votes_again() {
     }
 }
 
+/// There is no room for the snapshot that the leader sends: the server says so, keeps what it has, and comes back for it.
+#[test]
+fn disk_snap_fail_of_a_snapshot_from_the_leader() {
+    let mut cluster = three(true);
+    let (conn, _) = cluster.client(2).expect("a session");
+    assert!(cluster.write(2, conn, "/all"));
+    cluster.kill(1, 1);
+    assert!(cluster.write(2, conn, "/meanwhile"));
+    cluster.fill_disk(1, true);
+    cluster.start(1);
+    cluster.pass(Duration::from_secs(3));
+    assert_eq!(cluster.halted(1), None);
+    assert_ne!(cluster.role(1), Some(Role::Following), "{}", cluster.roles());
+    let failed = |event: &&Event| matches!(event, Event::SnapshotFailed { error: DiskError::Full, .. });
+    let tries = cluster.events(1).iter().filter(failed).count();
+    assert!(
+        (2..60).contains(&tries),
+        "{tries}: it waits longer every time, up to a tick of a tenth of a second"
+    );
+    // Its vote is worth what it was.
+    cluster.fill_disk(1, false);
+    cluster.pass(Duration::from_secs(1));
+    cluster.settle();
+    assert_eq!(cluster.role(1), Some(Role::Following), "{}", cluster.roles());
+    assert!(!is_marked(&mut cluster, 1));
+    assert!(cluster.exists(1, "/all") && cluster.exists(1, "/meanwhile"));
+}
+
 /// What only it and a server that is away have acknowledged is not lost: it makes no quorum with one that has less.
 #[test]
 fn a_damaged_member_makes_no_quorum() {

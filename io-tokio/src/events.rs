@@ -81,6 +81,11 @@ pub(crate) fn log(event: &Event) {
              The file has {file_size} bytes",
             took.as_millis()
         ),
+        Event::SnapshotAskedFor { why } => tracing::warn!(
+            ?why,
+            "what the leader sends does not lead to what it has: asking it for a snapshot (ZOOKEEPER-4925, if it is \
+             ZooKeeper's)"
+        ),
         Event::SnapshotInstalled { zxid } => tracing::info!(%zxid, "snapshot received"),
         Event::Synced => tracing::warn!("brought up to date: this server votes again"),
         Event::SteppedDown { why } => tracing::warn!(?why, "stepped down"),

@@ -41,6 +41,7 @@ impl Server {
         if !differed {
             self.tell(Event::DigestMismatch { zxid, expected, found });
         }
+        self.on_digest_differs();
         if self.proposals.is_empty() {
             // An author that was wrong once is not to be wrong for good.
             self.pending.begin_digest(found);

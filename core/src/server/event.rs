@@ -158,6 +158,11 @@ pub enum Event {
         /// Bytes of the file, preallocation included.
         file_size: u64,
     },
+    /// What the leader sends does not lead to what it has: it is asked for a snapshot instead.
+    SnapshotAskedFor {
+        /// What showed it.
+        why: crate::zab::learner::LostReason,
+    },
     /// A snapshot is being written.
     SnapshotStarted {
         /// What it holds.

@@ -6,6 +6,13 @@
 //! ZooKeeper applies what comes between SNAP or TRUNC and NEWLEADER to memory alone and takes a snapshot then; here it
 //! all goes to the log, behind a snapshot or a cut that is durable already. So there is one rule for what may be
 //! acknowledged: what the log has durable.
+//!
+//! A leader of ZooKeeper's may have a hole in the memory that it brings learners up to date from (ZOOKEEPER-4925): what
+//! it was brought up to date with itself, it has in its database and in its log, but not there. What it sends then does
+//! not lead to what it has. Where a learner notices, it cuts off again what came, none of which it has acknowledged, and
+//! connects once more to the same leader: having promised to its epoch already it owes no promise that counts, and may
+//! say that it cannot tell what it has (a zxid of -1), on which every leader sends a snapshot. Until that is durable its
+//! log stays, and in an election it says truly where that ends.
 
 mod output;
 
@@ -42,6 +49,8 @@ enum Phase {
     Promised,
     /// Its log is being cut.
     Rewinding,
+    /// What came from the leader is being cut off again, then it connects once more.
+    TakingBack,
     /// The bytes of a snapshot come, or are on their way to the disk.
     Snapshot,
     /// Proposals come.
@@ -75,6 +84,8 @@ pub struct Start {
     pub config_version: i64,
     /// What it has promised, and what it has.
     pub own: OwnHistory,
+    /// The newest transaction that a leader with a quorum said is committed.
+    pub known_committed: Zxid,
     /// How long it waits before it connects.
     pub wait: Duration,
 }
@@ -87,6 +98,7 @@ pub struct Learner {
     observer: bool,
     own: OwnHistory,
     config_version: i64,
+    known_committed: Zxid,
     phase: Phase,
     link: Option<LinkId>,
     attempts: u32,
@@ -95,8 +107,17 @@ pub struct Learner {
     sync_time: Duration,
     /// The leader's epoch, once it has said so.
     epoch: i64,
+    /// The leader is to send a snapshot.
+    wants_snapshot: bool,
+    /// It was told that this server cannot tell what it has.
+    disclaimed: bool,
+    /// A snapshot came from it: ZooKeeper's hold more than they say.
+    by_snapshot: bool,
     /// Behind a snapshot of ZooKeeper's: what it has already may come again.
     skip_known: bool,
+    /// Where the log ended before the leader's proposals: what is behind that was acknowledged to nobody before
+    /// NEWLEADER is.
+    own_end: Zxid,
     /// The newest transaction given to the log.
     logged: Zxid,
     durable: Zxid,
@@ -111,7 +132,7 @@ pub struct Learner {
 impl Learner {
     /// Begins to follow.
     pub fn new(start: Start, tick: Duration, config: &EnsembleConfig, now: Instant) -> Self {
-        let Start { me, leader, observer, config_version, own, wait } = start;
+        let Start { me, leader, observer, config_version, own, known_committed, wait } = start;
         let due = (!wait.is_zero()).then(|| now + wait);
         Self {
             me,
@@ -119,6 +140,7 @@ impl Learner {
             observer,
             own,
             config_version,
+            known_committed,
             phase: Phase::Dialing { due },
             link: None,
             attempts: 1,
@@ -126,7 +148,11 @@ impl Learner {
             init_time: tick * config.init_limit,
             sync_time: tick * config.sync_limit,
             epoch: 0,
+            wants_snapshot: false,
+            disclaimed: false,
+            by_snapshot: false,
             skip_known: false,
+            own_end: own.last_zxid,
             logged: own.last_zxid,
             durable: own.last_zxid,
             unacked: VecDeque::new(),
@@ -181,6 +207,7 @@ impl Learner {
             self.phase,
             Phase::SavingAccepted
                 | Phase::Rewinding
+                | Phase::TakingBack
                 | Phase::Snapshot
                 | Phase::SavingHistory { .. }
                 | Phase::SavingCurrent
@@ -249,6 +276,10 @@ impl Learner {
         assert!(self.takes_messages(), "a message while the disk is at work");
         match (self.phase, message) {
             (Phase::Introduced, Message::LeaderInfo { epoch, .. }) => self.on_leader_info(epoch),
+            // Nobody can tell what is missing to a learner that cannot tell what it has.
+            (Phase::Promised, Message::Diff { .. } | Message::Trunc { .. }) if self.disclaimed => {
+                self.fail(LostReason::BadMessage);
+            }
             (Phase::Promised, Message::Diff { .. }) => self.on_diff(),
             // Nobody's history is of an epoch that its leader has not begun.
             (
@@ -259,6 +290,12 @@ impl Learner {
                 | Message::Snap { zxid }
                 | Message::Trunc { zxid },
             ) if !self.may_have(zxid) => self.fail(LostReason::BadMessage),
+            (Phase::Promised, Message::Trunc { zxid }) if zxid < self.known_committed => {
+                self.ask_for_snapshot(LostReason::CommittedMissing);
+            }
+            (Phase::Promised, Message::Snap { zxid }) if zxid < self.known_committed => {
+                self.fail(LostReason::CommittedMissing);
+            }
             (Phase::Promised, Message::Trunc { zxid }) => {
                 self.phase = Phase::Rewinding;
                 self.outputs.push_back(LearnerOutput::Rewind { zxid });
@@ -290,6 +327,8 @@ impl Learner {
 
     /// PARITY `quorum.leaderinfo`, `quorum.ackepoch`.
     fn on_leader_info(&mut self, epoch: i64) {
+        // What it answers to an epoch that it has promised already counts nowhere.
+        self.disclaimed = self.wants_snapshot && epoch == self.own.accepted_epoch;
         if epoch < self.own.accepted_epoch {
             return self.fail(LostReason::EpochTooOld);
         }
@@ -320,7 +359,8 @@ impl Learner {
 
     fn promise(&mut self, current_epoch: i32) {
         self.phase = Phase::Promised;
-        self.send(Message::AckEpoch { last_zxid: self.own.last_zxid, current_epoch });
+        let last_zxid = if self.disclaimed { Zxid::UNKNOWN } else { self.own.last_zxid };
+        self.send(Message::AckEpoch { last_zxid, current_epoch });
     }
 
     /// The leader has everything that is in the log here. What is damaged behind it goes, now that there is a leader.
@@ -336,13 +376,18 @@ impl Learner {
     /// The log ends at `last_zxid` now, durably. That is what was asked for, or something older: then the leader has to
     /// hear of it.
     pub fn on_rewound(&mut self, asked: Zxid, last_zxid: Zxid) {
-        if self.phase != Phase::Rewinding {
+        if !matches!(self.phase, Phase::Rewinding | Phase::TakingBack) {
             return;
         }
         self.logged = last_zxid;
         self.durable = last_zxid;
+        self.own_end = last_zxid;
+        self.own.last_zxid = last_zxid;
         if last_zxid != asked {
             return self.fail(LostReason::CutShort);
+        }
+        if self.phase == Phase::TakingBack {
+            return self.dial_again();
         }
         self.phase = Phase::Synchronizing;
         self.commit(last_zxid, None);
@@ -355,9 +400,46 @@ impl Learner {
         }
         self.logged = zxid;
         self.durable = zxid;
+        self.by_snapshot = true;
         self.skip_known = true;
         self.phase = Phase::Synchronizing;
         self.commit(zxid, None);
+    }
+
+    /// Whether the digests that proposals carry show if this server has what the leader has.
+    pub fn compares_digests(&self) -> bool {
+        self.phase == Phase::Following || self.phase == Phase::Synchronizing && !self.by_snapshot
+    }
+
+    /// What was committed has not made of the tree what its author says. Who serves goes on: what it has acknowledged, it
+    /// cannot take back.
+    pub fn on_digest_differs(&mut self) {
+        if self.phase == Phase::Synchronizing && !self.by_snapshot {
+            self.ask_for_snapshot(LostReason::Diverged);
+        }
+    }
+
+    /// See the module.
+    fn ask_for_snapshot(&mut self, why: LostReason) {
+        self.outputs.clear();
+        if let Some(link) = self.link.take() {
+            self.outputs.push_back(LearnerOutput::Hangup { link, why: HangupReason::BadMessage });
+        }
+        self.outputs.push_back(LearnerOutput::AskForSnapshot { why });
+        self.wants_snapshot = true;
+        if self.logged == self.own_end {
+            return self.dial_again();
+        }
+        self.phase = Phase::TakingBack;
+        self.outputs.push_back(LearnerOutput::TakeBack { zxid: self.own_end });
+    }
+
+    fn dial_again(&mut self) {
+        self.committed = Zxid::ZERO;
+        self.unacked.clear();
+        self.attempts = 1;
+        self.phase = Phase::Dialing { due: None };
+        self.outputs.push_back(LearnerOutput::Dial);
     }
 
     /// The snapshot cannot be had: the bytes are none.
@@ -412,7 +494,10 @@ impl Learner {
             return;
         }
         if !zxid.follows(self.logged) {
-            return self.fail(LostReason::NotContiguous);
+            return match self.phase {
+                Phase::Synchronizing if !self.by_snapshot => self.ask_for_snapshot(LostReason::NotContiguous),
+                _ => self.fail(LostReason::NotContiguous),
+            };
         }
         self.skip_known = false;
         self.logged = zxid;
@@ -423,7 +508,7 @@ impl Learner {
     }
 
     fn on_commit(&mut self, zxid: Zxid, designated: Option<ServerId>) {
-        if self.phase == Phase::Over || zxid <= self.committed {
+        if !self.learns() || zxid <= self.committed {
             return;
         }
         if zxid > self.logged {
@@ -434,7 +519,7 @@ impl Learner {
 
     /// The change may have come by other ways before, so this is for who carries it out to judge.
     fn activate(&mut self, zxid: Zxid, designated: ServerId) {
-        if self.phase != Phase::Over {
+        if self.learns() {
             self.outputs.push_back(LearnerOutput::Activate { zxid, designated });
         }
     }
@@ -496,6 +581,11 @@ impl Learner {
             self.phase = Phase::Withholding;
             self.deadline = now + self.init_time;
         }
+    }
+
+    /// Whether the message that is being looked at has not ended that.
+    const fn learns(&self) -> bool {
+        matches!(self.phase, Phase::Synchronizing | Phase::Acknowledged | Phase::Following)
     }
 
     const fn acknowledges(&self) -> bool {
@@ -571,7 +661,10 @@ impl Learner {
         self.outputs.clear();
         if let Some(link) = self.link.take() {
             let why = match why {
-                LostReason::BadMessage | LostReason::NotContiguous => HangupReason::BadMessage,
+                LostReason::BadMessage
+                | LostReason::CommittedMissing
+                | LostReason::Diverged
+                | LostReason::NotContiguous => HangupReason::BadMessage,
                 LostReason::Timeout => HangupReason::Timeout,
                 LostReason::ConfigNotKept
                 | LostReason::CutShort

@@ -25,6 +25,7 @@ impl Learn {
             observer,
             config_version: 0,
             own,
+            known_committed: Zxid::ZERO,
             wait: Duration::ZERO,
         };
         let now = Instant::from_millis(1000);
@@ -157,6 +158,65 @@ fn quorum_ack_follows_the_disk() {
     assert_eq!(learn.took(), [sent(Message::Ack { zxid: Zxid::new(2, 3) })]);
 }
 
+/// A gap in what brings it up to date: whoever asks again gets the same. It takes back what came, of which it has
+/// acknowledged nothing, connects once more, and says that it cannot tell what it has: it counts nowhere.
+#[test]
+fn sync_contiguous_a_gap_is_answered_by_asking_for_a_snapshot() {
+    let last = Zxid::new(1, 5);
+    let mut learn = Learn::promised(false, last);
+    learn.say(Message::Diff { zxid: Zxid::new(1, 8) });
+    learn.propose(Zxid::new(1, 6));
+    learn.took();
+    learn.propose(Zxid::new(1, 8));
+    let hangup = LearnerOutput::Hangup { link: LINK, why: HangupReason::BadMessage };
+    let ask = LearnerOutput::AskForSnapshot { why: LostReason::NotContiguous };
+    assert_eq!(learn.took(), [hangup, ask, LearnerOutput::TakeBack { zxid: last }]);
+    assert!(!learn.learner.takes_messages());
+    // What was on its way to the disk is of no account any more.
+    learn.learner.on_durable(Zxid::new(1, 6));
+    learn.learner.on_rewound(last, last);
+    assert_eq!(learn.took(), [LearnerOutput::Dial]);
+    learn.learner.on_link_up(LINK);
+    learn.took();
+    learn.say(Message::LeaderInfo { epoch: 2, protocol_version: LearnerInfo::PROTOCOL_VERSION });
+    let answer = Message::AckEpoch { last_zxid: Zxid::UNKNOWN, current_epoch: Message::UNCOUNTED };
+    assert_eq!(learn.took(), [sent(answer)]);
+    learn.say(Message::Snap { zxid: Zxid::new(1, 8) });
+    learn.learner.on_snapshot_installed(Zxid::new(1, 8));
+    learn.say(Message::NewLeader { zxid: beginning(2), config: None });
+    learn.learner.on_current_saved(2);
+    assert!(learn.took().contains(&sent(Message::Ack { zxid: beginning(2) })));
+}
+
+/// To a later epoch it owes a promise that counts, and says truly what it has.
+#[test]
+fn sync_contiguous_who_asks_for_a_snapshot_promises_as_before() {
+    let last = Zxid::new(1, 5);
+    let mut learn = Learn::promised(false, last);
+    learn.say(Message::Diff { zxid: Zxid::new(1, 8) });
+    learn.propose(Zxid::new(1, 8));
+    learn.learner.on_link_up(LINK);
+    learn.say(Message::LeaderInfo { epoch: 3, protocol_version: LearnerInfo::PROTOCOL_VERSION });
+    learn.learner.on_accepted_saved(3);
+    let promise = Message::AckEpoch { last_zxid: last, current_epoch: 1 };
+    assert!(learn.took().contains(&sent(promise)));
+}
+
+/// A leader that sends a difference to who cannot tell what it has is of no use.
+#[test]
+fn sync_contiguous_who_asked_for_a_snapshot_takes_nothing_else() {
+    for message in [Message::Diff { zxid: Zxid::new(1, 8) }, Message::Trunc { zxid: Zxid::new(1, 2) }] {
+        let mut learn = Learn::promised(false, Zxid::new(1, 5));
+        learn.say(Message::Diff { zxid: Zxid::new(1, 8) });
+        learn.propose(Zxid::new(1, 8));
+        learn.learner.on_link_up(LINK);
+        learn.say(Message::LeaderInfo { epoch: 2, protocol_version: LearnerInfo::PROTOCOL_VERSION });
+        learn.took();
+        learn.say(message);
+        assert_eq!(learn.lost(), Some(LostReason::BadMessage));
+    }
+}
+
 #[test]
 fn sync_contiguous_gaps_and_repetitions_end_it() {
     let table = [
@@ -170,6 +230,12 @@ fn sync_contiguous_gaps_and_repetitions_end_it() {
     for (zxid, fits) in table {
         let mut learn = Learn::promised(false, Zxid::new(1, 5));
         learn.say(Message::Diff { zxid });
+        learn.took();
+        learn.propose(zxid);
+        let asks = LearnerOutput::AskForSnapshot { why: LostReason::NotContiguous };
+        assert_eq!(learn.took().contains(&asks), !fits, "{zxid}");
+        // Who serves has acknowledged what it would have to take back.
+        let mut learn = Learn::following(false);
         learn.propose(zxid);
         let expected = (!fits).then_some(LostReason::NotContiguous);
         assert_eq!(learn.lost(), expected, "{zxid}");
@@ -312,6 +378,7 @@ fn tries_to_connect(is_alive: bool) -> u32 {
         observer: false,
         config_version: 0,
         own,
+        known_committed: Zxid::ZERO,
         wait: Duration::ZERO,
     };
     let mut now = Instant::from_millis(1000);

@@ -98,7 +98,8 @@ impl ObserverMaster {
     }
 
     fn on_promise(&mut self, link: LinkId, last_zxid: Zxid, now: Instant) {
-        if i64::from(last_zxid.epoch()) > self.epoch {
+        // Who cannot tell what it has gets a snapshot.
+        if last_zxid != Zxid::UNKNOWN && i64::from(last_zxid.epoch()) > self.epoch {
             return self.hang_up(link, HangupReason::BadMessage);
         }
         if let Some(learner) = self.learners.get_mut(link) {

@@ -22,7 +22,13 @@ impl Check for Wires {
             Observed::Garbled { .. }
             | Observed::HungUp { why: HangupReason::BadMessage, .. }
             | Observed::RoleLost {
-                why: RoleEnd::LeaderLost(LostReason::BadMessage | LostReason::NotContiguous),
+                why:
+                    RoleEnd::LeaderLost(
+                        LostReason::BadMessage
+                        | LostReason::CommittedMissing
+                        | LostReason::Diverged
+                        | LostReason::NotContiguous,
+                    ),
                 ..
             } => Err(Violation::new(Checker::Wire, record.what.to_string())),
             _ => Ok(()),
@@ -67,6 +73,7 @@ mod tests {
             (lose(LostReason::LinkDown), None),
             (lose(LostReason::BadMessage), Some("its leader is lost: BadMessage")),
             (lose(LostReason::NotContiguous), Some("its leader is lost: NotContiguous")),
+            (lose(LostReason::CommittedMissing), Some("its leader is lost: CommittedMissing")),
         ];
         for (what, words) in table {
             let mut story = Story::begin();

@@ -167,8 +167,10 @@ impl Marks {
                 // A leader that is right says nothing of the kind; a log that does not lead up to where it is to be cut, and
                 // members that cannot be kept, are too rare to count on.
                 LostReason::BadMessage
+                | LostReason::CommittedMissing
                 | LostReason::ConfigNotKept
                 | LostReason::CutShort
+                | LostReason::Diverged
                 | LostReason::NotContiguous => {}
             },
         }

@@ -397,6 +397,8 @@ impl World {
             | Told::SessionClosed { .. }
             | Told::SessionUnknown { .. }
             | Told::SlowSync { .. }
+            // It hangs up on its leader, which nobody is given reason to.
+            | Told::SnapshotAskedFor { .. }
             | Told::SnapshotStarted { .. }
             | Told::SnapshotFailed { .. } => Ok(()),
         }

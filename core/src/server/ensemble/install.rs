@@ -52,6 +52,8 @@ impl Work {
 pub(super) enum Wanted {
     Install(Zxid),
     Rewind(Zxid),
+    /// As that, of what was never acknowledged; and no less wanted once the leader is lost.
+    TakeBack(Zxid),
 }
 
 /// The log is being cut.
@@ -89,6 +91,10 @@ impl Server {
         self.want(Wanted::Rewind(zxid));
     }
 
+    pub(super) fn begin_take_back(&mut self, zxid: Zxid) {
+        self.want(Wanted::TakeBack(zxid));
+    }
+
     pub(super) fn begin_install(&mut self, zxid: Zxid) {
         self.want(Wanted::Install(zxid));
     }
@@ -119,8 +125,8 @@ impl Server {
                 ensemble.work = Work::None;
                 self.snapshotter.abandon();
             }
-            Work::Wanted(_) => ensemble.work = Work::None,
-            Work::Installing(_) | Work::None | Work::Rewinding(_) => {}
+            Work::Wanted(Wanted::Install(_) | Wanted::Rewind(_)) => ensemble.work = Work::None,
+            Work::Installing(_) | Work::None | Work::Rewinding(_) | Work::Wanted(Wanted::TakeBack(_)) => {}
         }
     }
 
@@ -139,7 +145,7 @@ impl Server {
             return;
         }
         match wanted {
-            Wanted::Rewind(zxid) => self.rewind(zxid, None),
+            Wanted::Rewind(zxid) | Wanted::TakeBack(zxid) => self.rewind(zxid, None),
             Wanted::Install(zxid) if self.log.appended() > zxid => self.rewind(zxid, Some(zxid)),
             Wanted::Install(zxid) if ensemble.is_damaged => self.rewind(self.log.appended(), Some(zxid)),
             Wanted::Install(zxid) => self.install(zxid),
@@ -267,6 +273,7 @@ impl Server {
         self.show_configs();
         self.write_config();
         self.rolled_behind = None;
+        self.digest_differs = false;
     }
 
     /// Whether a snapshot that the leader sends waits for more of it, and not for this server's disk.

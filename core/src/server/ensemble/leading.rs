@@ -233,6 +233,7 @@ impl Server {
         ensemble.pauses.on_serving();
         let epoch = leading.leader.epoch();
         let leader = Some(ensemble.me);
+        ensemble.know_committed(zxid);
         ensemble.election.on_epoch(epoch);
         self.answer_notifications();
         self.measure_available(true);
@@ -441,6 +442,7 @@ impl Server {
         let bytes_max =
             self.config.ensemble.as_ref().map_or(0, |ensemble| ensemble.commit_log_bytes.saturating_mul(4));
         tail.commit(zxid, leading.leader.oldest_position().map(|after| Keep { after, bytes_max }));
+        ensemble.know_committed(zxid);
         self.tell(Event::Committed { zxid });
         self.commit_up_to(zxid);
         for conn in synced {

@@ -116,6 +116,7 @@ impl Server {
             observer,
             config_version: ensemble.configs.current().version(),
             own,
+            known_committed: ensemble.known_committed,
             wait: ensemble.pauses.before_connecting(leader, spares_leader),
         };
         let learner = Learner::new(start, self.config.tick_time, config, now);
@@ -175,6 +176,7 @@ impl Server {
         let ensemble = self.ensemble.as_deref_mut().expect("only a member learns");
         match output {
             LearnerOutput::Activate { zxid, designated } => self.activate_as_learner(zxid, designated),
+            LearnerOutput::AskForSnapshot { why } => self.tell(Event::SnapshotAskedFor { why }),
             LearnerOutput::Commit { zxid, designated } => self.commit_as_learner(zxid, designated),
             LearnerOutput::Configuration { text } => self.on_configuration(&text),
             LearnerOutput::Dial => self.dial_leader(),
@@ -209,6 +211,7 @@ impl Server {
                     None => {}
                 }
             }
+            LearnerOutput::TakeBack { zxid } => self.begin_take_back(zxid),
         }
     }
 
@@ -248,6 +251,7 @@ impl Server {
         if !core::mem::replace(&mut ensemble.has_data, true) {
             ensemble.promises.save(Promise::Synced);
         }
+        ensemble.know_committed(ensemble.tail.committed());
         ensemble.masters.on_serving();
         ensemble.pauses.on_serving();
         ensemble.election.on_epoch(epoch);
@@ -286,13 +290,21 @@ impl Server {
         let serving = self.is_serving();
         let votes = self.learning().is_some_and(|learning| !learning.learner.is_observer());
         self.metrics.counters.learner_proposal_received_count += u64::from(serving && votes);
-        // While it catches up the tree may be ahead of what it is said to be: ZooKeeper's snapshots are.
-        let digest = digest.filter(|digest| serving && digest.version == crate::tree::DIGEST_VERSION);
+        // Behind a snapshot the tree may be ahead of what it is said to be: ZooKeeper's are.
+        let compares = self.learning().is_some_and(|learning| learning.learner.compares_digests());
+        let digest = digest.filter(|digest| compares && digest.version == crate::tree::DIGEST_VERSION);
         let digest = digest.map(|digest| digest.tree_digest);
         self.proposals.push_back(Proposal { header, txn, hint: Hint::NONE, digest, asked: None });
         if let Some(ensemble) = self.ensemble.as_deref_mut() {
             // What came is a slice of a larger buffer, which should not live for as long as this is kept.
             ensemble.tail.push(zxid, Bytes::copy_from_slice(&payload));
+        }
+    }
+
+    /// The tree is not what its author says that it is.
+    pub(in crate::server) fn on_digest_differs(&mut self) {
+        if let Some(learning) = self.learning() {
+            learning.learner.on_digest_differs();
         }
     }
 
@@ -317,6 +329,11 @@ impl Server {
                 keep = master.oldest_position().map(|after| Keep { after, bytes_max });
             }
             tail.commit(zxid, keep);
+        }
+        if self.is_serving()
+            && let Some(ensemble) = self.ensemble.as_deref_mut()
+        {
+            ensemble.know_committed(zxid);
         }
         self.tell(Event::Committed { zxid });
         self.commit_up_to(zxid);

@@ -99,6 +99,9 @@ pub(super) struct Ensemble {
     /// What a learner asked for that changes the database under it.
     work: Work,
     tail: Tail,
+    /// The newest transaction that a leader with a quorum, this server or another one, said is committed. Nobody who leads
+    /// later lacks it.
+    known_committed: Zxid,
     /// Reads that nobody waits for any more.
     stale: BTreeSet<Ticket>,
     /// Something ended: there may be room for what learners ask for.
@@ -152,6 +155,7 @@ impl Ensemble {
             promises: Promises::new(epochs.accepted, epochs.current),
             work: Work::None,
             tail: Tail::new(last_zxid, ensemble.commit_log_count, ensemble.commit_log_bytes),
+            known_committed: Zxid::ZERO,
             stale: BTreeSet::new(),
             room: false,
             has_data: !recovered.unsynced,
@@ -205,6 +209,14 @@ impl Ensemble {
                 Some(Serving { master, transfers, peers, tail, configs, stale, voters_come: false })
             }
             Role::Looking | Role::Settling => None,
+        }
+    }
+
+    /// A quorum has everything up to here. What stands for the beginning of an epoch is no transaction: whoever leads next
+    /// may never have heard of that epoch.
+    fn know_committed(&mut self, zxid: Zxid) {
+        if !zxid.begins_epoch() {
+            self.known_committed = self.known_committed.max(zxid);
         }
     }
 

@@ -68,8 +68,10 @@ impl Pauses {
     pub(super) fn on_lost(&mut self, leader: ServerId, why: LostReason, spares_voters: bool, now: Instant) {
         match why {
             LostReason::BadMessage
+            | LostReason::CommittedMissing
             | LostReason::ConfigNotKept
             | LostReason::CutShort
+            | LostReason::Diverged
             | LostReason::EpochTooOld
             | LostReason::LinkDown
             | LostReason::NotContiguous => {

@@ -236,6 +236,7 @@ impl<'a> World<'a> {
             | Event::SessionClosed { .. }
             | Event::SessionUnknown { .. }
             | Event::SlowSync { .. }
+            | Event::SnapshotAskedFor { .. }
             | Event::SnapshotInstalled { .. }
             | Event::SnapshotStarted { .. }
             | Event::SteppedDown { .. }

@@ -12,8 +12,12 @@ pub enum LostReason {
     /// The log was to be cut behind a transaction that what is on the disk does not lead up to. Less was left; the leader
     /// is asked again.
     CutShort,
+    /// The leader has less than this server was told is committed.
+    CommittedMissing,
     /// The configuration that the leader's epoch begins with, or the one in force, is neither kept nor in the log.
     ConfigNotKept,
+    /// What the leader sent does not make of the tree what it says.
+    Diverged,
     /// Those who voted for the leader look for another one.
     Doubted,
     /// The leader leads an epoch older than one promised.
@@ -39,6 +43,11 @@ pub enum LearnerOutput {
         zxid: Zxid,
         /// Who leads from here on.
         designated: ServerId,
+    },
+    /// What the leader sends does not lead to what it has: it is connected to once more, and asked for a snapshot.
+    AskForSnapshot {
+        /// What showed it.
+        why: LostReason,
     },
     /// Everything in the log up to here is committed.
     Commit {
@@ -113,4 +122,9 @@ pub enum LearnerOutput {
     Serve,
     /// The oldest sync that was asked for is answered, once everything committed so far is applied.
     Synced,
+    /// As [`LearnerOutput::Rewind`], of what this leader sent; and to be done even if the leader is lost meanwhile.
+    TakeBack {
+        /// The last one to keep.
+        zxid: Zxid,
+    },
 }
