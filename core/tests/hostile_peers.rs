@@ -182,6 +182,27 @@ fn observe(cluster: &mut Cluster, leader: i64) -> LinkId {
     link
 }
 
+/// PARITY `quorum.unexpected`: whoever follows may say what its leader has no word for. Until it does, it is to say one
+/// thing at a time.
+#[test]
+fn quorum_unexpected_of_a_learner_is_passed_over_once_it_follows() {
+    let unknown = || {
+        let packet = [&99_i32.to_be_bytes()[..], &[0; 8], &(-1_i32).to_be_bytes(), &(-1_i32).to_be_bytes()];
+        Bytes::from(packet.concat())
+    };
+    let mut cluster = ensemble(3, 0);
+    let link = cluster.knock(3, PeerPort::Quorum);
+    cluster.tell(3, link, unknown());
+    assert_eq!(cluster.hung_up(3, link), Some(HangupReason::BadMessage));
+    let link = observe(&mut cluster, 3);
+    let before = cluster.received(3, link).len();
+    cluster.tell(3, link, unknown());
+    let (conn, _) = cluster.client(1).expect("a session");
+    assert!(cluster.write(1, conn, "/after"));
+    assert_eq!(cluster.hung_up(3, link), None);
+    assert!(cluster.received(3, link).len() > before, "it is still told what is written");
+}
+
 /// Those who connect and say nothing keep nobody out: with every new one the oldest goes.
 #[test]
 fn links_that_say_nothing_shut_no_learner_out() {

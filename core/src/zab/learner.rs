@@ -583,6 +583,12 @@ impl Learner {
         }
     }
 
+    /// Whether a packet of an unknown type is passed over, as ZooKeeper's learners do once they are being brought up to
+    /// date (PARITY `quorum.unexpected`). Before that the leader is to say one thing.
+    pub const fn passes_over_unknown(&self) -> bool {
+        self.learns()
+    }
+
     /// Whether the message that is being looked at has not ended that.
     const fn learns(&self) -> bool {
         matches!(self.phase, Phase::Synchronizing | Phase::Acknowledged | Phase::Following)

@@ -217,6 +217,16 @@ fn sync_contiguous_who_asked_for_a_snapshot_takes_nothing_else() {
     }
 }
 
+/// PARITY `quorum.unexpected`.
+#[test]
+fn quorum_unexpected_types_are_passed_over_once_it_is_being_brought_up_to_date() {
+    let mut learn = Learn::promised(false, Zxid::new(1, 5));
+    assert!(!learn.learner.passes_over_unknown());
+    learn.say(Message::Diff { zxid: Zxid::new(1, 5) });
+    assert!(learn.learner.passes_over_unknown());
+    assert!(Learn::following(true).learner.passes_over_unknown());
+}
+
 #[test]
 fn sync_contiguous_gaps_and_repetitions_end_it() {
     let table = [

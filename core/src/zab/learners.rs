@@ -61,6 +61,9 @@ pub trait LearnerMaster {
     /// A learner said something.
     fn on_message(&mut self, link: LinkId, message: Message, now: Instant);
 
+    /// Whether a packet of an unknown type is passed over (PARITY `quorum.unexpected`).
+    fn passes_over_unknown(&self, link: LinkId) -> bool;
+
     /// A learner takes what it is sent.
     fn on_drained(&mut self, link: LinkId, now: Instant);
 
@@ -168,6 +171,11 @@ impl Learners {
         let learner = self.links.get_mut(&link)?;
         learner.heard(now, self.init_time, self.sync_time);
         Some(learner.stage)
+    }
+
+    /// Until it has acknowledged NEWLEADER, what a learner is to say next is one thing.
+    pub(super) fn pass_over_unknown(&self, link: LinkId) -> bool {
+        self.links.get(&link).is_some_and(|learner| learner.stage >= Stage::Acknowledged)
     }
 
     /// The learner takes what it is sent: it has as long again for the rest, however much there is. Behind its

@@ -164,6 +164,10 @@ impl LearnerMaster for ObserverMaster {
         self.learners.on_link_down(link);
     }
 
+    fn passes_over_unknown(&self, link: LinkId) -> bool {
+        self.learners.pass_over_unknown(link)
+    }
+
     fn on_drained(&mut self, link: LinkId, now: Instant) {
         self.learners.on_drained(link, now);
     }

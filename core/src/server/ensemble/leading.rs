@@ -22,6 +22,7 @@ use crate::tree::Hint;
 use crate::types::{
     ConnId, ErrorCode, Id, LinkId, Message, OpCode, ServerId, SessionId, Txn, TxnDigest, TxnHeader, Zxid,
 };
+use crate::wire::quorum::QuorumDecodeError;
 use crate::wire::{self, Request, record};
 use crate::zab::leader::{StepDownReason, beginning};
 use crate::zab::{Keep, Leader, LeaderOutput, LearnerMaster, LearnersOutput, Quorums};
@@ -183,6 +184,7 @@ impl Server {
             match peer.deframer.next() {
                 Ok(Some(message)) => master.on_message(link, message, now),
                 Ok(None) => return,
+                Err(QuorumDecodeError::UnknownType { .. }) if master.passes_over_unknown(link) => {}
                 Err(_) => master.hang_up(link, HangupReason::BadMessage),
             }
             self.carry_out_leader();

@@ -165,8 +165,7 @@ impl Server {
         match peer.deframer.next() {
             Ok(Some(message)) => learning.learner.on_message(message, now),
             Ok(None) => return false,
-            // ZooKeeper ignores what it does not know once it follows.
-            Err(QuorumDecodeError::UnknownType { .. }) if learning.learner.is_serving() => {}
+            Err(QuorumDecodeError::UnknownType { .. }) if learning.learner.passes_over_unknown() => {}
             Err(_) => learning.learner.fail(LostReason::BadMessage),
         }
         true

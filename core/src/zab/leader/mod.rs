@@ -413,6 +413,10 @@ impl LearnerMaster for Leader {
         }
     }
 
+    fn passes_over_unknown(&self, link: LinkId) -> bool {
+        self.learners.pass_over_unknown(link)
+    }
+
     fn on_drained(&mut self, link: LinkId, now: Instant) {
         let Some(learner) = self.learners.on_drained(link, now) else { return };
         // As long as somebody who counts comes closer, a quorum may still be on its way.
