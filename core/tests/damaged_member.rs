@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use zabra_core::server::{Event, Role};
-use zabra_core::store::{Dir, FileName};
+use zabra_core::store::{Dir, DiskError, FileName};
 use zabra_core::testing::cluster::{Cluster, members};
 
 type Files = BTreeMap<FileName, Vec<u8>>;

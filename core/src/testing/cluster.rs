@@ -20,7 +20,7 @@ use crate::recovery::{Recovered, Recovery};
 use crate::server::{
     Action, CloseReason, Event, HaltReason, HangupReason, Input, LinkOrigin, PeerPort, Role, Server,
 };
-use crate::store::Stream;
+use crate::store::{DiskError, Stream};
 use crate::time::{Instant, Now, WallTime};
 use crate::types::{
     AclList, Address, ConnId, DialId, LinkId, Member, MemberRole, Membership, Message, OpCode, ServerId,
@@ -102,6 +102,8 @@ pub struct Cluster {
     disk_limits: BTreeMap<ServerId, usize>,
     /// Servers whose disk does nothing but what the log asks for.
     bulk_held: BTreeSet<ServerId>,
+    /// Servers whose disk has no room for what is not of the log.
+    full: BTreeSet<ServerId>,
     /// Links that servers do not want to be read from. What comes on them comes nevertheless.
     paused: BTreeSet<End>,
     /// The other ends of links of those who are no members.
@@ -150,6 +152,7 @@ impl Cluster {
             silenced: BTreeSet::new(),
             disk_limits: BTreeMap::new(),
             bulk_held: BTreeSet::new(),
+            full: BTreeSet::new(),
             paused: BTreeSet::new(),
             strangers: BTreeMap::new(),
         }
@@ -263,6 +266,15 @@ impl Cluster {
         }
     }
 
+    /// Whether the disk of a member has no room for snapshots.
+    pub fn fill_disk(&mut self, id: i64, full: bool) {
+        if full {
+            self.full.insert(ServerId(id));
+        } else {
+            self.full.remove(&ServerId(id));
+        }
+    }
+
     /// From here on nothing that a member sends to others is taken.
     pub fn stall(&mut self, id: i64) {
         self.stalled.insert(ServerId(id));
@@ -340,7 +352,9 @@ impl Cluster {
                     if is_held || self.disk_limits.get(&id) == Some(&0) {
                         continue;
                     }
-                    if let Some(done) = self.node(id.0).disk.end_next(stream, None) {
+                    let fails = self.full.contains(&id) && self.node(id.0).disk.writes_snapshot_next(stream);
+                    let failure = fails.then_some(DiskError::Full);
+                    if let Some(done) = self.node(id.0).disk.end_next(stream, failure) {
                         self.pending.push_back((id, Input::Disk(done)));
                         self.disk_limits.entry(id).and_modify(|left| *left -= 1);
                     }

@@ -40,6 +40,11 @@ impl Disk {
         }
     }
 
+    /// Whether the oldest operation of a stream puts bytes into a snapshot.
+    pub fn writes_snapshot_next(&mut self, stream: Stream) -> bool {
+        matches!(self.queue(stream).front(), Some(DiskOp::SnapshotAppend { .. }))
+    }
+
     /// Carries out the oldest operation of a stream, or fails to.
     pub fn end_next(&mut self, stream: Stream, failure: Option<DiskError>) -> Option<DiskDone> {
         let op = self.queue(stream).pop_front()?;

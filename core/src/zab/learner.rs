@@ -678,6 +678,7 @@ impl Learner {
                 | LostReason::EpochTooOld
                 | LostReason::LinkDown
                 | LostReason::Reconfigured
+                | LostReason::SnapshotNotKept
                 | LostReason::Unreachable => HangupReason::RoleOver,
             };
             self.outputs.push_back(LearnerOutput::Hangup { link, why });

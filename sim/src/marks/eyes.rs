@@ -171,7 +171,8 @@ impl Marks {
                 | LostReason::ConfigNotKept
                 | LostReason::CutShort
                 | LostReason::Diverged
-                | LostReason::NotContiguous => {}
+                | LostReason::NotContiguous
+                | LostReason::SnapshotNotKept => {}
             },
         }
     }

@@ -25,12 +25,13 @@ use rand_core::RngCore;
 use super::{Ensemble, Role};
 use crate::recovery::{Recovered, Recovery, RecoveryError};
 use crate::server::{Action, Event, HaltReason, Phase, Server, log_header};
-use crate::store::{DiskDone, DiskOp, FileName, LogWriter, SnapshotOutcome, Snapshotter};
+use crate::store::{DiskDone, DiskError, DiskOp, FileName, LogWriter, SnapshotOutcome, Snapshotter};
 use crate::tree::{Tree, TreeLoader, TreeOptions};
 use crate::types::{AclList, SessionId, Ticket, Zxid};
 use crate::wire::DecodeError;
 use crate::wire::compressor::Compressor;
 use crate::wire::snapshot::{Decoder, Encoder, Item};
+use crate::zab::learner::LostReason;
 
 /// See the module.
 #[derive(Debug)]
@@ -337,6 +338,17 @@ impl Server {
                 let ticket = self.tickets.issue();
                 install.removing = Some((ticket, files.clone()));
                 self.actions.push_back(Action::Disk(DiskOp::Remove { ticket, files }));
+            }
+            // Of what it has here nothing is lost: it is a learner without its snapshot, which comes back for it. Room can be
+            // made under a server that runs. Any other failure may be of a disk that cannot be trusted.
+            SnapshotOutcome::Failed { zxid, error: error @ DiskError::Full } => {
+                let (zxid, error) = (*zxid, *error);
+                let Some(ensemble) = self.ensemble.as_deref_mut() else { return true };
+                ensemble.work = Work::None;
+                if let Role::Learning(learning) = &mut ensemble.role {
+                    learning.learner.fail(LostReason::SnapshotNotKept);
+                }
+                self.tell(Event::SnapshotFailed { zxid, error });
             }
             SnapshotOutcome::Failed { error, .. } => {
                 let doing = alloc::string::String::from("writing the snapshot that the leader sent");

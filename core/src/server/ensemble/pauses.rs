@@ -74,7 +74,8 @@ impl Pauses {
             | LostReason::Diverged
             | LostReason::EpochTooOld
             | LostReason::LinkDown
-            | LostReason::NotContiguous => {
+            | LostReason::NotContiguous
+            | LostReason::SnapshotNotKept => {
                 let before =
                     self.unwanted.filter(|(server, _)| *server == leader).map_or(0, |(_, count)| count);
                 self.unwanted = Some((leader, before.saturating_add(1)));

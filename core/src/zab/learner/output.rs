@@ -28,6 +28,8 @@ pub enum LostReason {
     NotContiguous,
     /// The members changed, and with them the leader, or what this server is.
     Reconfigured,
+    /// There was no room on the disk for the snapshot that the leader sent.
+    SnapshotNotKept,
     /// Nothing was heard of the leader in time.
     Timeout,
     /// The leader could not be connected to.
