@@ -21,6 +21,11 @@
 //! ZooKeeper connects only when it has something to send. A server that looks connects here again by itself, at
 //! once after a link that had stood for a while, then ever less often: how soon votes flow decides how long there
 //! is no leader.
+//!
+//! That a link stands says little: while a network is cut nobody closes it, what was sent in vain is sent again after
+//! ever longer pauses even when the cut has healed, and who forgets idle connections on the way tells neither side.
+//! So a voter that has said nothing for a while on its link is connected to anew while this server looks. One that is
+//! well says its last word again on the new link.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
@@ -58,6 +63,17 @@ const DIAL_BACK_MIN: Duration = Duration::from_millis(100);
 
 /// A link that stood for this long was a good one: after it, attempts begin anew without delay.
 const STEADY: Duration = Duration::from_secs(1);
+
+/// A voter with a link that has said nothing for this long, while this server looks, is connected to anew.
+const SILENCE_MIN: Duration = Duration::from_secs(2);
+
+/// Every attempt at a new link in place of one that is silent doubles the time, up to this: voters that have told each other
+/// everything, and are too few, have nothing to say either.
+const SILENCE_MAX: Duration = Duration::from_secs(8);
+
+/// How long a server with a greater id may be silent. Whose link it is goes first; and ZooKeeper, knocked at, closes the link
+/// that stands before it makes another, so nobody knocks in haste.
+const SILENCE_OF_GREATER: Duration = Duration::from_millis(8_500);
 
 /// How a link came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,6 +169,10 @@ struct Peer {
     knocked: bool,
     /// Always a standing one.
     link: Option<LinkId>,
+    /// When something last came on its link, or the link came about, or this server began to look.
+    heard: Instant,
+    /// How long it may be silent while this server looks.
+    silence: Duration,
     /// An attempt is under way, or a link that is knocking.
     connecting: bool,
     /// The newest notification, if it could not be sent yet.
@@ -223,6 +243,8 @@ impl Links {
         for peer in self.peers.values_mut() {
             peer.queued = None;
             peer.last = None;
+            peer.heard = now;
+            peer.silence = Duration::ZERO;
         }
         if looking {
             self.connect_all(now);
@@ -279,8 +301,11 @@ impl Links {
         match self.links.get_mut(&link) {
             // Who is knocked at has nothing to say on that link.
             None | Some(Link::Knocking { .. }) => {}
-            Some(Link::Standing { frames, .. }) => {
+            Some(Link::Standing { server, frames, .. }) => {
                 frames.push(bytes);
+                if let Some(peer) = self.peers.get_mut(server) {
+                    peer.heard = now;
+                }
                 self.take_frames(now, link);
             }
             Some(Link::Ungreeted { bytes: gathered, .. }) => {
@@ -322,10 +347,10 @@ impl Links {
     /// When [`Links::on_tick`] is next worth calling.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let (mut standing, mut due) = (0, None);
-        for peer in self.peers.values() {
+        for (&server, peer) in &self.peers {
             standing += usize::from(peer.link.is_some());
-            if peer.wants_link(self.looking) {
-                due = Some(due.map_or(peer.not_before, |due: Instant| due.min(peer.not_before)));
+            if let Some(at) = peer.wants_link_at(self.looking, server > self.me) {
+                due = Some(due.map_or(at, |due: Instant| due.min(at)));
             }
         }
         // Every link that stands is a peer's. Most often there is no other, and none that has to hurry.
@@ -367,7 +392,10 @@ impl Links {
     }
 
     fn on_dialed(&mut self, now: Instant, link: LinkId, server: ServerId) {
-        let linked = self.peers.get(&server).is_none_or(|peer| peer.link.is_some());
+        let linked = self
+            .peers
+            .get(&server)
+            .is_none_or(|peer| peer.link.is_some() && !peer.is_silent(now, self.looking, server > self.me));
         if server > self.me && linked {
             // It connected meanwhile. Greeted once more, it would begin anew.
             self.outputs.push_back(LinksOutput::Hangup { link, why: HangupReason::Duplicate });
@@ -438,6 +466,7 @@ impl Links {
             }
             None => self.outputs.push_back(LinksOutput::Reachable { server, reachable: true }),
         }
+        peer.heard = now;
         if peer.queued.is_none() {
             peer.queued = peer.last.clone();
         }
@@ -509,8 +538,11 @@ impl Links {
     /// Connects to the server, if that is wanted and due.
     fn connect(&mut self, now: Instant, server: ServerId) {
         let Some(peer) = self.peers.get_mut(&server) else { return };
-        if !peer.wants_link(self.looking) || peer.not_before > now {
+        if peer.wants_link_at(self.looking, server > self.me).is_none_or(|at| at > now) {
             return;
+        }
+        if peer.is_silent(now, self.looking, server > self.me) {
+            peer.silence = (peer.silence() * 2).min(SILENCE_MAX);
         }
         peer.connecting = true;
         peer.knocked = false;
@@ -534,11 +566,30 @@ impl Links {
 }
 
 impl Peer {
-    /// Whether an attempt to connect should be made, be it later.
-    fn wants_link(&self, looking: bool) -> bool {
+    /// When an attempt to connect should be made. `greater` says whether its id is greater than this server's.
+    fn wants_link_at(&self, looking: bool, greater: bool) -> Option<Instant> {
+        if self.connecting || (self.addresses.is_empty() && self.claimed.is_empty()) {
+            return None;
+        }
         let lacks_link = self.link.is_none() && ((looking && self.voter) || self.queued.is_some());
-        let has_address = || !self.addresses.is_empty() || !self.claimed.is_empty();
-        !self.connecting && (self.knocked || lacks_link) && has_address()
+        if self.knocked || lacks_link {
+            return Some(self.not_before);
+        }
+        self.silent_at(looking, greater).map(|at| at.max(self.not_before))
+    }
+
+    /// From when on its link is not to be relied on.
+    fn silent_at(&self, looking: bool, greater: bool) -> Option<Instant> {
+        let silence = if greater { SILENCE_OF_GREATER } else { self.silence() };
+        (looking && self.voter && self.link.is_some()).then(|| self.heard + silence)
+    }
+
+    fn is_silent(&self, now: Instant, looking: bool, greater: bool) -> bool {
+        self.silent_at(looking, greater).is_some_and(|at| at <= now)
+    }
+
+    fn silence(&self) -> Duration {
+        self.silence.max(SILENCE_MIN)
     }
 
     fn is_gone_stranger(&self) -> bool {

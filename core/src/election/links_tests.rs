@@ -227,7 +227,8 @@ fn qcm_tiebreak() {
                 net.with(id, |links, now| links.send(now, ServerId(to), &says(id)));
             }
         }
-        net.run(5000);
+        // Not long enough for them to wonder why nobody says more.
+        net.run(1900);
         assert_eq!(net.ends.len(), 6, "seed {seed}: one link between each two");
         for (&id, host) in &net.hosts {
             assert_eq!(host.unreachable_events, 0, "seed {seed}");
@@ -261,6 +262,50 @@ fn qcm_queue() {
     net.run(1000);
     assert!(net.hosts[&ServerId(1)].reachable[&ServerId(2)]);
     assert_eq!(net.hosts[&ServerId(1)].heard.len(), 2);
+}
+
+/// A network that was cut closed nothing, and whoever sends again what was lost waits long; one that forgets a
+/// connection tells neither side. Servers that look make a new link then, whichever of them looks.
+#[test]
+fn a_link_that_went_silent_is_replaced_while_a_server_looks() {
+    for (seed, looks) in [(1, [true, true]), (2, [true, false]), (3, [false, true])] {
+        let mut net = Net::new(2, seed);
+        net.with(1, |links, now| links.set_looking(now, true));
+        net.with(1, |links, now| links.send(now, ServerId(2), &says(1)));
+        net.with(2, |links, now| links.send(now, ServerId(1), &says(2)));
+        net.run(1000);
+        net.with(1, |links, now| links.set_looking(now, false));
+        net.run(600_000);
+        net.ends.clear();
+        let dials: usize = net.hosts.values().map(|host| host.dials).sum();
+        net.run(600_000);
+        assert_eq!(net.hosts.values().map(|host| host.dials).sum::<usize>(), dials, "nobody looks");
+        for id in [1, 2] {
+            if looks[usize::try_from(id - 1).expect("small")] {
+                net.with(id, |links, now| links.set_looking(now, true));
+            }
+            net.with(id, |links, now| links.send(now, ServerId(3 - id), &says(10 + id)));
+        }
+        net.run(if looks[1] { 3000 } else { 9500 });
+        assert_eq!(net.hosts[&ServerId(1)].heard.last(), Some(&(ServerId(2), 12)), "{looks:?}");
+        assert_eq!(net.hosts[&ServerId(2)].heard.last(), Some(&(ServerId(1), 11)), "{looks:?}");
+        assert!(net.hosts.values().all(|host| host.unreachable_events == 0), "{looks:?}");
+    }
+}
+
+/// Two voters that look and have nothing new to say, for there are too few of them, make new links rarely.
+#[test]
+fn voters_with_nothing_to_say_are_connected_to_rarely() {
+    let mut net = Net::new(2, 1);
+    for id in [1, 2] {
+        net.with(id, |links, now| links.set_looking(now, true));
+        net.with(id, |links, now| links.send(now, ServerId(3 - id), &says(id)));
+    }
+    net.run(120_000);
+    let dials: usize = net.hosts.values().map(|host| host.dials).sum();
+    assert!((10..=22).contains(&dials), "{dials} attempts");
+    assert_eq!(net.ends.len(), 2, "one link");
+    assert!(net.hosts.values().all(|host| host.unreachable_events == 0));
 }
 
 /// Server 2 of three, beside peers that are written by hand.
