@@ -134,6 +134,10 @@ impl Learner {
     pub fn new(start: Start, tick: Duration, config: &EnsembleConfig, now: Instant) -> Self {
         let Start { me, leader, observer, config_version, own, known_committed, wait } = start;
         let due = (!wait.is_zero()).then(|| now + wait);
+        let connect_limit = match config.connect_to_leader_limit {
+            0 => config.init_limit,
+            limit => limit,
+        };
         Self {
             me,
             leader,
@@ -157,7 +161,7 @@ impl Learner {
             durable: own.last_zxid,
             unacked: VecDeque::new(),
             committed: Zxid::ZERO,
-            deadline: now + wait + tick * config.init_limit,
+            deadline: now + wait + tick * connect_limit,
             outputs: if due.is_none() { VecDeque::from([LearnerOutput::Dial]) } else { VecDeque::new() },
         }
     }
@@ -216,7 +220,13 @@ impl Learner {
         )
     }
 
-    /// The link to the leader stands.
+    /// How long connecting may take: what is left of the time for all attempts together
+    /// (PARITY `cfg.connectToLearnerMasterLimit`).
+    pub fn time_to_connect(&self, now: Instant) -> Duration {
+        self.deadline.since(now)
+    }
+
+    /// The link to the leader stands: from here on `initLimit` counts, so it was also [heard](Self::heard).
     pub fn on_link_up(&mut self, link: LinkId) {
         if !matches!(self.phase, Phase::Dialing { .. }) {
             let why = HangupReason::RoleOver;

@@ -412,6 +412,38 @@ fn tries_to_connect(is_alive: bool) -> u32 {
     dials
 }
 
+/// PARITY `cfg.connectToLearnerMasterLimit`: one limit for all attempts together, longer than `initLimit` or shorter;
+/// once the leader is there, `initLimit` counts.
+#[test]
+fn cfg_connecttolearnermasterlimit_bounds_all_attempts_together() {
+    for (limit, ticks) in [(0, 10), (3, 3), (25, 25)] {
+        let own =
+            OwnHistory { accepted_epoch: 1, current_epoch: 1, last_zxid: Zxid::new(1, 5), has_data: true };
+        let (me, leader, wait) = (ServerId(1), ServerId(2), Duration::ZERO);
+        let known_committed = Zxid::ZERO;
+        let start = Start { me, leader, observer: false, config_version: 0, own, known_committed, wait };
+        let mut config = EnsembleConfig::new(members(3, 0));
+        config.connect_to_leader_limit = limit;
+        let begin = Instant::from_millis(1000);
+        let end = begin + TICK * ticks;
+        let mut learner = Learner::new(start, TICK, &config, begin);
+        assert_eq!(learner.poll_output(), Some(LearnerOutput::Dial));
+        assert_eq!(learner.time_to_connect(begin), TICK * ticks);
+        learner.on_dial_failed(begin + TICK, true);
+        let again = learner.poll_timeout().expect("it tries again");
+        learner.on_tick(again);
+        assert_eq!(learner.poll_output(), Some(LearnerOutput::Dial));
+        assert_eq!(learner.time_to_connect(again), end.since(again));
+        let mut late = Learner::new(start, TICK, &config, begin);
+        assert_eq!(late.poll_output(), Some(LearnerOutput::Dial));
+        late.on_tick(end);
+        assert_eq!(late.poll_output(), Some(LearnerOutput::Lost { why: LostReason::Timeout }));
+        learner.on_link_up(LINK);
+        learner.heard(again);
+        assert_eq!(learner.poll_timeout(), Some(again + TICK * config.init_limit));
+    }
+}
+
 /// No message in any state may do more than end it.
 #[test]
 fn nothing_a_leader_says_out_of_turn_does_harm() {

@@ -215,18 +215,13 @@ impl Server {
     }
 
     fn dial_leader(&mut self) {
-        let config = self.config.ensemble.as_ref().expect("a member has a configuration of its own");
-        let ticks = if config.connect_to_leader_limit > 0 {
-            config.connect_to_leader_limit
-        } else {
-            config.init_limit
-        };
-        let timeout = self.config.tick_time * ticks;
+        let now = self.now.mono;
         let Some(Ensemble { role: Role::Learning(learning), dials, configs, masters, .. }) =
             self.ensemble.as_deref_mut()
         else {
             return;
         };
+        let timeout = learning.learner.time_to_connect(now);
         let (leader, observer) = (learning.learner.leader(), learning.learner.is_observer());
         let Master { server, port, addresses } = masters.next(configs.current(), leader, observer);
         let dial = dials.issue();
