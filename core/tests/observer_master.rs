@@ -381,6 +381,24 @@ fn obs_master_a_change_of_members_reaches_observers() {
     agree(&mut cluster, &[4, 5, 6]);
 }
 
+/// PARITY `reconf.checks`: why members cannot be changed so is told to clients of an observer, too.
+#[test]
+fn obs_master_a_refusal_to_change_members_is_told() {
+    let mut cluster = ensemble(3, 1, |config| {
+        config.reconfig_enabled = true;
+        config.skip_acl = true;
+    });
+    assert_ne!(master(&mut cluster, 4), 3);
+    let (conn, _) = cluster.client(4).expect("a session");
+    for (leaving, code) in [("1x", ErrorCode::MARSHALLINGERROR), ("1,2", ErrorCode::BADARGUMENTS)] {
+        let request =
+            Request::Reconfig { joining: None, leaving: Some(leaving), new_members: None, config_id: -1 };
+        let reply = cluster.call(4, conn, OpCode::RECONFIG, &request).expect("an answer");
+        assert_eq!(reply.err, code, "{leaving}");
+    }
+    assert!(cluster.write(4, conn, "/after"));
+}
+
 /// Local sessions of an observer's clients, and their upgrade, take the same way.
 #[test]
 fn obs_master_local_sessions_become_known_by_way_of_the_follower() {

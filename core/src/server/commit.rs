@@ -138,7 +138,7 @@ impl Server {
             return;
         }
         // An answer would leave the client where nothing of it is taken any more. It comes again, and then it is.
-        if applied.error == ErrorCode::SESSIONMOVED || self.is_in_vain(applied) {
+        if applied.error == ErrorCode::SESSIONMOVED || self.is_in_vain(op, applied) {
             return self.close(conn, CloseReason::SessionServedElsewhere);
         }
         conn.request_answered(cxid);

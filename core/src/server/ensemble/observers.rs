@@ -140,9 +140,12 @@ impl Server {
     /// Whether this server observes by way of another one, and that put [something else](in_vain) in the place of what a
     /// client of this server asked for, because it takes the session for another observer's. It may be wrong about that:
     /// a question about the session that was long given up here or there came to it late (ZOOKEEPER-710). No other write
-    /// ends so: what a client sends that cannot be read is answered without the leader.
-    pub(in crate::server) fn is_in_vain(&self, applied: &Applied) -> bool {
+    /// ends so, for what a client sends that cannot be read is answered without the leader; but for a change of members,
+    /// of which the leader says so (PARITY `reconf.checks`). There the client is told that, which is true either way:
+    /// nothing was changed.
+    pub(in crate::server) fn is_in_vain(&self, op: OpCode, applied: &Applied) -> bool {
         applied.error == ErrorCode::MARSHALLINGERROR
+            && op != OpCode::RECONFIG
             && self.ensemble.as_deref().is_some_and(|ensemble| match &ensemble.role {
                 Role::Learning(learning) => {
                     ensemble.masters.current().is_some_and(|master| master != learning.learner.leader())
