@@ -246,6 +246,11 @@ impl LogWriter {
         self.buffered_bytes
     }
 
+    /// Bytes that were handed out for the file that is written to.
+    pub const fn position(&self) -> u64 {
+        self.position
+    }
+
     /// Bytes of the file that is written to, preallocation included: what a directory listing would show.
     pub const fn file_size(&self) -> u64 {
         self.allocated

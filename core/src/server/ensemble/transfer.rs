@@ -21,7 +21,7 @@ use super::turns::{Rank, Stopwatch, Turns};
 use crate::config::Config;
 use crate::recovery::{LogReader, LogStart, LogStep};
 use crate::server::{HangupReason, Server};
-use crate::store::{DiskDone, DiskOp, Inventory};
+use crate::store::{DiskDone, DiskOp, Inventory, LogFile, SnapshotFile};
 use crate::time::Instant;
 use crate::types::{LinkId, Message, ServerId, Ticket, Zxid};
 use crate::wire::quorum;
@@ -134,7 +134,7 @@ impl Server {
         let log_begins = self.inventory.logs().first().map(|log| log.zxid);
         let mut choice = choose(last_zxid, tail, log_begins, force);
         if let Sync::Log { after } = choice
-            && !is_log_worth_it(&self.config, &self.inventory, after)
+            && !is_log_worth_it(&self.config, &self.inventory, self.log.position(), after)
         {
             choice = Sync::Snap;
         }
@@ -422,12 +422,19 @@ impl Server {
     }
 }
 
-/// Whether the log behind `after` is small enough beside a snapshot (PARITY `sync.choice.txnlog`).
-fn is_log_worth_it(config: &Config, inventory: &Inventory, after: Zxid) -> bool {
+/// Whether the log behind `after` is small enough beside a snapshot (PARITY `sync.choice.txnlog`). `written` is how much
+/// of the file that is written to would have to be read. Where there is no snapshot it is, as with ZooKeeper.
+fn is_log_worth_it(config: &Config, inventory: &Inventory, written: u64, after: Zxid) -> bool {
     let ensemble = config.ensemble.as_ref();
     let Some(permille) = ensemble.and_then(|ensemble| ensemble.snapshot_size_permille) else { return false };
-    let log_bytes: u64 = inventory.logs_from(after.next()).iter().map(|log| log.size).sum();
-    let snapshot_bytes = inventory.snapshots().last().map_or(0, |snapshot| snapshot.size);
+    // Of the file that is written to the inventory does not know the size yet.
+    let size = |log: &LogFile| if log.size == 0 { written } else { log.size };
+    let log_bytes: u64 = inventory.logs_from(after.next()).iter().map(size).sum();
+    let finished = |snapshot: &&SnapshotFile| snapshot.size > 0;
+    let Some(snapshot_bytes) = inventory.snapshots().iter().rfind(finished).map(|snapshot| snapshot.size)
+    else {
+        return true;
+    };
     log_bytes.saturating_mul(1000) <= snapshot_bytes.saturating_mul(u64::from(permille))
 }
 
@@ -459,4 +466,30 @@ fn readers(transfers: &mut Transfers) -> impl Iterator<Item = (LinkId, &mut LogR
         Transfer::Log { reader, .. } => Some((link, &mut **reader)),
         Transfer::Memory { .. } | Transfer::Snapshot { .. } | Transfer::Waiting => None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+    use crate::config::EnsembleConfig;
+    use crate::store::{Dir, DirEntry, FileName};
+    use crate::testing::cluster::members;
+
+    #[test]
+    fn sync_choice_txnlog_counts_the_file_that_is_written_to() {
+        let config = Config { ensemble: Some(EnsembleConfig::new(members(3, 0))), ..Config::default() };
+        let entry = |dir, name: &str, size| DirEntry { file: FileName { dir, name: name.into() }, size };
+        let mut files = vec![entry(Dir::Log, "log.1", 200), entry(Dir::Log, "log.9", 0)];
+        let is_worth_it = |files: &[DirEntry], written, after| {
+            is_log_worth_it(&config, &Inventory::new(files.to_vec()), written, Zxid(after))
+        };
+        assert!(is_worth_it(&files, 1 << 30, 3), "there is no snapshot");
+        files.push(entry(Dir::Snapshot, "snapshot.2", 1000));
+        assert!(is_worth_it(&files, 130, 3));
+        assert!(!is_worth_it(&files, 131, 3), "a third of a snapshot, and more");
+        assert!(is_worth_it(&files, 330, 9), "the older file is not needed");
+        assert!(!is_worth_it(&files, 331, 9));
+    }
 }
