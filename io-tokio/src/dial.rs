@@ -1,22 +1,32 @@
-//! Connecting to another server: names are resolved anew each time, and every address gets its share of the time.
+//! Connecting to another server: names are resolved anew each time, and all addresses race.
 //!
 //! Addresses of servers change under their names, foremost where containers are moved, so nothing is remembered from
-//! one attempt to the next. An address that answers nothing must not use up the time of those behind it: of the time
-//! that is left, each gets an equal part.
+//! one attempt to the next. An address that answers nothing must not use up the time of those behind it: each has a
+//! small start over the next, and goes on beside it (RFC 8305). ZooKeeper connects to all at once; most often the first
+//! one is there, and the others need not be asked.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 use zabra_core::server::PeerPort;
 use zabra_core::types::{Address, DialId, ServerId};
 
 use crate::limits::RESOLVED_MAX;
+
+/// How long an address is alone, unless it fails earlier, before the next one is tried beside it.
+const HEAD_START: Duration = Duration::from_millis(250);
+
+/// One of the ways to connect.
+type Attempt<'a> = Pin<Box<dyn Future<Output = Result<TcpStream, DialError>> + 'a>>;
 
 /// An attempt to connect, as the core asked for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,7 +43,7 @@ pub(crate) struct Dial {
     pub(crate) timeout: Duration,
 }
 
-/// Why no address could be connected to; it tells of the last one tried.
+/// Why no address could be connected to; it tells of the last one that was given up.
 #[derive(Debug)]
 pub(crate) enum DialError {
     /// There was none to try.
@@ -65,42 +75,62 @@ impl Dial {
     /// Why the last address could not be connected to.
     pub(crate) async fn connect(&self, lookups: &Arc<Semaphore>) -> Result<TcpStream, DialError> {
         let deadline = Instant::now() + self.timeout;
-        let mut failure = DialError::NoAddress;
-        for (index, address) in self.addresses.iter().enumerate() {
-            let share = share(deadline, self.addresses.len() - index);
-            failure = match timeout_at(share, try_address(address, share, lookups)).await {
-                Ok(Ok(socket)) => return Ok(socket),
-                Ok(Err(failure)) => failure,
-                Err(_) => DialError::Silent(address.clone()),
-            };
-        }
-        Err(failure)
+        let attempt = |address| -> Attempt<'_> {
+            Box::pin(async move {
+                let silent = |_| DialError::Silent(Address::clone(address));
+                timeout_at(deadline, try_address(address, lookups)).await.map_err(silent)?
+            })
+        };
+        race(self.addresses.iter().map(attempt).collect()).await
     }
 }
 
-/// The end of one part of the time until `deadline`, if it is cut into so many.
-fn share(deadline: Instant, parts: usize) -> Instant {
-    let now = Instant::now();
-    let parts = u32::try_from(parts.max(1)).unwrap_or(u32::MAX);
-    now + deadline.saturating_duration_since(now) / parts
+/// Makes one attempt beside the other until the first succeeds; the rest are called off.
+async fn race(attempts: Vec<Attempt<'_>>) -> Result<TcpStream, DialError> {
+    let mut waiting = attempts.into_iter();
+    let mut running = Vec::new();
+    let mut failure = DialError::NoAddress;
+    loop {
+        match waiting.next() {
+            Some(next) => running.push(next),
+            None if running.is_empty() => return Err(failure),
+            None => {}
+        }
+        let ended = match waiting.len() {
+            0 => first_end(&mut running).await,
+            _ => match timeout(HEAD_START, first_end(&mut running)).await {
+                Ok(ended) => ended,
+                Err(_) => continue,
+            },
+        };
+        match ended {
+            Ok(socket) => return Ok(socket),
+            Err(why) => failure = why,
+        }
+    }
 }
 
-async fn try_address(
-    address: &Address,
-    deadline: Instant,
-    lookups: &Arc<Semaphore>,
-) -> Result<TcpStream, DialError> {
+/// What comes of the attempt that ends first, which is removed.
+async fn first_end(running: &mut Vec<Attempt<'_>>) -> Result<TcpStream, DialError> {
+    poll_fn(|cx| {
+        for index in 0..running.len() {
+            if let Poll::Ready(result) = running[index].as_mut().poll(cx) {
+                drop(running.remove(index));
+                return Poll::Ready(result);
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+async fn try_address(address: &Address, lookups: &Arc<Semaphore>) -> Result<TcpStream, DialError> {
     let found =
         resolve(address, lookups).await.map_err(|error| DialError::Unresolved(address.clone(), error))?;
-    let mut failure = DialError::Silent(address.clone());
-    for (index, &to) in found.iter().enumerate() {
-        match timeout_at(share(deadline, found.len() - index), connect(to)).await {
-            Ok(Ok(socket)) => return Ok(socket),
-            Ok(Err(error)) => failure = DialError::Refused(to, error),
-            Err(_) => {}
-        }
-    }
-    Err(failure)
+    let attempt = |to| -> Attempt<'_> {
+        Box::pin(async move { connect(to).await.map_err(|error| DialError::Refused(to, error)) })
+    };
+    race(found.into_iter().map(attempt).collect()).await
 }
 
 async fn connect(to: SocketAddr) -> io::Result<TcpStream> {
@@ -191,28 +221,49 @@ mod tests {
         });
     }
 
-    /// A listener whose queue is full takes no more connections, and the kernel says nothing about it.
+    /// A listener whose queue is full takes no more connections, and the kernel says nothing about it. Attempts to connect
+    /// to it go on for longer than anybody would wait for this test.
     #[test]
-    fn a_silent_address_leaves_time_for_the_next() {
+    fn a_silent_address_does_not_keep_the_next_waiting() {
         run(async {
             let silent = crate::listener::bind("127.0.0.1:0".parse().unwrap(), 1).unwrap();
             let at = silent.local_addr().unwrap();
             let mut filling = Vec::new();
-            while let Ok(socket) =
-                tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(at)).await
-            {
+            while let Ok(socket) = timeout(Duration::from_millis(200), TcpStream::connect(at)).await {
                 filling.push(socket.unwrap());
                 assert!(filling.len() < 100, "the queue never fills");
             }
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let port = listener.local_addr().unwrap().port();
             let lookups = Arc::new(Semaphore::new(1));
-            let patience = Duration::from_millis(600);
-            let begin = Instant::now();
-            let dial = dial(&[("127.0.0.1", at.port()), ("127.0.0.1", port)], patience);
-            let socket = dial.connect(&lookups).await.unwrap();
-            assert_eq!(socket.peer_addr().unwrap().port(), port);
-            assert!(begin.elapsed() >= patience / 2, "the first had its share");
+            let day = Duration::from_secs(86_400);
+            let dial = dial(&[("127.0.0.1", at.port()), ("127.0.0.1", port)], day);
+            let connected = tokio::select! {
+                connected = dial.connect(&lookups) => connected,
+                ended = connect(at) => panic!("the first was not silent: {ended:?}"),
+            };
+            assert_eq!(connected.unwrap().peer_addr().unwrap().port(), port);
+        });
+    }
+
+    #[test]
+    fn the_first_success_of_a_race_calls_off_the_rest() {
+        run(async {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let at = listener.local_addr().unwrap();
+            let called_off = Arc::new(());
+            let never = |held: Arc<()>| -> Attempt<'static> {
+                Box::pin(async move {
+                    let _held = held;
+                    std::future::pending().await
+                })
+            };
+            let refused: Attempt<'_> = Box::pin(async { Err(DialError::NoAddress) });
+            let taken: Attempt<'_> = Box::pin(async move { Ok(connect(at).await.unwrap()) });
+            let attempts =
+                vec![never(Arc::clone(&called_off)), refused, taken, never(Arc::clone(&called_off))];
+            assert_eq!(race(attempts).await.unwrap().peer_addr().unwrap(), at);
+            assert_eq!(Arc::strong_count(&called_off), 1);
         });
     }
 
