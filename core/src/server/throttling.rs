@@ -79,6 +79,13 @@ impl Server {
         self.log_is_full() || self.owes_leader_more_than(self.owed_to_leader_max())
     }
 
+    /// Whether the disk has been at the same append to the log for longer than a server may be silent in an ensemble.
+    pub(super) fn disk_hangs(&self) -> bool {
+        let Some(config) = &self.config.ensemble else { return false };
+        let limit = self.config.tick_time * config.sync_limit;
+        self.sync_since.is_some_and(|since| self.now.mono.since(since) >= limit)
+    }
+
     /// Whether as much waits for the disk as may; every append that ends lets the server go on.
     pub(super) const fn log_is_full(&self) -> bool {
         self.log.buffered_bytes() > self.config.log_buffer_max

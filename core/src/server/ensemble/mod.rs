@@ -279,13 +279,22 @@ impl Server {
     pub(super) fn tick_ensemble(&mut self) {
         let now = self.now.mono;
         let has_room = self.has_room_for_snapshot();
-        let full = self.leader_must_wait();
+        let hangs = self.disk_hangs();
+        let full = self.leader_must_wait() && !hangs;
+        let in_the_way = hangs && self.log_is_full();
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
         ensemble.election_links.on_tick(now);
         match &mut ensemble.role {
-            Role::Leading(leading) => leading.leader.on_tick(now),
+            Role::Leading(leading) => {
+                leading.leader.on_tick(now);
+                if in_the_way {
+                    leading.leader.make_way();
+                }
+            }
             Role::Learning(learning) => {
-                // What the leader says waits for this server's own disk: that is not the leader's silence.
+                // What the leader says waits for this server's own disk: that is not the leader's silence. Of a disk that
+                // ends nothing any more nobody knows when it will again; the leader may have hung up by then, which
+                // nobody notices on a link that is not read from.
                 if full || learning.learner.receives_snapshot() && !has_room {
                     learning.learner.heard(now);
                 }

@@ -364,6 +364,15 @@ impl Leader {
         self.step_down(StepDownReason::Doubted);
     }
 
+    /// This server's disk does nothing, and nobody can propose anything for it. If the others have everything without
+    /// this server, they can do without it, as far as this server knows: whether they reach each other it does not.
+    pub fn make_way(&mut self) {
+        let committed_without = self.committed == self.last_proposed && self.durable < self.committed;
+        if self.phase == Phase::Broadcast && committed_without {
+            self.step_down(StepDownReason::DiskHangs);
+        }
+    }
+
     fn step_down(&mut self, why: StepDownReason) {
         if self.phase == Phase::Over {
             return;

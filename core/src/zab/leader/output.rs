@@ -6,6 +6,8 @@ use crate::zab::learners::LearnersOutput;
 /// Why a leader gave up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StepDownReason {
+    /// This server's disk has done nothing for `syncLimit` with its log full, and others have all that was proposed.
+    DiskHangs,
     /// Those who voted for it look for another one.
     Doubted,
     /// A voter has promised itself to a later epoch than this one.
