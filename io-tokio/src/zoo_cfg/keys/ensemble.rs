@@ -74,7 +74,7 @@ pub(super) const KEYS: &[Key] = &[
     key("observerMasterPort", None, Kind::Int(PORT), "none", Int(|d, n| d.ensemble.options.observer_master_port = port(n)), "Where followers serve observers, and observers look for them; the same on all servers. 0: nowhere."),
     key("initLimit", None, TICKS, "required", Int(|d, n| d.ensemble.options.init_limit = ticks(n)), "Ticks that a member may take to connect and catch up."),
     key("syncLimit", None, TICKS, "required", Int(|d, n| d.ensemble.options.sync_limit = ticks(n)), "Ticks that a member may be out of touch."),
-    key("connectToLearnerMasterLimit", None, TICKS, "initLimit", Int(|d, n| d.ensemble.options.connect_to_leader_limit = ticks(n)), "Ticks that connecting to the leader may take."),
+    key("connectToLearnerMasterLimit", None, TICKS, "initLimit", Int(|d, n| d.ensemble.options.connect_to_leader_limit = ticks(n)), "Ticks that connecting to the leader may take, all attempts together."),
     key("electionAlg", None, Kind::OneOf(&["3"]), "3", Quiet, "How a leader is elected; there is one way."),
     key("quorumListenOnAllIPs", None, Kind::Flag, "false", Flag(|d, on| d.settings.peers.listen_on_all_ips = on), "Whether a member listens for the others on all addresses, not only those of its line."),
     key("syncEnabled", None, Kind::Flag, "true", idle("true", "observers always write a log here"), "Whether observers write a log."),
