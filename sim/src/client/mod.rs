@@ -23,12 +23,12 @@ use zabra_core::client::{
     CallId, Client, ClientAction, ClientConfig, ClientEvent, ClientHangup, ClientInput, SessionState,
     WatcherId,
 };
-use zabra_core::types::{Address, DialId, SessionId, Zxid};
+use zabra_core::types::{Address, DialId, SessionId};
 
 use self::account::Account;
 pub use self::rude::Board;
 use self::rude::Episode;
-use self::tap::{Manner, Tap};
+use self::tap::{Claims, Manner, Tap};
 use crate::app::{Application, Ask, News};
 use crate::check::{Checker, Violation};
 use crate::clock::{Clock, SimTime};
@@ -107,8 +107,8 @@ pub struct SimClient {
     tap: Option<Tap>,
     /// What carries it.
     link: Option<(DialId, LinkId)>,
-    /// The latest transaction that this machine has seen.
-    last_zxid: Zxid,
+    /// What this machine has to say of itself on its next connection.
+    claims: Claims,
     /// The connection was lost in what the machine is telling.
     lost: bool,
     wants: VecDeque<Want>,
@@ -164,7 +164,7 @@ impl SimClient {
             account: Account::default(),
             tap: None,
             link: None,
-            last_zxid: Zxid::ZERO,
+            claims: Claims::default(),
             lost: false,
             wants: VecDeque::new(),
             wake: SimTime::FOREVER,
@@ -289,7 +289,7 @@ impl SimClient {
         let Some(dial) = self.dial_on(link).filter(|_| !self.mute) else { return Ok(()) };
         if let Some(tap) = &mut self.tap {
             tap.on_received(&bytes, &mut self.account, &mut self.wants)?;
-            self.last_zxid = tap.last_zxid();
+            self.claims = tap.claims();
         }
         if self.episode.is_some() {
             return self.on_rude_bytes();
@@ -365,7 +365,8 @@ impl SimClient {
         };
         let seed = self.rng.seed();
         self.account.begin();
-        self.last_zxid = Zxid::ZERO;
+        let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+        self.claims = Claims { timeout_ms, ..Claims::default() };
         self.closing = false;
         self.next_act = now + self.profile.think;
         self.machine = Some(Box::new(Client::new(config, seed, self.clock.now(now))));
@@ -398,7 +399,7 @@ impl SimClient {
                     }
                 }
                 ClientAction::Connect { dial, address, .. } => {
-                    self.tap = Some(Tap::new(self.id, dial, self.last_zxid, Manner::Honest));
+                    self.tap = Some(Tap::new(self.id, dial, self.claims, Manner::Honest));
                     self.wants.push_back(Want::Dial { dial, address });
                 }
                 ClientAction::Event(event) => {

@@ -14,7 +14,7 @@ use zabra_core::types::{DialId, SessionId, Zxid};
 use zabra_core::wire::ConnectRequest;
 use zabra_core::wire::connect::PASSWORD_LEN;
 
-use super::tap::{Manner, Tap};
+use super::tap::{Claims, Manner, Tap};
 use super::{SimClient, Want, codec};
 use crate::check::Violation;
 use crate::clock::SimTime;
@@ -82,7 +82,7 @@ impl SimClient {
             | Rudeness::Garbage
             | Rudeness::Thief => Manner::Liar,
         };
-        self.tap = Some(Tap::new(self.id, dial, Zxid::ZERO, manner));
+        self.tap = Some(Tap::new(self.id, dial, Claims::default(), manner));
         let address = self.rng.pick(&self.servers).clone();
         self.wants.push_back(Want::Dial { dial, address });
         let until = now + self.rng.duration(Duration::from_millis(1), LONGEST);

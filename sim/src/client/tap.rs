@@ -2,13 +2,16 @@
 //! as the bytes say. The checkers judge by this, and not by what the client machine makes of it.
 //!
 //! It believes nothing: bytes that make no sense, answers in another order than that of the requests (C2), and a session that
-//! is given to somebody without its password (S8), are a violation.
+//! is given to somebody without its password (S8), are a violation. So is a machine that says of itself what is not so, on a
+//! new connection or where it renews its watches (C11).
 
 use std::collections::VecDeque;
 use std::rc::Rc;
 
 use bytes::Bytes;
+use zabra_core::client::Credentials;
 use zabra_core::types::{DialId, SessionId, Zxid};
+use zabra_core::wire::connect::PASSWORD_LEN;
 use zabra_core::wire::request::{XID_AUTH, XID_PING, XID_SET_WATCHES, XID_WATCH_EVENT};
 use zabra_core::wire::{ConnectRequest, ConnectResponse, Deframer, Reader, Request, RequestHeader};
 
@@ -45,12 +48,24 @@ pub enum Manner {
     Liar,
 }
 
+/// What a machine has to say of itself on every connection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Claims {
+    /// The timeout that it was configured with.
+    pub timeout_ms: i32,
+    /// The session that it was given, as it was given.
+    pub held: Option<Credentials>,
+    /// The latest transaction that an answer has shown to it, on any connection.
+    pub last_zxid: Zxid,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Tap {
     client: ClientId,
     dial: DialId,
     manner: Manner,
+    claims: Claims,
     stage: Stage,
     /// The client hangs up, and hears nothing of what else is said.
     deaf: bool,
@@ -61,8 +76,6 @@ pub struct Tap {
     /// Identities that wait for one, and how many were presented.
     presented: VecDeque<Rc<Op>>,
     presented_count: usize,
-    /// The latest transaction that an answer has shown to this client, on any connection of the machine.
-    last_zxid: Zxid,
     /// For comparing requests.
     scratch: Vec<u8>,
 }
@@ -76,12 +89,13 @@ fn wrong<T>(what: String) -> Result<T, Violation> {
 }
 
 impl Tap {
-    /// A connection in the making, of a client that has seen `last_zxid`.
-    pub fn new(client: ClientId, dial: DialId, last_zxid: Zxid, manner: Manner) -> Self {
+    /// A connection in the making, of a client of which this is so.
+    pub fn new(client: ClientId, dial: DialId, claims: Claims, manner: Manner) -> Self {
         Self {
             client,
             dial,
             manner,
+            claims,
             stage: Stage::New,
             deaf: false,
             sent: Deframer::new(FRAME_MAX),
@@ -89,7 +103,6 @@ impl Tap {
             pending: VecDeque::new(),
             presented: VecDeque::new(),
             presented_count: 0,
-            last_zxid,
             scratch: Vec::new(),
         }
     }
@@ -112,9 +125,9 @@ impl Tap {
         }
     }
 
-    /// The latest transaction that an answer has shown.
-    pub const fn last_zxid(&self) -> Zxid {
-        self.last_zxid
+    /// What the machine has to say of itself from now on.
+    pub const fn claims(&self) -> Claims {
+        self.claims
     }
 
     /// The client sends.
@@ -142,11 +155,31 @@ impl Tap {
 
     fn on_hello(&mut self, frame: &[u8]) -> Result<(), Violation> {
         let hello = ConnectRequest::decode(frame).expect("our own handshake can be read");
-        if self.manner == Manner::Honest && hello.last_zxid_seen != self.last_zxid {
-            let (claimed, seen) = (hello.last_zxid_seen, self.last_zxid);
-            return wrong(format!("{} says it has seen {claimed}, and has seen {seen}", self.client));
+        if self.manner == Manner::Honest {
+            self.check_hello(&hello)?;
         }
         self.stage = Stage::Greeting { presented: hello.session, claimed: hello.last_zxid_seen };
+        Ok(())
+    }
+
+    /// A machine presents the session that it has, by its password, asks for the timeout that it was given, and says
+    /// what it has seen.
+    fn check_hello(&self, hello: &ConnectRequest<'_>) -> Result<(), Violation> {
+        let (client, Claims { timeout_ms, held, last_zxid }) = (self.client, self.claims);
+        if hello.last_zxid_seen != last_zxid {
+            let claimed = hello.last_zxid_seen;
+            return wrong(format!("{client} says it has seen {claimed}, and has seen {last_zxid}"));
+        }
+        let none = Credentials { session: SessionId::NONE, password: [0; PASSWORD_LEN] };
+        let held = held.unwrap_or(none);
+        if hello.session != held.session || hello.password != held.password {
+            let (presented, held) = (hello.session, held.session);
+            return wrong(format!("{client} presents {presented}, or its password, and has {held}"));
+        }
+        if hello.timeout_ms != timeout_ms {
+            let asked = hello.timeout_ms;
+            return wrong(format!("{client} asks for a timeout of {asked} ms, and is to have {timeout_ms}"));
+        }
         Ok(())
     }
 
@@ -169,6 +202,11 @@ impl Tap {
                 else {
                     return wrong(format!("{client} sends {:?} as setWatches", header.op));
                 };
+                let seen = self.claims.last_zxid;
+                if self.manner == Manner::Honest && relative_zxid != seen {
+                    let words = format!("{client} renews watches since {relative_zxid}, and has seen {seen}");
+                    return wrong(words);
+                }
                 let mut list = |table, paths: Vec<&str>| -> Result<Vec<String>, Violation> {
                     let renewed = |&path: &&str| account.renew(table, path).map(|()| path.to_owned());
                     paths.iter().map(renewed).collect()
@@ -274,6 +312,7 @@ impl Tap {
             return Err(Garbled(format!("asked for {presented}, got {session}")));
         }
         self.stage = Stage::Up { session };
+        self.claims.held = Some(Credentials { session, password: response.password });
         let timeout_ms = response.timeout_ms;
         Ok(Some(Observed::Connected { client, session, timeout_ms, resumed, claimed }))
     }
@@ -320,7 +359,7 @@ impl Tap {
             self.deaf = true;
             return Ok(None);
         }
-        self.last_zxid = self.last_zxid.max(head.zxid);
+        self.claims.last_zxid = self.claims.last_zxid.max(head.zxid);
         let (xid, zxid) = (head.xid, head.zxid);
         Ok(Some(Observed::Answered { client, session, xid, op, zxid, answer }))
     }
