@@ -65,7 +65,7 @@ checkers! {
     /// |---|---|---|---|
     /// | `Application` | `client/perform.rs` | what an application of a trial must never see | the application's own |
     /// | `Chain` | `check/chain.rs` | the logs of all servers are one history | P5, P6, P8, P9, P12 |
-    /// | `Client` | `client/account.rs`, `client/tap.rs` | the client machine does what it is asked to, tells what it is told, and says of itself what is so | C2, C11, W2 |
+    /// | `Client` | `client/account.rs`, `client/tap.rs` | the client machine does what it is asked to, tells what it is told, and says of itself what is so | C2, C11, C12, W2 |
     /// | `Confirmation` | `check/confirmation.rs` | what a leader may say only while a quorum follows | C8, S10 |
     /// | `Durability` | `check/durability.rs` | whatever anybody was told of stays | D1, D2, D3, D6, D9, P19 |
     /// | `Election` | `check/election.rs` | votes, and who follows whom because of them | P17 |

@@ -5,7 +5,8 @@
 //! carries out what it wants ([`Want`]).
 //!
 //! Nobody believes the machine. What goes over the wire is read by a [`tap::Tap`], which tells the checkers
-//! ([`Observed`]); an [`account::Account`] compares it with what the machine was asked and what it told.
+//! ([`Observed`]); an [`account::Account`] compares it with what the machine was asked and what it told. Which server it
+//! tries is compared with those that it tried before (C12).
 
 pub mod account;
 pub mod codec;
@@ -83,6 +84,8 @@ pub struct SimClient {
     clock: Clock,
     profile: WorkloadProfile,
     servers: Vec<Address>,
+    /// Those that the machine has tried last, all but one of them: it goes through them in turn.
+    tried: VecDeque<Address>,
     workload: Workload,
     /// None between two sessions.
     machine: Option<Box<Client>>,
@@ -149,6 +152,7 @@ impl SimClient {
             clock,
             profile,
             servers,
+            tried: VecDeque::new(),
             workload,
             machine: None,
             episode: None,
@@ -368,6 +372,7 @@ impl SimClient {
         let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
         self.claims = Claims { timeout_ms, ..Claims::default() };
         self.closing = false;
+        self.tried.clear();
         self.next_act = now + self.profile.think;
         self.machine = Some(Box::new(Client::new(config, seed, self.clock.now(now))));
         self.drain(now)?;
@@ -399,6 +404,7 @@ impl SimClient {
                     }
                 }
                 ClientAction::Connect { dial, address, .. } => {
+                    self.on_dial(&address)?;
                     self.tap = Some(Tap::new(self.id, dial, self.claims, Manner::Honest));
                     self.wants.push_back(Want::Dial { dial, address });
                 }
@@ -437,6 +443,20 @@ impl SimClient {
             self.account.over()?;
             self.machine = None;
             self.next_act = now + self.rng.exponential(self.profile.think);
+        }
+        Ok(())
+    }
+
+    /// The machine chooses a server: each in turn, so that one which answers is found.
+    fn on_dial(&mut self, address: &Address) -> Result<(), Violation> {
+        if self.tried.contains(address) || !self.servers.contains(address) {
+            let (id, tried) = (self.id, &self.tried);
+            let what = format!("{id} tries {address:?} out of turn, the last were {tried:?}");
+            return Err(Violation::new(Checker::Client, what));
+        }
+        self.tried.push_back(address.clone());
+        if self.tried.len() == self.servers.len() {
+            self.tried.pop_front();
         }
         Ok(())
     }
