@@ -5,7 +5,8 @@
 //! The client's own view is enough to check it. From the answer that registers a watch on, the changes of the reference
 //! are gone through one transaction after the other: what a change must tell is known, and when an event or an answer
 //! arrives that lies behind it, it must have been told. An event that no registration and no change explains is
-//! invented (W4). Within one transaction the order is not looked at: where a session ends, nobody promises one.
+//! invented (W4). Within one transaction they come in the order of its changes; but for the end of a session, of which
+//! nobody promises what goes first.
 //!
 //! Who may not read a znode is not told of it, and its one-shot watch is used up all the same. A connection that proves to
 //! be somebody else in the middle of this may have done so before or after a change that it was not told of; such an
@@ -271,6 +272,15 @@ impl Watcher {
         let owed = self.owed.iter().position(|owed| owed.kind == kind && owed.path == path);
         match owed {
             Some(place) if self.seen == zxid => {
+                let ends_session = || model.sessions().values().any(|it| it.closed == Some(zxid));
+                if let Some(first) =
+                    self.owed[..place].iter().find(|owed| owed.must).filter(|_| !ends_session())
+                {
+                    let (before, at) = (first.kind, &first.path);
+                    return self.wrong(format_args!(
+                        "is told of {kind:?} {path} at {zxid} and not of {before:?} {at}, which came first"
+                    ));
+                }
                 self.owed.remove(place);
                 Ok(())
             }
@@ -389,6 +399,27 @@ mod tests {
         story.expect_fine();
         story.event(3, EventKind::DataChanged, "/a");
         story.expect_violation(Checker::Watch, "not owed to it");
+    }
+
+    #[test]
+    fn w3_told_of_one_transaction_in_its_order() {
+        for (first, second, right) in [("/a", "/a/b", true), ("/a/b", "/a", false)] {
+            let mut story = watching();
+            story.write(3, &create("/a/b"), 3);
+            story.read(4, &get("/a/b", true));
+            let multi = Op::Multi(vec![set("/a"), set("/a/b")]);
+            story.invoke(5, &multi);
+            story.log(4, 5, multi.code(), None);
+            story.apply(4);
+            story.event(4, EventKind::DataChanged, first);
+            story.event(4, EventKind::DataChanged, second);
+            match right {
+                true => story.expect_fine(),
+                false => {
+                    story.expect_violation(Checker::Watch, "and not of DataChanged /a, which came first");
+                }
+            }
+        }
     }
 
     #[test]
