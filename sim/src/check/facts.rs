@@ -1,10 +1,11 @@
 //! What all checkers share: the order of transactions as the log has it, executed by the reference tree.
 //!
-//! Of the log only order, time stamp and author are believed. What a transaction does and answers follows from the
-//! request that its author made. Violations at once are a transaction that nobody asked for (P7), or only a server that may
-//! not (S6, T4); one that was asked for once and logged twice (C6); one that failed where the reference succeeds, or the
-//! other way round (C7, C10, S2, T5); a session that was there before (S1); and what stands behind an epoch that had begun
-//! without it (P6, P9), or is gone after a restart (D3, D6).
+//! Of the log only order, time stamp and author are believed. What a transaction does and
+//! answers follows from the request that its author made. Violations at once are a transaction that nobody asked for (P7), or
+//! only a server that may not (S6, T4); one that was asked for once and logged twice (C6); one that failed where the
+//! reference succeeds, or the other way round (C7, C10, S2, T5), also because its session had moved if it has not (S7); a
+//! session that was there before (S1); and what stands behind an epoch that had begun without it (P6, P9), or is gone
+//! after a restart (D3, D6).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -86,6 +87,10 @@ pub struct Facts {
     who: BTreeMap<ClientId, Rc<[Id]>>,
     /// Who was last given a session, and whether it was another before.
     holders: BTreeMap<SessionId, (ClientId, bool)>,
+    /// Sessions that came back, or may have: what they had asked for elsewhere may be refused since.
+    moved: BTreeSet<SessionId>,
+    /// Whether observers learn from followers.
+    has_observer_masters: bool,
 }
 
 impl Facts {
@@ -96,6 +101,11 @@ impl Facts {
             Self { is_ensemble: ensemble.is_some(), configs: Configs::new(first), ..Self::default() };
         facts.model.bring_members(first, 0);
         facts
+    }
+
+    /// Followers serve observers.
+    pub const fn expect_observer_masters(&mut self) {
+        self.has_observer_masters = true;
     }
 
     /// Whether there is an ensemble; if not, one server stands alone.
@@ -299,6 +309,9 @@ impl Facts {
                 self.on_accepted(*node);
             }
             Observed::Said { node, message, .. } => self.on_said(*node, message),
+            Observed::Attached { session, .. } => {
+                self.moved.insert(*session);
+            }
             // One that is brought up to date is told to commit and applies what may yet be undone.
             Observed::Applied { node, zxid, .. } if self.serves(*node) => self.commit(*node, *zxid)?,
             Observed::Committed { node, zxid } if self.serves(*node) => self.commit(*node, *zxid)?,
@@ -330,6 +343,9 @@ impl Facts {
             // A follower says so to those that it serves, of what is in force.
             Message::UpToDate if self.standing(node).is_none_or(|it| it.role == Role::Leading) => {
                 self.on_accepted(node);
+            }
+            Message::Revalidate { session, .. } => {
+                self.moved.insert(*session);
             }
             _ => {}
         }
@@ -461,10 +477,15 @@ impl Facts {
     fn fate(&self, logged: &Logged, op: &Op, place: Place, who: &[Id]) -> Fate {
         let is_closed =
             || self.model.sessions().get(&logged.session).is_some_and(|known| known.closed.is_some());
+        let may_have_moved = self.moved.contains(&logged.session);
         match logged.error {
-            Some(error @ ErrorCode::SESSIONMOVED) => Fate::Refused(error),
+            Some(error @ ErrorCode::SESSIONMOVED) if may_have_moved => Fate::Refused(error),
             // What a follower puts in the place of an observer's request whose session has moved.
-            Some(error @ ErrorCode::MARSHALLINGERROR) if self.model.foresee(op, place, who) != Err(error) => {
+            Some(error @ ErrorCode::MARSHALLINGERROR)
+                if may_have_moved
+                    && self.has_observer_masters
+                    && self.model.foresee(op, place, who) != Err(error) =>
+            {
                 Fate::Refused(error)
             }
             // Who follows at the moment, and whether another change is under way, the order does not tell.
@@ -531,6 +552,30 @@ mod tests {
         story.log(4, 2, OpCode::SET_DATA, None);
         story.apply(4);
         story.expect_violation(Checker::Facts, "executed at 0x3 before");
+    }
+
+    #[test]
+    fn s7_only_who_has_moved_is_refused_for_it() {
+        let moved = ErrorCode::SESSIONMOVED;
+        let refused = |came_back, masters, code| {
+            let mut story = Story::begin();
+            if masters {
+                story.judge.expect_observer_masters();
+            }
+            if came_back {
+                story.tell(Observed::Attached { node: NODE, session: super::super::testing::S });
+            }
+            story.invoke(1, &create("/a"));
+            story.log_failed(2, 1, create("/a").code(), code);
+            story.apply(2);
+            story
+        };
+        refused(true, false, moved).expect_fine();
+        refused(false, true, moved).expect_violation(Checker::Facts, "should bring Ok");
+        let in_vain = ErrorCode::MARSHALLINGERROR;
+        refused(true, true, in_vain).expect_fine();
+        refused(true, false, in_vain).expect_violation(Checker::Facts, "should bring Ok");
+        refused(false, true, in_vain).expect_violation(Checker::Facts, "should bring Ok");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use zabra_core::time::WallTime;
-use zabra_core::types::{OpCode, SessionId, Zxid};
+use zabra_core::types::{ErrorCode, OpCode, SessionId, Zxid};
 
 use super::*;
 use crate::clock::SimTime;
@@ -97,13 +97,29 @@ impl Story {
     }
 
     pub fn log(&mut self, zxid: i64, cxid: i32, op: OpCode, timeout_ms: Option<i32>) {
+        self.log_with(zxid, cxid, op, timeout_ms, None);
+    }
+
+    /// A request that was refused.
+    pub fn log_failed(&mut self, zxid: i64, cxid: i32, op: OpCode, error: ErrorCode) {
+        self.log_with(zxid, cxid, op, None, Some(error));
+    }
+
+    fn log_with(
+        &mut self,
+        zxid: i64,
+        cxid: i32,
+        op: OpCode,
+        timeout_ms: Option<i32>,
+        error: Option<ErrorCode>,
+    ) {
         let record = Logged {
             zxid: Zxid(zxid),
             session: S,
             cxid,
             time: WallTime(zxid * 10),
             op,
-            error: None,
+            error,
             timeout_ms,
             removes: None,
             members: None,

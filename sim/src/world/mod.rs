@@ -26,6 +26,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use std::time::Duration;
 
 use zabra_core::client::config::DEFAULT_PORT;
+use zabra_core::config::EnsembleConfig;
 use zabra_core::server::{Action, Role};
 use zabra_core::store::Stream;
 use zabra_core::types::Address;
@@ -238,6 +239,10 @@ impl World {
             onlooker: None,
             options,
         };
+        let has_masters = |ensemble: &EnsembleConfig| ensemble.observer_master_port.is_some();
+        if world.options.config.ensemble.as_ref().is_some_and(has_masters) {
+            world.judge.expect_observer_masters();
+        }
         world.begin();
         world
     }
