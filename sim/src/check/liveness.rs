@@ -1,8 +1,8 @@
 //! The world comes to rest: once all faults have stopped, every server serves and every client has its last request
-//! answered within a bound, and from then on nobody gives a role up, and no empty container stays (T4): `world::rest` says
-//! what that asks for. And no
-//! server stops by itself, or does not start on what a crash has left (D7, L8), unless it was asked to or its disk failed, or
-//! asks for the time over and over without doing anything: its process would be busy for nothing.
+//! answered within a bound, and from then on nobody gives a role up, and no empty container stays, nor a TTL node whose time
+//! is over (T4): `world::rest` says what that asks for. And no server stops by itself, or does not start on what a crash has
+//! left (D7, L8), unless it was asked to or its disk failed, or asks for the time over and over without doing anything: its
+//! process would be busy for nothing.
 
 use std::time::Duration;
 
@@ -84,18 +84,20 @@ pub fn calm(roles_lost: u64, time: Duration) -> Result<(), Violation> {
     ))
 }
 
-/// Of the containers that were empty when nothing was wrong any more, none is left after `time`.
+/// Of the znodes that the servers were to remove when nothing was wrong any more, none is left after `time`.
 ///
 /// # Errors
 /// If one is.
-pub fn cleared_away<'a>(mut left: impl Iterator<Item = &'a str>, time: Duration) -> Result<(), Violation> {
+pub fn cleared_away<'a>(
+    mut left: impl Iterator<Item = &'a str>,
+    what: &str,
+    time: Duration,
+) -> Result<(), Violation> {
     match left.next() {
         None => Ok(()),
         Some(path) => Err(Violation::new(
             Checker::Liveness,
-            format!(
-                "{path} is an empty container, and still there after {time:?} in which nothing was wrong"
-            ),
+            format!("{path} is {what}, and still there after {time:?} in which nothing was wrong"),
         )),
     }
 }
@@ -111,8 +113,9 @@ mod tests {
 
     #[test]
     fn t4_a_container_that_stays() {
-        assert_eq!(cleared_away([].into_iter(), Duration::from_secs(5)), Ok(()));
-        let violation = cleared_away(["/c"].into_iter(), Duration::from_secs(5)).unwrap_err();
+        let (what, time) = ("an empty container", Duration::from_secs(5));
+        assert_eq!(cleared_away([].into_iter(), what, time), Ok(()));
+        let violation = cleared_away(["/c"].into_iter(), what, time).unwrap_err();
         assert!(violation.what.starts_with("/c is an empty container"), "{violation}");
     }
 

@@ -202,6 +202,18 @@ impl Model {
         present.filter(move |(_, node)| is_abandoned(node)).map(|(path, _)| path.as_str())
     }
 
+    /// TTL nodes whose time was over when the clock showed `wall`, and that were not set, and had no child, since `zxid`
+    /// or longer.
+    pub fn overdue(&self, zxid: Zxid, wall: WallTime) -> impl Iterator<Item = &str> {
+        let is_overdue = move |node: &Rc<Node>| {
+            let is_due = node.ttl().is_some_and(|ttl| wall.0.saturating_sub(node.mtime.0) > ttl);
+            is_due && node.children.is_empty() && node.pzxid.max(node.mzxid) <= zxid
+        };
+        let present =
+            self.versions.iter().filter_map(|(path, versions)| Some((path, versions.last()?.1.as_ref()?)));
+        present.filter(move |(_, node)| is_overdue(node)).map(|(path, _)| path.as_str())
+    }
+
     /// What a read answers in the state that `zxid` left.
     pub fn read(&self, op: &Op, zxid: Zxid, asker: Asker<'_>) -> Answer {
         let found = |path: &str, wanted: Perms| {

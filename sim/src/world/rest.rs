@@ -5,10 +5,13 @@
 //! 2. Then all are. Every server serves, every client has its last request answered, and a last write is applied by
 //!    every server: all have the same history, and (as digests are compared with each transaction) the same tree.
 //! 3. Then nothing may happen any more: no server gives its role up while nothing is wrong. But containers that were empty
-//!    before must be gone (T4), whichever server leads now, and however it came by them.
+//!    before must be gone, and TTL nodes whose time was over (T4), whichever server leads now, and however it came by them.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
+
+use zabra_core::server::Role;
+use zabra_core::time::WallTime;
 
 use super::World;
 use crate::check::liveness::{self, Waiting};
@@ -17,6 +20,7 @@ use crate::client::SimClient;
 use crate::clock::SimTime;
 use crate::history::Observed;
 use crate::link::LinkId;
+use crate::node::Node;
 use crate::op::Op;
 use crate::places::{ClientId, NodeId};
 use crate::roster::Roster;
@@ -131,9 +135,24 @@ impl World {
         self.settle(&all)?;
         self.agree()?;
         let (lost, last) = (self.member_roles_lost, self.model().last());
+        let wall = self.ordering_wall();
         self.run_for(CALM)?;
         liveness::calm(self.member_roles_lost - lost, CALM)?;
-        liveness::cleared_away(self.model().abandoned(last), CALM)
+        let model = self.model();
+        liveness::cleared_away(model.abandoned(last), "an empty container", CALM)?;
+        let overdue = wall.into_iter().flat_map(|wall| model.overdue(last, wall));
+        liveness::cleared_away(overdue, "a TTL node whose time is over", CALM)
+    }
+
+    /// What the wall clock of the server shows that stamps transactions.
+    fn ordering_wall(&self) -> Option<WallTime> {
+        let leads = |node: &&Node| match self.options.config.ensemble {
+            Some(_) => node.standing.is_some_and(|standing| standing.role == Role::Leading),
+            None => node.is_up(),
+        };
+        let epoch = |node: &&Node| node.standing.map(|standing| standing.epoch);
+        let node = self.nodes.iter().filter(leads).max_by_key(epoch)?;
+        Some(node.clock.now(self.now).wall)
     }
 
     /// These servers serve, and all clients have their last answer, within the bound.
