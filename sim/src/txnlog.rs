@@ -214,7 +214,7 @@ fn end_of<'a>(files: impl Iterator<Item = (&'a FileName, &'a [u8])>) -> Zxid {
     let mut last = Zxid::ZERO;
     for (file, bytes) in files {
         if let Some(zxid) = numbered(file, Dir::Snapshot, "snapshot.")
-            && is_complete(&bytes[bytes.len().saturating_sub(COMPLETE_CHECK_LEN)..])
+            && is_whole(bytes)
         {
             last = last.max(zxid);
         }
@@ -223,6 +223,11 @@ fn end_of<'a>(files: impl Iterator<Item = (&'a FileName, &'a [u8])>) -> Zxid {
         }
     }
     last
+}
+
+/// Whether a snapshot has its end.
+pub fn is_whole(snapshot: &[u8]) -> bool {
+    is_complete(&snapshot[snapshot.len().saturating_sub(COMPLETE_CHECK_LEN)..])
 }
 
 /// The transactions of a log file, up to the first that is not whole.

@@ -325,7 +325,8 @@ impl Facts {
         Ok(())
     }
 
-    /// A leader proposes other members, or says what its epoch begins with, and then that this is agreed on.
+    /// A leader proposes other members, or says what its epoch begins with, and then that this is agreed on; a learner that a
+    /// session has come to it.
     fn on_said(&mut self, node: NodeId, message: &Message) {
         match message {
             // It is kept as seen before it is in any log, and the next epoch may begin with it.

@@ -1,14 +1,53 @@
 //! What is removed from a disk as old is not needed any more (D8): of every snapshot that stays, the transactions behind it
 //! stay, too. Otherwise it would be of no use, and the next start would have nothing to begin with if it is the last one that
-//! can be read.
+//! can be read. And three whole snapshots stay, so that there is another where one cannot be read.
+//!
+//! A snapshot that cannot be finished has its disk to blame.
 
 use zabra_core::store::{Dir, FileName};
 use zabra_core::types::Zxid;
 
 use super::{Check, Checker, Facts, Violation};
 use crate::disk::Disk;
+use crate::ending::Excuse;
 use crate::history::{Observed, Record, StillNeeded};
-use crate::txnlog::{numbered, records};
+use crate::places::NodeId;
+use crate::txnlog::{is_whole, numbered, records};
+
+/// So many snapshots stay, if there are as many (`autopurge.snapRetainCount`, and never fewer).
+const SNAPSHOTS_KEPT: usize = 3;
+
+/// Who removes old files leaves enough snapshots. Where a log gives way to a leader's snapshot, all others may go.
+///
+/// # Errors
+/// If that is not so.
+pub fn leaves_enough(node: NodeId, disk: &Disk, removed: &[FileName]) -> Result<(), Violation> {
+    let number = |file: &FileName| numbered(file, Dir::Snapshot, "snapshot.");
+    let snapshots = disk.files().filter(|&(file, bytes)| number(file).is_some() && is_whole(bytes));
+    let (left, gone): (Vec<_>, Vec<_>) =
+        snapshots.map(|(file, _)| file).partition(|file| !removed.contains(file));
+    let Some(oldest) = left.iter().map(|file| number(file)).min() else { return Ok(()) };
+    // What is younger than one that stays goes with the end of a log.
+    match gone.iter().find(|file| number(file) < oldest) {
+        Some(file) if left.len() < SNAPSHOTS_KEPT => {
+            let (name, left) = (&file.name, left.len());
+            let words = format!("{node} removes {name}, which leaves {left} whole snapshots");
+            Err(Violation::new(Checker::Storage, words))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A snapshot came to nothing.
+///
+/// # Errors
+/// If the disk has nothing to do with it.
+pub fn snapshot_failed(node: NodeId, why: &str, excuse: Option<Excuse>) -> Result<(), Violation> {
+    if excuse.is_some() {
+        return Ok(());
+    }
+    Err(Violation::new(Checker::Storage, format!("{node} has no snapshot, and nothing is wrong: {why}")))
+}
 
 /// What goes with old files although it is still needed. Young files go when a log is cut, and all when a leader's snapshot
 /// takes their place; then other rules hold.
@@ -77,6 +116,30 @@ mod tests {
         assert_eq!(needed(&[snapshot(3), snapshot(5), log(1), log(4)]), None);
         assert_eq!(needed(&[log(7)]), None, "a log that is cut");
         assert_eq!(needed(&[log(1), log(4), log(7)]), None, "a leader's snapshot takes its place");
+    }
+
+    #[test]
+    fn d8_three_whole_snapshots_stay() {
+        let snapshot = |zxid: i64| FileName { dir: Dir::Snapshot, name: format!("snapshot.{zxid:x}") };
+        let mut disk = Disk::default();
+        let end = [0, 0, 0, 1, b'/'];
+        (1..=4).for_each(|zxid| disk.put(snapshot(zxid), &[&[0; 8][..], &end].concat()));
+        // Its writer was killed.
+        disk.put(snapshot(5), b"");
+        let leaves = |removed: &[FileName]| leaves_enough(NODE, &disk, removed);
+        assert_eq!(leaves(&[snapshot(1)]), Ok(()));
+        assert_eq!(leaves(&[snapshot(5)]), Ok(()));
+        let words = "n0 removes snapshot.1, which leaves 2 whole snapshots";
+        assert_eq!(leaves(&[snapshot(1), snapshot(2)]), Err(Violation::new(Checker::Storage, words)));
+        assert_eq!(leaves(&[snapshot(3), snapshot(4)]), Ok(()), "a log that is cut");
+        let all = [1, 2, 3, 4].map(snapshot);
+        assert_eq!(leaves(&all), Ok(()), "a leader's snapshot takes their place");
+    }
+
+    #[test]
+    fn d10_a_snapshot_that_fails_for_no_reason() {
+        assert_eq!(snapshot_failed(NODE, "Full", Some(Excuse::DiskFails)), Ok(()));
+        assert!(snapshot_failed(NODE, "Full", None).unwrap_err().what.starts_with("n0 has no snapshot"));
     }
 
     #[test]

@@ -6,8 +6,7 @@ use zabra_core::server::Input;
 use zabra_core::store::{DiskDone, DiskOp, Stream};
 
 use super::{Event, World};
-use crate::check::storage::still_needed;
-use crate::check::{Checker, Violation};
+use crate::check::{Checker, Violation, storage};
 use crate::history::Observed;
 use crate::node::Life;
 use crate::places::NodeId;
@@ -70,7 +69,8 @@ impl World {
         }
         let op = node.queue(stream).current.take().expect("it was begun");
         if let (DiskOp::Remove { files, .. }, Life::Up(_)) = (&op, &node.life) {
-            let still_needed = still_needed(&node.disk, files);
+            storage::leaves_enough(id, &node.disk, files)?;
+            let still_needed = storage::still_needed(&node.disk, files);
             self.observe(Observed::Removed { node: id, still_needed })?;
         }
         let done = self.run_disk_op(id, &op)?;

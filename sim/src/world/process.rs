@@ -9,11 +9,11 @@ use zabra_core::types::{ConnId, SessionId, Zxid};
 use zabra_core::wire::Reader;
 
 use super::{Event, World};
-use crate::check::{Checker, Violation, liveness};
+use crate::check::{Checker, Violation, liveness, storage};
 use crate::client::codec::ReplyHead;
 use crate::clock::SimTime;
 use crate::disk::SyncMode;
-use crate::ending::{Crash, Ending, RoleEnd};
+use crate::ending::{Crash, Ending, Excuse, RoleEnd};
 use crate::history::{Nonsense, Observed, Rewind};
 use crate::node::{DiskQueue, Life, Node, Standing};
 use crate::places::NodeId;
@@ -363,6 +363,12 @@ impl World {
                 self.counts.snapshots += 1;
                 Ok(())
             }
+            Told::SnapshotFailed { zxid, error } => {
+                let why = format!("the one at {zxid}: {error:?}");
+                let node = &self.nodes[id.0];
+                let full = node.disk.is_limited().then_some(Excuse::DiskFails);
+                storage::snapshot_failed(id, &why, node.excuse().or(full))
+            }
             Told::Committed { zxid } => self.observe(Observed::Committed { node: id, zxid }),
             Told::EpochAccepted { epoch } => {
                 let kept = self.nodes[id.0].kept();
@@ -399,8 +405,7 @@ impl World {
             | Told::SlowSync { .. }
             // It hangs up on its leader, which nobody is given reason to.
             | Told::SnapshotAskedFor { .. }
-            | Told::SnapshotStarted { .. }
-            | Told::SnapshotFailed { .. } => Ok(()),
+            | Told::SnapshotStarted { .. } => Ok(()),
         }
     }
 
