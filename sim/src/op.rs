@@ -85,8 +85,8 @@ pub enum Op {
     Create {
         /// Its path, before any number is appended.
         path: String,
-        /// Its data.
-        data: Vec<u8>,
+        /// Its data; none is less than no bytes.
+        data: Option<Vec<u8>>,
         /// What kind.
         mode: Mode,
         /// Who may do what with it.
@@ -175,7 +175,7 @@ pub enum Op {
         /// The znode.
         path: String,
         /// The new data.
-        data: Vec<u8>,
+        data: Option<Vec<u8>>,
         /// What its version must be; -1 for any.
         version: i32,
     },
@@ -434,7 +434,7 @@ impl fmt::Display for Op {
             Self::Check { path, version } => write!(f, "check {path} v{version}"),
             Self::CloseSession => f.write_str("closeSession"),
             Self::Create { path, data, mode, acl, .. } => {
-                write!(f, "create {path} {mode:?} {} bytes{}", data.len(), Entries(acl))
+                write!(f, "create {path} {mode:?} {}{}", Size(data), Entries(acl))
             }
             Self::Delete { path, version } => write!(f, "delete {path} v{version}"),
             Self::Exists { path, watch } => write!(f, "exists {path}{}", watched(*watch)),
@@ -463,7 +463,7 @@ impl fmt::Display for Op {
             Self::RemoveWatches { path, kind } => write!(f, "removeWatches {path} {kind:?}"),
             Self::SetAcl { path, acl, version } => write!(f, "setACL {path} v{version}{}", Entries(acl)),
             Self::SetData { path, data, version } => {
-                write!(f, "setData {path} v{version} {} bytes", data.len())
+                write!(f, "setData {path} v{version} {}", Size(data))
             }
             Self::SetWatches { relative, data, exist, child, persistent, recursive } => {
                 write!(f, "setWatches since {relative} data {data:?} exist {exist:?} child {child:?}")?;
@@ -471,6 +471,18 @@ impl fmt::Display for Op {
             }
             Self::Sync { path } => write!(f, "sync {path}"),
             Self::WhoAmI => f.write_str("whoAmI"),
+        }
+    }
+}
+
+/// How much data.
+struct Size<'a>(&'a Option<Vec<u8>>);
+
+impl fmt::Display for Size<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(data) => write!(f, "{} bytes", data.len()),
+            None => f.write_str("null"),
         }
     }
 }

@@ -146,12 +146,12 @@ pub fn create(path: &str) -> Op {
 /// A request for a znode of any kind.
 pub fn create_as(path: &str, mode: Mode) -> Op {
     let acl = AclList::OpenUnsafe;
-    Op::Create { path: path.into(), data: b"data".to_vec(), mode, acl, with_stat: false }
+    Op::Create { path: path.into(), data: Some(b"data".to_vec()), mode, acl, with_stat: false }
 }
 
 /// A request to replace data.
 pub fn set(path: &str, data: &[u8]) -> Op {
-    Op::SetData { path: path.into(), data: data.to_vec(), version: -1 }
+    Op::SetData { path: path.into(), data: Some(data.to_vec()), version: -1 }
 }
 
 /// A request for data that leaves a watch.

@@ -159,9 +159,9 @@
 //!     });
 //! ```
 //!
-//! What the simulator's reference does not know, and a trial therefore refuses with a panic: data that is null instead of
-//! empty, `GetConfig` and `Reconfig`, `RemoveWatches` for one watcher alone or without a server, and identities other
-//! than those of [`crate::model::acl::USERS`].
+//! What the simulator's reference does not know, and a trial therefore refuses with a panic: `GetConfig` and `Reconfig`,
+//! `RemoveWatches` for one watcher alone or without a server, and identities other than those of
+//! [`crate::model::acl::USERS`].
 
 use std::fmt;
 use std::ops::Range;

@@ -304,10 +304,13 @@ impl Workload {
         if self.rng.chance(700_000) { -1 } else { self.rng.below(4) as i32 }
     }
 
-    fn data(&mut self) -> Vec<u8> {
+    fn data(&mut self) -> Option<Vec<u8>> {
+        if self.rng.chance(20_000) {
+            return None;
+        }
         self.written += 1;
         let mut data = format!("{}.{}.", self.client, self.written).into_bytes();
         data.resize(data.len() + self.rng.below(self.profile.data_max) as usize, b'x');
-        data
+        Some(data)
     }
 }

@@ -196,11 +196,11 @@ impl Story {
 pub fn create(path: &str) -> Op {
     let mode = crate::op::Mode::Persistent;
     let acl = zabra_core::types::AclList::OpenUnsafe;
-    Op::Create { path: path.into(), data: b"x".to_vec(), mode, acl, with_stat: false }
+    Op::Create { path: path.into(), data: Some(b"x".to_vec()), mode, acl, with_stat: false }
 }
 
 pub fn set(path: &str) -> Op {
-    Op::SetData { path: path.into(), data: b"y".to_vec(), version: -1 }
+    Op::SetData { path: path.into(), data: Some(b"y".to_vec()), version: -1 }
 }
 
 pub fn get(path: &str, watch: bool) -> Op {

@@ -64,7 +64,7 @@ fn request(op: &Op) -> Request<'_> {
         Op::CloseSession => Request::CloseSession,
         Op::Create { path, data, mode, acl, .. } => Request::Create {
             path,
-            data: Some(data),
+            data: data.as_deref(),
             acl: Some(acl.clone()),
             flags: mode.flags(),
             ttl: mode.ttl(),
@@ -91,7 +91,9 @@ fn request(op: &Op) -> Request<'_> {
         Op::SetAcl { path, acl, version } => {
             Request::SetAcl { path, acl: Some(acl.clone()), version: *version }
         }
-        Op::SetData { path, data, version } => Request::SetData { path, data: Some(data), version: *version },
+        Op::SetData { path, data, version } => {
+            Request::SetData { path, data: data.as_deref(), version: *version }
+        }
         Op::SetWatches { relative, data, exist, child, persistent, recursive } => Request::SetWatches {
             relative_zxid: *relative,
             data: data.iter().map(String::as_str).collect(),

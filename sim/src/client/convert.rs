@@ -55,7 +55,7 @@ fn write(op: &Op) -> Option<Write> {
         Op::Check { path, version } => Write::Check { path: path.clone(), version: *version },
         Op::Create { path, data, mode, acl, with_stat } => Write::Create(Create {
             path: path.clone(),
-            data: Some(Bytes::copy_from_slice(data)),
+            data: data.as_deref().map(Bytes::copy_from_slice),
             acl: acl.clone(),
             mode: match *mode {
                 Mode::Container => CreateMode::Container,
@@ -70,7 +70,7 @@ fn write(op: &Op) -> Option<Write> {
         }),
         Op::Delete { path, version } => Write::Delete { path: path.clone(), version: *version },
         Op::SetData { path, data, version } => {
-            let data = Some(Bytes::copy_from_slice(data));
+            let data = data.as_deref().map(Bytes::copy_from_slice);
             Write::SetData { path: path.clone(), data, version: *version }
         }
         _ => return None,
@@ -102,7 +102,7 @@ pub fn op(call: &Call) -> Option<(Op, Option<WatcherId>)> {
             watch(Some(*watcher));
             Op::AddWatch { path: path.clone(), recursive: *mode == AddWatchMode::PersistentRecursive }
         }
-        Call::Create(create) => created(create)?,
+        Call::Create(create) => created(create),
         Call::Delete { path, version } => Op::Delete { path: path.clone(), version: *version },
         Call::Exists { path, watcher } => Op::Exists { path: path.clone(), watch: watch(*watcher) },
         Call::GetAcl { path } => Op::GetAcl { path: path.clone() },
@@ -110,7 +110,7 @@ pub fn op(call: &Call) -> Option<(Op, Option<WatcherId>)> {
         Call::GetChildren { path, watcher } => Op::GetChildren { path: path.clone(), watch: watch(*watcher) },
         Call::GetData { path, watcher } => Op::GetData { path: path.clone(), watch: watch(*watcher) },
         Call::GetEphemerals { prefix } => Op::GetEphemerals { prefix: prefix.clone() },
-        Call::Multi(ops) => Op::Multi(ops.iter().map(written).collect::<Option<Vec<Op>>>()?),
+        Call::Multi(ops) => Op::Multi(ops.iter().map(written).collect()),
         Call::MultiRead(ops) => Op::MultiRead(ops.iter().map(part).collect()),
         Call::RemoveWatches { path, kind, watcher: None, local: false } => {
             Op::RemoveWatches { path: path.clone(), kind: *kind }
@@ -119,7 +119,7 @@ pub fn op(call: &Call) -> Option<(Op, Option<WatcherId>)> {
             Op::SetAcl { path: path.clone(), acl: acl.clone(), version: *version }
         }
         Call::SetData { path, data, version } => {
-            Op::SetData { path: path.clone(), data: data.as_ref()?.to_vec(), version: *version }
+            Op::SetData { path: path.clone(), data: bytes(data), version: *version }
         }
         Call::Sync { path } => Op::Sync { path: path.clone() },
         Call::WhoAmI => Op::WhoAmI,
@@ -128,11 +128,15 @@ pub fn op(call: &Call) -> Option<(Op, Option<WatcherId>)> {
     Some((op, of))
 }
 
-fn created(create: &Create) -> Option<Op> {
+fn bytes(data: &Option<Bytes>) -> Option<Vec<u8>> {
+    data.as_ref().map(|data| data.to_vec())
+}
+
+fn created(create: &Create) -> Op {
     let Create { path, data, acl, mode, with_stat } = create;
-    Some(Op::Create {
+    Op::Create {
         path: path.clone(),
-        data: data.as_ref()?.to_vec(),
+        data: bytes(data),
         acl: acl.clone(),
         mode: match *mode {
             CreateMode::Container => Mode::Container,
@@ -144,18 +148,18 @@ fn created(create: &Create) -> Option<Op> {
             CreateMode::TtlSequential(ttl) => Mode::TtlSequential(ttl),
         },
         with_stat: *with_stat,
-    })
+    }
 }
 
-fn written(write: &Write) -> Option<Op> {
-    Some(match write {
+fn written(write: &Write) -> Op {
+    match write {
         Write::Check { path, version } => Op::Check { path: path.clone(), version: *version },
-        Write::Create(create) => created(create)?,
+        Write::Create(create) => created(create),
         Write::Delete { path, version } => Op::Delete { path: path.clone(), version: *version },
         Write::SetData { path, data, version } => {
-            Op::SetData { path: path.clone(), data: data.as_ref()?.to_vec(), version: *version }
+            Op::SetData { path: path.clone(), data: bytes(data), version: *version }
         }
-    })
+    }
 }
 
 fn part(read: &Read) -> Op {
@@ -198,8 +202,6 @@ fn sorted(names: &[String]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use zabra_core::types::AclList;
-
     use super::*;
     use crate::options::WorkloadProfile;
     use crate::seed::Seed;
@@ -222,13 +224,5 @@ mod tests {
             }
         }
         assert_eq!(seen.len(), 20, "{seen:?}");
-        let null = Create {
-            path: "/a".into(),
-            data: None,
-            acl: AclList::OpenUnsafe,
-            mode: CreateMode::Persistent,
-            with_stat: false,
-        };
-        assert_eq!(op(&Call::Create(null)), None);
     }
 }

@@ -42,7 +42,14 @@ impl Draft<'_> {
         if acl::allows(&node.acl, wanted, self.who) { Ok(()) } else { Err(ErrorCode::NOAUTH) }
     }
 
-    fn create(&mut self, path: &str, data: &[u8], mode: Mode, sent: &AclList, with_stat: bool) -> Answer {
+    fn create(
+        &mut self,
+        path: &str,
+        data: Option<&[u8]>,
+        mode: Mode,
+        sent: &AclList,
+        with_stat: bool,
+    ) -> Answer {
         if mode.ttl().is_some_and(|ttl| ttl <= 0) {
             return Err(ErrorCode::BADARGUMENTS);
         }
@@ -63,7 +70,7 @@ impl Draft<'_> {
         parent.pzxid = self.place.zxid;
         Rc::make_mut(&mut parent.children).insert(split(&path).1.into());
         let node = Node {
-            data: Some(data.to_vec()),
+            data: data.map(<[u8]>::to_vec),
             czxid: self.place.zxid,
             mzxid: self.place.zxid,
             pzxid: self.place.zxid,
@@ -116,11 +123,11 @@ impl Draft<'_> {
         self.tell(EventKind::ChildrenChanged, parent_path, &parent_acl);
     }
 
-    fn set_data(&mut self, path: &str, data: &[u8], version: i32) -> Answer {
+    fn set_data(&mut self, path: &str, data: Option<&[u8]>, version: i32) -> Answer {
         let mut node = Node::clone(&*self.node(path)?);
         self.allow(&node, Perms::WRITE)?;
         expect_version(version, node.version)?;
-        node.data = Some(data.to_vec());
+        node.data = data.map(<[u8]>::to_vec);
         node.version += 1;
         node.mzxid = self.place.zxid;
         node.mtime = self.place.time;
@@ -177,14 +184,16 @@ impl Draft<'_> {
                 }
                 Ok(Outcome::Done)
             }
-            Op::Create { path, data, mode, acl, .. } => self.create(path, data, *mode, acl, op.brings_stat()),
+            Op::Create { path, data, mode, acl, .. } => {
+                self.create(path, data.as_deref(), *mode, acl, op.brings_stat())
+            }
             Op::Delete { path, version } => self.delete(path, *version),
             Op::Multi(ops) => Ok(Outcome::Multi(self.multi(ops))),
             Op::Reconfig { joining, leaving, members, version } => {
                 self.reconfigure(joining, leaving, members, *version)
             }
             Op::SetAcl { path, acl, version } => self.set_acl(path, acl, *version),
-            Op::SetData { path, data, version } => self.set_data(path, data, *version),
+            Op::SetData { path, data, version } => self.set_data(path, data.as_deref(), *version),
             Op::AddAuth { .. }
             | Op::AddWatch { .. }
             | Op::Exists { .. }
@@ -327,7 +336,7 @@ mod tests {
 
     fn create(path: &str, mode: Mode) -> Op {
         let acl = AclList::OpenUnsafe;
-        Op::Create { path: path.into(), data: b"x".to_vec(), mode, acl, with_stat: false }
+        Op::Create { path: path.into(), data: Some(b"x".to_vec()), mode, acl, with_stat: false }
     }
 
     fn model() -> Model {
@@ -340,7 +349,9 @@ mod tests {
     fn versions_of_the_past_stay_visible() {
         let mut model = model();
         model.write(&create("/a", Mode::Persistent), at(2), &[]).unwrap();
-        model.write(&Op::SetData { path: "/a".into(), data: b"y".to_vec(), version: 0 }, at(3), &[]).unwrap();
+        model
+            .write(&Op::SetData { path: "/a".into(), data: Some(b"y".to_vec()), version: 0 }, at(3), &[])
+            .unwrap();
         model.write(&Op::Delete { path: "/a".into(), version: 1 }, at(4), &[]).unwrap();
         assert!(model.node_at("/a", Zxid(1)).is_none());
         assert_eq!(model.node_at("/a", Zxid(2)).unwrap().version, 0);

@@ -171,7 +171,7 @@ impl World {
         let before = self.model().last();
         let max = self.options.settle_max;
         for _ in 0..LAST_WRITES {
-            let (path, data) = ("/".into(), b"the end".to_vec());
+            let (path, data) = ("/".into(), Some(b"the end".to_vec()));
             self.clients[client].ask(Op::SetData { path, data, version: -1 });
             let agreed = self.run_while(max / LAST_WRITES, |world| {
                 let last = world.model().last();

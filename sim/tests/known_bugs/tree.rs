@@ -101,7 +101,7 @@ fn zookeeper_3306_znodes_and_their_lists_while_a_snapshot_is_written() {
         let path = |round: usize| format!("/l/{round}");
         let list = |only: i32| AclList::from(vec![anyone(Perms(31 - only)), anyone(Perms(only))]);
         let acl = list(round as i32 % 15 + 1);
-        let data = b"data".to_vec();
+        let data = Some(b"data".to_vec());
         let mut writes = Vec::new();
         // What is created takes the place of what was deleted, so that it comes in the middle of a snapshot.
         writes.extend(round.checked_sub(2).map(|earlier| delete(&path(earlier))));
