@@ -58,6 +58,8 @@ impl Default for Weights {
 impl Weights {
     /// A mix of its own for each seed: each kind is rare, usual or frequent, and reads are always there.
     pub fn swarm(rng: &mut Rng) -> Self {
+        // Syncs that overtake each other take many of them.
+        let more_syncs = *rng.pick(&[1, 1, 1, 1, 1, 1, 1, 16]);
         let mut scale = |weight: u32| weight * *rng.pick(&[0, 1, 1, 4]);
         let usual = Self::default();
         Self {
@@ -68,7 +70,7 @@ impl Weights {
             set_data: scale(usual.set_data),
             multi: scale(usual.multi),
             read: scale(usual.read) + 5,
-            sync: scale(usual.sync),
+            sync: scale(usual.sync) * more_syncs,
             acl: scale(4),
             fleeting: scale(5),
             watch: scale(3),
@@ -164,6 +166,9 @@ impl Workload {
             let path = self.path();
             return Op::Check { path, version: self.version() };
         }
+        if self.profile.weights.fleeting > 0 && self.rng.chance(150_000) {
+            return self.create_fleeting();
+        }
         let kind = *self.rng.pick(&Write::ALL);
         self.write(kind)
     }
@@ -179,7 +184,10 @@ impl Workload {
                 let path = format!("{path}-");
                 self.create(path, mode)
             }
-            Write::Delete => Op::Delete { path, version: self.version() },
+            Write::Delete => {
+                let path = self.or_reserved(path);
+                Op::Delete { path, version: self.version() }
+            }
             Write::SetData => Op::SetData { path, data: self.data(), version: self.version() },
         }
     }
@@ -220,7 +228,7 @@ impl Workload {
     /// Up to three entries; rarely ones that no server accepts.
     fn acl(&mut self) -> AclList {
         let mut entry = || {
-            let perms = Perms(*self.rng.pick(&[31, 31, 1, 3, 19, 15]));
+            let perms = Perms(*self.rng.pick(&[31, 31, 1, 3, 19, 15, 2, 16, 28]));
             let (_, user) = *self.rng.pick(&acl::USERS);
             let id = match self.rng.below(40) {
                 0 => Id::new("nobody", "knows"),
@@ -281,10 +289,19 @@ impl Workload {
             Some(changed) => (changed, true),
             None => (path, watch),
         };
+        let path = self.or_reserved(path);
         match self.rng.below(3) {
             0 => Op::Exists { path, watch },
             1 => Op::GetChildren { path, watch },
             _ => Op::GetData { path, watch },
+        }
+    }
+
+    /// Rarely a znode of the server's own instead.
+    fn or_reserved(&mut self, path: String) -> String {
+        match self.rng.chance(10_000) {
+            true => (*self.rng.pick(&["/zookeeper", "/zookeeper/quota"])).into(),
+            false => path,
         }
     }
 

@@ -194,7 +194,9 @@ fn multi_read(ops: &[Op], reader: &mut Reader<'_>) -> Result<Vec<Answer>, Garble
 }
 
 fn multi(ops: &[Op], reader: &mut Reader<'_>) -> Result<Vec<Answer>, Garbled> {
-    results(ops, reader, Op::code, body)
+    // Whatever is created, and shown with a stat, comes as the result of a create2.
+    let code_of = |op: &Op| if op.brings_stat() { OpCode::CREATE2 } else { op.code() };
+    results(ops, reader, code_of, body)
 }
 
 fn results(

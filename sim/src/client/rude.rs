@@ -111,11 +111,17 @@ impl SimClient {
             }
             Rudeness::CloseInBurst | Rudeness::Flood | Rudeness::FromTheFuture | Rudeness::Garbage => {}
         }
+        let mut known = PASSWORD_LEN;
         if what == Rudeness::Imposter {
             if session == SessionId::NONE {
                 session = self.nobodys_session();
             }
-            password[self.rng.index(PASSWORD_LEN)] ^= 0x40;
+            // A part of it is not the password, either.
+            if self.rng.chance(400_000) {
+                known = *self.rng.pick(&[0, 8, 15]);
+            } else {
+                password[self.rng.index(PASSWORD_LEN)] ^= 0x40;
+            }
         }
         let future = what == Rudeness::FromTheFuture;
         let request = ConnectRequest {
@@ -123,7 +129,7 @@ impl SimClient {
             last_zxid_seen: if future { Zxid(i64::MAX >> self.rng.below(8)) } else { Zxid::ZERO },
             timeout_ms: self.profile.session_timeout.0.as_millis() as i32,
             session,
-            password: &password,
+            password: &password[..known],
             read_only: if self.rng.chance(500_000) { Some(false) } else { None },
         };
         let mut bytes = Vec::new();

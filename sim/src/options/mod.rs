@@ -194,7 +194,7 @@ impl Options {
         options.duration = Duration::from_secs(*rng.pick(&[20, 40, 60]));
         options.config = Config {
             snap_count: *rng.pick(&[20, 40, 100]),
-            txn_log_size_limit: *rng.pick(&[None, Some(512), Some(2 << 10), Some(8 << 10)]),
+            txn_log_size_limit: *rng.pick(&[None, Some(128), Some(512), Some(2 << 10), Some(8 << 10)]),
             ..config(&mut rng, tick)
         };
         options.config.max_session_timeout = tick * 60;
