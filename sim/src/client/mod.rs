@@ -24,7 +24,7 @@ use zabra_core::client::{
     CallId, Client, ClientAction, ClientConfig, ClientEvent, ClientHangup, ClientInput, SessionState,
     WatcherId,
 };
-use zabra_core::types::{Address, DialId, SessionId};
+use zabra_core::types::{Address, DialId, ErrorCode, SessionId};
 
 use self::account::Account;
 pub use self::rude::Board;
@@ -125,7 +125,8 @@ pub struct SimClient {
     closing: bool,
     /// No new requests: the world comes to rest.
     resting: bool,
-    /// The last request, made at rest, was answered.
+    /// The last request but one, made at rest, was answered; and the last.
+    synced: bool,
     rested: bool,
     /// What a scenario wants asked, before anything random.
     script: VecDeque<Op>,
@@ -176,6 +177,7 @@ impl SimClient {
             next_act: SimTime::ZERO,
             closing: false,
             resting: false,
+            synced: false,
             rested: false,
             script: VecDeque::new(),
             random: true,
@@ -225,7 +227,7 @@ impl SimClient {
         self.account.outstanding() + self.script.len()
     }
 
-    /// No new requests but a last one, whose answer shows that the server serves.
+    /// No new requests but two last ones, a sync and a write, whose answers show that the server serves.
     pub fn rest(&mut self) {
         self.resting = true;
     }
@@ -495,8 +497,19 @@ impl SimClient {
 
     /// A request has come to its end.
     fn on_answer(&mut self, op: &Op, answer: Option<Answer>) {
-        let served = matches!(op, Op::Sync { .. }) && answer.is_some_and(|answer| answer.is_ok());
-        self.rested |= self.resting && served;
+        let Some(answer) = answer.filter(|_| self.resting) else { return };
+        match op {
+            Op::Sync { .. } if answer.is_ok() => {
+                self.synced = true;
+                // What applications leave behind is theirs.
+                self.rested |= self.application.is_some();
+            }
+            // Not everybody may.
+            Op::SetData { .. } if self.synced => {
+                self.rested |= matches!(answer, Ok(_) | Err(ErrorCode::NOAUTH));
+            }
+            _ => {}
+        }
     }
 
     /// Asks for something, or leaves for a while, or does nothing.
@@ -540,7 +553,11 @@ impl SimClient {
             let idle =
                 self.account.outstanding() == 0 || self.application.is_some() && self.last_call.is_none();
             let wants_more = up && idle && !self.rested;
-            return wants_more.then(|| Op::Sync { path: "/".into() });
+            // Whose session is believed to be elsewhere can read, and cannot write.
+            return wants_more.then(|| match self.synced {
+                false => Op::Sync { path: "/".into() },
+                true => Op::SetData { path: "/".into(), data: Some(b"rest".to_vec()), version: -1 },
+            });
         }
         // Rarely while there is no connection: such a request waits in the machine, and goes with the next attempt.
         if !self.random || !up && !self.rng.chance(100_000) {
