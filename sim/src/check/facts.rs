@@ -4,8 +4,8 @@
 //! answers follows from the request that its author made. Violations at once are a transaction that nobody asked for (P7), or
 //! only a server that may not (S6, T4); one that was asked for once and logged twice (C6); one that failed where the
 //! reference succeeds, or the other way round (C7, C10, S2, T5), also because its session had moved if it has not (S7); a
-//! session that was there before (S1); and what stands behind an epoch that had begun without it (P6, P9), or is gone
-//! after a restart (D3, D6).
+//! session that was there before (S1), has an id that no server gives, or another timeout than its client is told (S11); and
+//! what stands behind an epoch that had begun without it (P6, P9), or is gone after a restart (D3, D6).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -24,6 +24,9 @@ use crate::op::{Answer, Op, Outcome};
 use crate::places::{ClientId, NodeId};
 use crate::roster::Roster;
 use crate::txnlog::{Logged, path_mark, proposed_members};
+
+/// No world has more servers than these, numbered from 1.
+const SERVERS_MAX: u8 = 16;
 
 /// A request that was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -259,7 +262,10 @@ impl Facts {
     /// If no order of transactions could explain it.
     pub fn take(&mut self, record: &Record) -> Result<(), Violation> {
         match &record.what {
-            Observed::Connected { client, session, .. } => {
+            Observed::Connected { client, session, timeout_ms, resumed, .. } => {
+                if !resumed {
+                    self.opened_as_told(*session, *timeout_ms)?;
+                }
                 let holder = self.holders.entry(*session).or_insert((*client, false));
                 *holder = (*client, holder.1 || holder.0 != *client);
                 let address = std::net::Ipv4Addr::from(client.address());
@@ -510,7 +516,24 @@ impl Facts {
         cleared.map_err(|why| Violation::new(Checker::Facts, format!("{logged} removes {path}: {why}")))
     }
 
+    /// A client is told of a new session: with the timeout that all servers have for it.
+    fn opened_as_told(&self, session: SessionId, timeout_ms: i32) -> Result<(), Violation> {
+        match self.model.sessions().get(&session).map(|known| known.timeout_ms) {
+            Some(logged) if logged == timeout_ms => Ok(()),
+            logged => {
+                let words =
+                    format!("{session} is opened with a timeout of {timeout_ms} ms, logged {logged:?}");
+                Err(Violation::new(Checker::Facts, words))
+            }
+        }
+    }
+
     fn open_session(&mut self, logged: &Logged, place: Place) -> Result<(), Violation> {
+        // The highest byte names the server that gave it. So it is never what containers and TTL nodes have instead.
+        let giver = u8::try_from(logged.session.0 >> 56).unwrap_or_default();
+        if !(1..=SERVERS_MAX).contains(&giver) {
+            return Err(Violation::new(Checker::Facts, format!("{logged}: no server gives such an id")));
+        }
         if self.model.sessions().contains_key(&logged.session) {
             return Err(Violation::new(Checker::Facts, format!("{logged}: the id was given before")));
         }

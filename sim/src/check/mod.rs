@@ -70,7 +70,7 @@ checkers! {
     /// | `Durability` | `check/durability.rs` | whatever anybody was told of stays | D1, D2, D3, D6, D9, P19 |
     /// | `Election` | `check/election.rs` | votes, and who follows whom because of them | P17 |
     /// | `Epoch` | `check/epoch.rs` | promises, histories and leaders of epochs | D1, D5, P1, P2 |
-    /// | `Facts` | `check/facts.rs` | every transaction was asked for, once, and succeeds where the reference does | C6, C7, C10, D3, D6, P6, P7, P9, S1, S2, S6, S7, T4, T5, P19 |
+    /// | `Facts` | `check/facts.rs` | every transaction was asked for, once, and succeeds where the reference does | C6, C7, C10, D3, D6, P6, P7, P9, S1, S2, S6, S7, S11, T4, T5, P19 |
     /// | `Joining` | `check/joining.rs` | how a learner is brought up to date, and when it serves | P14, P15 |
     /// | `Leadership` | `check/leadership.rs` | who leads is followed | P18 |
     /// | `Ledger` | `check/ledger` | every message of leader and learner against the disk of who sends it | D1, D5, D9, L5, P3, P4, P5, P10, P11, P12, P13, P15, P16, P19 |
@@ -87,7 +87,7 @@ checkers! {
     /// | `Storage` | `check/storage.rs` | what is removed from a disk, and what does not get there | D8, D10 |
     /// | `Tree` | `check/tree.rs` | digests of trees | C7, D3, D4, D6, S5, T1, T2, T3, T4 |
     /// | `Watch` | `check/watch.rs` | watch events | W1, W2, W3, W4, W5, W6, W7 |
-    /// | `Wire` | `check/wire.rs`, `client/tap.rs` | what servers send can be read, and comes in turn | C2, P16, S8 |
+    /// | `Wire` | `check/wire.rs`, `client/tap.rs` | what servers send can be read, and comes in turn | C2, P16, S8, S11 |
     Checker {
         /// What an application of a trial says must not be.
         Application,

@@ -57,7 +57,7 @@ impl Story {
         let zxid = Zxid::new(epoch, counter);
         let record = Logged {
             zxid,
-            session: SessionId(zxid.0),
+            session: SessionId(S.0 | zxid.0),
             cxid: 0,
             time: WallTime(0),
             op: OpCode::CREATE_SESSION,

@@ -84,6 +84,8 @@ pub struct SimClient {
     clock: Clock,
     profile: WorkloadProfile,
     servers: Vec<Address>,
+    /// The shortest session timeout that they grant, and the longest.
+    granted: (Duration, Duration),
     /// Those that the machine has tried last, all but one of them: it goes through them in turn.
     tried: VecDeque<Address>,
     workload: Workload,
@@ -153,6 +155,7 @@ impl SimClient {
             clock,
             profile,
             servers,
+            granted: (Duration::ZERO, Duration::MAX),
             tried: VecDeque::new(),
             workload,
             machine: None,
@@ -183,6 +186,11 @@ impl SimClient {
             random: true,
             mute: false,
         }
+    }
+
+    /// Tells it which session timeouts the servers grant.
+    pub const fn expect_timeouts(&mut self, shortest: Duration, longest: Duration) {
+        self.granted = (shortest, longest);
     }
 
     /// Leaves the client to scripts: no request is random any more.
@@ -360,8 +368,7 @@ impl SimClient {
             self.be_rude(now);
             return Ok(());
         }
-        let (low, high) = self.profile.session_timeout;
-        let timeout = self.rng.duration(low, high);
+        let timeout = self.draw_timeout();
         let config = ClientConfig {
             reconnect_delay_max: self.profile.reconnect_max,
             cycle_delay: self.profile.reconnect_max.max(IDLE),
@@ -379,6 +386,17 @@ impl SimClient {
         self.machine = Some(Box::new(Client::new(config, seed, self.clock.now(now))));
         self.drain(now)?;
         self.tell_application(now)
+    }
+
+    /// Half of the shortest that is granted up to twice the longest, and mostly as the profile says.
+    fn draw_timeout(&mut self) -> Duration {
+        let (shortest, longest) = self.granted;
+        let (low, high) = match self.rng.chance(self.profile.odd_timeout) {
+            true if self.rng.chance(500_000) => (shortest / 2, shortest),
+            true => (longest, longest.saturating_mul(2)),
+            false => self.profile.session_timeout,
+        };
+        self.rng.duration(low, high)
     }
 
     fn handle(&mut self, now: SimTime, input: ClientInput) -> Result<(), Violation> {
@@ -407,7 +425,7 @@ impl SimClient {
                 }
                 ClientAction::Connect { dial, address, .. } => {
                     self.on_dial(&address)?;
-                    self.tap = Some(Tap::new(self.id, dial, self.claims, Manner::Honest));
+                    self.tap = Some(Tap::new(self.id, dial, self.claims, Manner::Honest, self.granted));
                     self.wants.push_back(Want::Dial { dial, address });
                 }
                 ClientAction::Event(event) => {

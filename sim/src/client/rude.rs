@@ -82,7 +82,7 @@ impl SimClient {
             | Rudeness::Garbage
             | Rudeness::Thief => Manner::Liar,
         };
-        self.tap = Some(Tap::new(self.id, dial, Claims::default(), manner));
+        self.tap = Some(Tap::new(self.id, dial, Claims::default(), manner, self.granted));
         let address = self.rng.pick(&self.servers).clone();
         self.wants.push_back(Want::Dial { dial, address });
         let until = now + self.rng.duration(Duration::from_millis(1), LONGEST);
@@ -124,10 +124,11 @@ impl SimClient {
             }
         }
         let future = what == Rudeness::FromTheFuture;
+        let timeout_ms = self.draw_timeout().as_millis() as i32;
         let request = ConnectRequest {
             protocol_version: 0,
             last_zxid_seen: if future { Zxid(i64::MAX >> self.rng.below(8)) } else { Zxid::ZERO },
-            timeout_ms: self.profile.session_timeout.0.as_millis() as i32,
+            timeout_ms,
             session,
             password: &password[..known],
             read_only: if self.rng.chance(500_000) { Some(false) } else { None },

@@ -89,6 +89,8 @@ pub struct WorkloadProfile {
     pub burst_max: usize,
     /// Session timeouts that clients ask for, shortest and longest.
     pub session_timeout: (Duration, Duration),
+    /// Odds, per million and session, that it is another one, about as likely one that servers cut as one that they raise.
+    pub odd_timeout: u32,
     /// The longest pause before a client connects again.
     pub reconnect_max: Duration,
     /// Odds, per million and request, that a client leaves without a word and comes back later.
@@ -142,6 +144,7 @@ impl Options {
                 think: Duration::from_millis(5),
                 burst_max: *rng.pick(&[1, 4, 16]),
                 session_timeout: (ticks(2), ticks(*rng.pick(&[4, 20]))),
+                odd_timeout: 200_000,
                 leave: *rng.pick(&[0, 2_000, 20_000]),
                 close: *rng.pick(&[0, 1_000, 10_000]),
                 directories: rng.within(1, 8),
@@ -197,6 +200,8 @@ impl Options {
             txn_log_size_limit: *rng.pick(&[None, Some(128), Some(512), Some(2 << 10), Some(8 << 10)]),
             ..config(&mut rng, tick)
         };
+        // A client of seven servers gives each attempt a seventh of what it asks for.
+        options.config.min_session_timeout = tick * 4;
         options.config.max_session_timeout = tick * 60;
         options.workload.session_timeout = (tick * 4, tick * *rng.pick(&[20, 60]));
         options.net.latency_mean = Duration::from_micros(*rng.pick(&[50, 500, 3_000, 10_000]));
@@ -350,6 +355,7 @@ impl Options {
         options.workload.think = Duration::from_millis(5);
         options.workload.burst_max = 1;
         options.workload.session_timeout = (Duration::from_secs(2), Duration::from_secs(2));
+        options.workload.odd_timeout = 0;
         options
     }
 }

@@ -508,7 +508,9 @@ fn clients_of(seed: Seed, options: &Options) -> Vec<SimClient> {
         let workload = Workload::new(stream("workload"), profile, index as u64);
         let clock = Clock::new(either_way(&mut stream("client clock"), options.clock.rate_ppm_max), 0);
         let (id, servers, board) = (ClientId(index), servers.clone(), board.clone());
-        SimClient::new(id, stream("client"), clock, workload, profile, servers, board)
+        let mut client = SimClient::new(id, stream("client"), clock, workload, profile, servers, board);
+        client.expect_timeouts(options.config.min_session_timeout, options.config.max_session_timeout);
+        client
     };
     let mut clients: Vec<SimClient> = (0..options.clients).map(client).collect();
     if options.faults.reconfig.is_some() {
