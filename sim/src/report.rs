@@ -186,6 +186,12 @@ impl Report {
         Brief(self)
     }
 
+    /// The command line that shows the failure again, if there is one.
+    pub fn replay(&self) -> Option<String> {
+        let failure = self.failure.as_ref()?;
+        Some(command("replay", self.seed, &failure.options, failure.stop_at.as_deref()))
+    }
+
     /// The number that a process ends with: nothing wrong, or as the checker says that found something.
     pub fn exit_code(&self) -> u8 {
         self.failure.as_ref().map_or(0, |failure| failure.violation.checker.exit_code())

@@ -84,7 +84,7 @@ enum Command {
     },
     /// Run fresh seeds until stopped, with a line a minute; failing seeds are printed and kept in a file.
     Soak {
-        /// Where failing seeds are kept.
+        /// Where the commands are kept that show them again, each with its commit.
         #[arg(long, default_value = "failing-seeds.txt")]
         keep: PathBuf,
         /// Write a picture of each failing seed into this folder.
@@ -232,10 +232,12 @@ fn run(family: Family, first: Seed, count: u64, keep_going: bool, after: &After)
     println!("{count} seeds from {first}, commit {}", commit());
     let mut code = 0;
     let mut failed = Vec::new();
+    let mut reached = Reached::default();
     let mut done = 0_u64;
     let of = |seed| of(family, seed);
     Plan::new(first, count).run(of, |seed, report| {
         done += 1;
+        reached.add(&report.reached);
         if report.failure.is_some() {
             println!("{report}\n");
             code = report.exit_code();
@@ -245,6 +247,9 @@ fn run(family: Family, first: Seed, count: u64, keep_going: bool, after: &After)
         }
         keep_going || report.failure.is_none()
     });
+    if count > 1 {
+        println!("reached, how often:\n{reached}");
+    }
     let seeds = if done == 1 { "1 seed" } else { &format!("{done} seeds") };
     match failed.as_slice() {
         [] => println!("{seeds} run, none failed"),
@@ -308,18 +313,18 @@ fn soak(family: Family, keep: &Path, picture: Option<&Path>) -> ExitCode {
     let mut said = rt::Stopwatch::default();
     said.minute_passed();
     let of = |seed| of(family, seed);
-    let mut take = |seed, report: Report| {
+    let mut take = |_: Seed, report: Report| {
         done += 1;
         reached.add(&report.reached);
         simulated += report.simulated.0 / 1_000_000_000;
-        if report.failure.is_some() {
+        if let Some(replay) = report.replay() {
             failed += 1;
             println!("{report}\n");
             draw(&report, picture);
             let kept =
                 std::fs::OpenOptions::new().append(true).create(true).open(keep).and_then(|mut file| {
                     use std::io::Write;
-                    writeln!(file, "{seed} {}", commit())
+                    writeln!(file, "{replay}  # commit {}", commit())
                 });
             if let Err(error) = kept {
                 println!("{} was not written: {error}", keep.display());
