@@ -136,6 +136,8 @@ pub struct Node {
     pub next_peer: u64,
     /// What its process does in the ensemble, as far as it said so.
     pub standing: Option<Standing>,
+    /// When its process last looked at something from its leader, or had a reason not to.
+    pub heard_at: SimTime,
     /// The last transaction that its process applied.
     pub applied: Zxid,
     /// The members that its process goes by and could not write to the disk.
@@ -181,6 +183,7 @@ impl Node {
             peers: BTreeMap::new(),
             next_peer: 1,
             standing: None,
+            heard_at: SimTime::ZERO,
             applied: Zxid::ZERO,
             unkept: None,
             powered: true,
@@ -206,6 +209,11 @@ impl Node {
     /// Whether it has no process that works.
     pub const fn is_down(&self) -> bool {
         matches!(self.life, Life::Down | Life::Stopped)
+    }
+
+    /// Whether its disk has nothing to do.
+    pub fn disk_rests(&self) -> bool {
+        self.queues.values().all(|queue| queue.current.is_none() && queue.waiting.is_empty())
     }
 
     /// What its process has for an excuse, should it stop by itself.

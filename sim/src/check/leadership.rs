@@ -4,6 +4,8 @@
 //! It notices by its own clock, and looks twice in a tick; the bound allows for a clock at half speed, the slowest
 //! there is, and for two ticks until it has looked. A learner has been heard from when its leader takes something from
 //! it, or lets it in.
+//!
+//! A learner likewise gives up a leader that it has not heard from for `syncLimit`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -24,11 +26,31 @@ pub struct Leaderships {
     leaders: Leaders<(SimTime, BTreeMap<NodeId, SimTime>)>,
 }
 
+const fn bound(tick: Duration, sync_limit: Duration) -> Duration {
+    sync_limit.saturating_add(tick.saturating_mul(2)).saturating_mul(2)
+}
+
+/// A learner that serves has heard from its leader lately.
+///
+/// # Errors
+/// If that was too long ago.
+pub fn still_heard(
+    node: NodeId,
+    silent: Duration,
+    tick: Duration,
+    sync_limit: Duration,
+) -> Result<(), Violation> {
+    if silent <= bound(tick, sync_limit) {
+        return Ok(());
+    }
+    let words = format!("{node} follows on, and has heard nothing of its leader for {silent:?}");
+    Err(Violation::new(Checker::Leadership, words))
+}
+
 impl Leaderships {
     /// Leaders give up after `sync_limit` of silence, and look every half `tick`.
     pub fn new(tick: Duration, sync_limit: Duration) -> Self {
-        let by_its_clock = sync_limit.saturating_add(tick.saturating_mul(2));
-        Self { bound: by_its_clock.saturating_mul(2), leaders: Leaders::default() }
+        Self { bound: bound(tick, sync_limit), leaders: Leaders::default() }
     }
 
     fn heard(&mut self, leader: NodeId, from: NodeId, at: SimTime) {
@@ -96,6 +118,14 @@ mod tests {
             tell(ms, Observed::Ticked { node: L, mono: 0 })?;
         }
         tell(heard_for + silent_for, Observed::Ticked { node: L, mono: 0 })
+    }
+
+    #[test]
+    fn p18_a_learner_gives_up_that_hears_nothing() {
+        let [tick, limit] = [100, 300].map(Duration::from_millis);
+        assert_eq!(still_heard(F, Duration::from_secs(1), tick, limit), Ok(()));
+        let violation = still_heard(F, Duration::from_millis(1_001), tick, limit).unwrap_err();
+        assert_eq!(violation.checker, Checker::Leadership);
     }
 
     #[test]

@@ -13,12 +13,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use zabra_core::server::{HangupReason, Input, LinkOrigin, PeerPort};
+use zabra_core::server::{HangupReason, Input, LinkOrigin, PeerPort, Role};
 use zabra_core::types::{Address, DialId, LinkId as PeerLink, Message, SessionId};
 
 use super::net::{Holder, LinkState, Use};
 use super::{Event, World};
-use crate::check::Violation;
+use crate::check::{Violation, leadership};
 use crate::clock::SimTime;
 use crate::history::{Nonsense, Observed};
 use crate::link::{End, Link, LinkId};
@@ -237,6 +237,19 @@ impl World {
         self.observe(Observed::Garbled { node, to, why })
     }
 
+    /// Whether a learner that hears nothing goes on. One whose disk has work may have stopped listening, and begins to
+    /// count anew when that is done.
+    pub(super) fn check_hearing(&mut self, id: NodeId) -> Result<(), Violation> {
+        let Some(ensemble) = &self.options.config.ensemble else { return Ok(()) };
+        let tick = self.options.config.tick_time;
+        let node = &mut self.nodes[id.0];
+        let learns = node.standing.is_some_and(|it| matches!(it.role, Role::Following | Role::Observing));
+        if !learns || !node.disk_rests() {
+            node.heard_at = self.now;
+        }
+        leadership::still_heard(id, self.now.since(node.heard_at), tick, tick * ensemble.sync_limit)
+    }
+
     /// A server is about to look at what another sent. Answers the sessions that the other has heard of.
     pub(super) fn overhear(
         &mut self,
@@ -253,7 +266,11 @@ impl World {
             }
             return Ok(Vec::new());
         }
-        let Some(taps) = peer.taps.as_mut().filter(|taps| taps.leads) else { return Ok(Vec::new()) };
+        let Some(taps) = &mut peer.taps else { return Ok(Vec::new()) };
+        if !taps.leads {
+            self.nodes[id.0].heard_at = self.now;
+            return Ok(Vec::new());
+        }
         let messages = match taps.heard.pass(bytes.clone()) {
             Ok(messages) => messages,
             Err(error) => return self.garbled(from, Some(id), Nonsense::Message(error)).map(|()| Vec::new()),

@@ -269,6 +269,7 @@ impl World {
             return Ok(());
         }
         node.show_due = mono + SHOW.as_nanos() as u64;
+        self.check_hearing(id)?;
         self.observe(Observed::Ticked { node: id, mono })
     }
 
