@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::process::Command;
+use std::time::Duration;
 
 use crate::check::Violation;
 use crate::clock::SimTime;
@@ -29,6 +30,8 @@ pub struct Report {
     pub trace: u64,
     /// How long it was.
     pub simulated: SimTime,
+    /// How long it took, at most, until all had come to rest.
+    pub settled: Duration,
     /// What went wrong, if anything did.
     pub failure: Option<Box<Failure>>,
     /// What was asked for and did not come, a sentence each.
@@ -176,6 +179,7 @@ impl Report {
             reached: world.reached(),
             trace: world.trace(),
             simulated: world.now(),
+            settled: world.settled(),
             failure,
             missed: missed(world),
         }

@@ -233,11 +233,13 @@ fn run(family: Family, first: Seed, count: u64, keep_going: bool, after: &After)
     let mut code = 0;
     let mut failed = Vec::new();
     let mut reached = Reached::default();
+    let mut longest = (Duration::ZERO, 0);
     let mut done = 0_u64;
     let of = |seed| of(family, seed);
     Plan::new(first, count).run(of, |seed, report| {
         done += 1;
         reached.add(&report.reached);
+        longest = longest.max((report.settled, seed.0));
         if report.failure.is_some() {
             println!("{report}\n");
             code = report.exit_code();
@@ -249,6 +251,7 @@ fn run(family: Family, first: Seed, count: u64, keep_going: bool, after: &After)
     });
     if count > 1 {
         println!("reached, how often:\n{reached}");
+        println!("longest until all were at rest: {:?}, in seed {}", longest.0, longest.1);
     }
     let seeds = if done == 1 { "1 seed" } else { &format!("{done} seeds") };
     match failed.as_slice() {

@@ -181,6 +181,8 @@ pub struct World {
     again: Option<Again>,
     /// Times that a member gave up to lead or to follow.
     member_roles_lost: u64,
+    /// How long it took, at most, until all had come to rest.
+    settled: Duration,
     /// A server that stops by itself is not started again: a scenario wants to look at what it left.
     pub(crate) stays_down: bool,
     /// Who looks at the run, if anybody does.
@@ -235,6 +237,7 @@ impl World {
             next_moment: SimTime::ZERO,
             again: None,
             member_roles_lost: 0,
+            settled: Duration::ZERO,
             stays_down: false,
             onlooker: None,
             options,
@@ -289,6 +292,11 @@ impl World {
     /// Where the run has been.
     pub const fn reached(&self) -> Reached {
         self.marks.reached()
+    }
+
+    /// How long it took, at most, until all had come to rest.
+    pub const fn settled(&self) -> Duration {
+        self.settled
     }
 
     /// The last records.

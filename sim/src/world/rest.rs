@@ -157,11 +157,12 @@ impl World {
 
     /// These servers serve, and all clients have their last answer, within the bound.
     fn settle(&mut self, nodes: &[NodeId]) -> Result<(), Violation> {
-        let max = self.options.settle_max;
+        let (max, begun) = (self.options.settle_max, self.now);
         self.run_while(max, |world| {
             !nodes.iter().all(|&node| world.waits_for(node).is_none())
                 || !world.clients.iter().all(SimClient::rested)
         })?;
+        self.settled = self.settled.max(self.now.since(begun));
         liveness::at_rest(&self.standings(nodes), max)
     }
 
