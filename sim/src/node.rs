@@ -14,6 +14,7 @@ use zabra_core::time::Instant;
 use zabra_core::types::{ConnId, LinkId as PeerLink, Membership, ServerId, SessionId, Zxid};
 use zabra_core::wire::Deframer;
 
+use crate::check::stamps::Shown;
 use crate::clock::{Clock, SimTime};
 use crate::disk::Disk;
 use crate::ending::Excuse;
@@ -138,6 +139,8 @@ pub struct Node {
     pub standing: Option<Standing>,
     /// When its process last looked at something from its leader, or had a reason not to.
     pub heard_at: SimTime,
+    /// What its wall clock has shown since its log rested.
+    pub shown: Shown,
     /// The last transaction that its process applied.
     pub applied: Zxid,
     /// The members that its process goes by and could not write to the disk.
@@ -184,6 +187,7 @@ impl Node {
             next_peer: 1,
             standing: None,
             heard_at: SimTime::ZERO,
+            shown: Shown::at_rest(clock.now(SimTime::ZERO).wall),
             applied: Zxid::ZERO,
             unkept: None,
             powered: true,
@@ -209,6 +213,19 @@ impl Node {
     /// Whether it has no process that works.
     pub const fn is_down(&self) -> bool {
         matches!(self.life, Life::Down | Life::Stopped)
+    }
+
+    /// Takes note of what its wall clock shows.
+    pub fn shows(&mut self, now: SimTime) {
+        self.shown.and(self.clock.now(now).wall);
+    }
+
+    /// Begins anew with that, if the log has nothing to do.
+    pub fn shows_after_turn(&mut self, now: SimTime) {
+        let log = &self.queues[&Stream::Log];
+        if log.current.is_none() && log.waiting.is_empty() {
+            self.shown = Shown::at_rest(self.clock.now(now).wall);
+        }
     }
 
     /// Whether its disk has nothing to do.

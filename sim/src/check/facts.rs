@@ -1,6 +1,6 @@
 //! What all checkers share: the order of transactions as the log has it, executed by the reference tree.
 //!
-//! Of the log only order, time stamp and author are believed. What a transaction does and
+//! Of the log only order, time stamp ([`super::stamps`] looks at it) and author are believed. What a transaction does and
 //! answers follows from the request that its author made. Violations at once are a transaction that nobody asked for (P7), or
 //! only a server that may not (S6, T4); one that was asked for once and logged twice (C6); one that failed where the
 //! reference succeeds, or the other way round (C7, C10, S2, T5), also because its session had moved if it has not (S7); a

@@ -24,6 +24,7 @@ pub mod order;
 pub mod relay;
 pub mod replica;
 pub mod session;
+pub mod stamps;
 pub mod storage;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -70,7 +71,7 @@ checkers! {
     /// | `Durability` | `check/durability.rs` | whatever anybody was told of stays | D1, D2, D3, D6, D9, P19 |
     /// | `Election` | `check/election.rs` | votes, and who follows whom because of them | P17 |
     /// | `Epoch` | `check/epoch.rs` | promises, histories and leaders of epochs | D1, D5, P1, P2 |
-    /// | `Facts` | `check/facts.rs` | every transaction was asked for, once, and succeeds where the reference does | C6, C7, C10, D3, D6, P6, P7, P9, S1, S2, S6, S7, S11, T4, T5, P19 |
+    /// | `Facts` | `check/facts.rs`, `check/stamps.rs` | every transaction was asked for, once, succeeds where the reference does, and bears the time of who ordered it | C6, C7, C10, D3, D6, P6, P7, P9, S1, S2, S6, S7, S11, T2, T4, T5, P19 |
     /// | `Joining` | `check/joining.rs` | how a learner is brought up to date, and when it serves | P14, P15 |
     /// | `Leadership` | `check/leadership.rs` | who leads is followed | P18 |
     /// | `Ledger` | `check/ledger` | every message of leader and learner against the disk of who sends it | D1, D5, D9, L5, P3, P4, P5, P10, P11, P12, P13, P15, P16, P19 |

@@ -6,7 +6,7 @@ use zabra_core::server::Input;
 use zabra_core::store::{DiskDone, DiskOp, Stream};
 
 use super::{Event, World};
-use crate::check::{Checker, Violation, storage};
+use crate::check::{Checker, Violation, stamps, storage};
 use crate::history::Observed;
 use crate::node::Life;
 use crate::places::NodeId;
@@ -29,7 +29,10 @@ impl World {
         };
         let stream = op.stream();
         node.queue(stream).waiting.push_back(op);
+        node.shows(self.now);
+        let shown = node.shown;
         for record in records {
+            stamps::check(id, &record, shown, self.judge.facts())?;
             self.observe(Observed::Logged { node: id, record })?;
         }
         self.begin_disk_op(id, stream);

@@ -246,6 +246,7 @@ impl World {
     /// The sessions that were heard of are touched only now: in the batch, a tick may have come first.
     fn after_drain(&mut self, id: NodeId, heard: &[SessionId]) -> Result<(), Violation> {
         let node = &mut self.nodes[id.0];
+        node.shows_after_turn(self.now);
         let mono = node.clock.now(self.now).mono.as_nanos();
         let Life::Up(server) = &node.life else { return Ok(()) };
         node.timeout = server.poll_timeout();

@@ -98,7 +98,10 @@ impl World {
     fn step_clock(&mut self, Drawn { node: id, choice, .. }: Drawn) -> Option<Harm> {
         let step_max = self.options.clock.wall_ms_max;
         let step = (choice % (step_max * 2 + 1)) as i64 - step_max as i64;
-        self.nodes[id.0].clock.step_wall(step);
+        let node = &mut self.nodes[id.0];
+        node.shows(self.now);
+        node.clock.step_wall(step);
+        node.shows(self.now);
         let words = format!("{id}'s wall clock is stepped by {step} ms");
         Harm::to_node(FaultKind::ClockStep, id, Duration::ZERO, words)
     }
