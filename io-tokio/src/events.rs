@@ -65,8 +65,8 @@ pub(crate) fn log(event: &Event) {
         Event::RoleTaken { role, epoch, leader } => {
             tracing::info!(?role, epoch, leader = leader.map(|leader| leader.0), "role taken");
         }
-        Event::SessionAttached { session, conn } => {
-            tracing::debug!(%session, conn = conn.0, "session attached");
+        Event::SessionAttached { session, conn, timeout_ms } => {
+            tracing::debug!(%session, conn = conn.0, timeout_ms, "session attached");
         }
         Event::SessionOpened { session, conn, timeout_ms } => {
             tracing::debug!(%session, conn = conn.0, timeout_ms, "session opened");

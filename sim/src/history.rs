@@ -73,6 +73,35 @@ impl fmt::Display for Nonsense {
     }
 }
 
+/// How a server hears of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Touch {
+    /// A server that learns from this one asks whether it may have the session.
+    Asked {
+        /// Which.
+        from: NodeId,
+        /// The timeout that the session is to have.
+        timeout_ms: i32,
+    },
+    /// One that asked is told that it may.
+    Granted {
+        /// Which.
+        to: NodeId,
+    },
+    /// It stands on a connection of this server.
+    Opened {
+        /// Its timeout.
+        timeout_ms: i32,
+    },
+    /// A server that learns from this one has heard of it.
+    Reported {
+        /// The timeout that it has there.
+        timeout_ms: i32,
+    },
+    /// Its client spoke on a connection of this server.
+    Spoke,
+}
+
 /// Something that a checker may want to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Observed {
@@ -106,6 +135,10 @@ pub enum Observed {
         node: NodeId,
         /// Which session.
         session: SessionId,
+        /// The timeout that it has from now on.
+        timeout_ms: i32,
+        /// What the server's monotonic clock shows, in nanoseconds.
+        mono: u64,
     },
     /// A server says that its history is there for good up to here.
     Committed {
@@ -354,14 +387,19 @@ pub enum Observed {
         /// The last transaction that would survive a power failure.
         durable: Zxid,
     },
-    /// A server took something from a client that keeps its session alive.
+    /// A server took something that keeps a session alive, in the turn that ends here.
     Touched {
         /// Which server.
         node: NodeId,
         /// Which session.
         session: SessionId,
-        /// What its monotonic clock shows, in nanoseconds.
+        /// What its monotonic clock showed when that came, in nanoseconds.
         mono: u64,
+        /// What that was.
+        how: Touch,
+        /// Whether the server has looked at it for sure: what comes on a connection or a link that ends in the same turn
+        /// may have come behind the end.
+        surely: bool,
     },
     /// A server serves.
     Started {
@@ -452,7 +490,9 @@ impl fmt::Display for Observed {
             Observed::Applied { node, zxid, digest } => {
                 write!(f, "{node} applied {zxid}, digest {digest:x}")
             }
-            Observed::Attached { node, session } => write!(f, "{node} has {session}"),
+            Observed::Attached { node, session, timeout_ms, .. } => {
+                write!(f, "{node} has {session}, timeout {timeout_ms} ms")
+            }
             Observed::Committed { node, zxid } => write!(f, "{node} has {zxid} for good"),
             Observed::Connected { client, session, timeout_ms, resumed, .. } => {
                 let how = if *resumed { "resumed" } else { "opened" };
@@ -516,7 +556,7 @@ impl fmt::Display for Observed {
                 write!(f, "{client} is told that {session} is gone")
             }
             Observed::Synced { node, durable } => write!(f, "{node} has {durable} on its disk"),
-            Observed::Touched { node, session, .. } => write!(f, "{node} hears of {session}"),
+            Observed::Touched { node, session, how, .. } => write!(f, "{node} hears of {session}: {how:?}"),
             Observed::Started { node, recovered, .. } => {
                 write!(f, "{node} serves, recovered up to {recovered}")
             }

@@ -91,6 +91,8 @@ pub struct Taps {
     pub heard: Wiretap,
     /// Whether it is the leader's end.
     pub leads: bool,
+    /// Whether it is a follower's end, which an observer learns from.
+    pub serves_observer: bool,
 }
 
 /// Requests to the disk in one order.
@@ -127,6 +129,8 @@ pub struct Node {
     pub idle_turns: u32,
     /// When the checkers are told next what its clock shows, by that clock.
     pub show_due: u64,
+    /// Sessions that it has granted to servers that learn from it, in this turn.
+    pub granted: Vec<(SessionId, NodeId)>,
     /// Its connections.
     pub conns: BTreeMap<ConnId, Conn>,
     /// Never used twice, not even by later processes.
@@ -181,6 +185,7 @@ impl Node {
             timer: None,
             idle_turns: 0,
             show_due: 0,
+            granted: Vec::new(),
             conns: BTreeMap::new(),
             next_conn: 1,
             peers: BTreeMap::new(),
@@ -284,6 +289,7 @@ impl Node {
         self.timer = None;
         self.idle_turns = 0;
         self.show_due = 0;
+        self.granted.clear();
         self.conns.clear();
         self.peers.clear();
         self.standing = None;

@@ -124,6 +124,8 @@ pub enum Event {
         session: SessionId,
         /// Where.
         conn: ConnId,
+        /// Its negotiated timeout in milliseconds.
+        timeout_ms: i32,
     },
     /// A session began on a connection, or goes on there.
     SessionOpened {

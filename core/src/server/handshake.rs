@@ -125,7 +125,7 @@ impl Server {
             self.close_by_id(other, CloseReason::SessionMoved);
         }
         conn.session = session;
-        self.tell(Event::SessionAttached { session, conn: conn.id });
+        self.tell(Event::SessionAttached { session, conn: conn.id, timeout_ms: conn.timeout_ms });
         // A session sees its own writes, also those that an earlier connection sent: they come first.
         let unfinished = self.proposals.iter().rfind(|proposal| proposal.header.session == session);
         match unfinished.map(|proposal| proposal.header.zxid) {

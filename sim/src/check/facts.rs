@@ -84,6 +84,8 @@ pub struct Facts {
     digests: ByZxid<u64>,
     /// Sessions that a client wanted closed, or that a server declared expired.
     ended: BTreeSet<SessionId>,
+    /// Those of them that a client wanted closed.
+    given_up: BTreeSet<SessionId>,
     /// The latest transaction that anybody has been told of.
     told: Zxid,
     /// Who each client's connection says it is.
@@ -236,6 +238,11 @@ impl Facts {
         self.ended.contains(&session)
     }
 
+    /// Whether a client wanted the session closed.
+    pub fn is_given_up(&self, session: SessionId) -> bool {
+        self.given_up.contains(&session)
+    }
+
     /// Who the connection of a client says it is, in the order in which it said so.
     pub fn who(&self, client: ClientId) -> Rc<[Id]> {
         self.who.get(&client).cloned().unwrap_or_default()
@@ -277,6 +284,7 @@ impl Facts {
             Observed::Invoked { client, session, xid, op } if *xid > 0 => {
                 if **op == Op::CloseSession {
                     self.ended.insert(*session);
+                    self.given_up.insert(*session);
                 }
                 let asked = Asked { op: op.clone(), who: self.who(*client), floor: self.told };
                 self.asked.insert((*session, *xid), asked);
@@ -587,7 +595,8 @@ mod tests {
                 story.judge.expect_observer_masters();
             }
             if came_back {
-                story.tell(Observed::Attached { node: NODE, session: super::super::testing::S });
+                let (session, timeout_ms) = (super::super::testing::S, 4000);
+                story.tell(Observed::Attached { node: NODE, session, timeout_ms, mono: 0 });
             }
             story.invoke(1, &create("/a"));
             story.log_failed(2, 1, create("/a").code(), code);

@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn s7_what_comes_from_where_a_session_was_has_no_effect() {
         let revalidate = |from| heard(from, Message::Revalidate { session: S, timeout_ms: 1000 });
-        let attached = || Observed::Attached { node: L, session: S };
+        let attached = || Observed::Attached { node: L, session: S, timeout_ms: 1000, mono: 0 };
         let moved = Some(ErrorCode::SESSIONMOVED);
         let table = [
             (vec![revalidate(F), revalidated(F), request(F), logged(None)], true),

@@ -254,7 +254,7 @@ mod tests {
             story.invoke(2, &set("/a"));
             story.log(3, 2, set("/a").code(), None);
             let (node, session) = (super::super::testing::NODE, super::super::testing::S);
-            story.tell(Observed::Attached { node, session });
+            story.tell(Observed::Attached { node, session, timeout_ms: 4000, mono: 0 });
             let early = story.look(&get("/a", false), 2);
             story.apply(3);
             story.connect(super::super::testing::CLIENT, Zxid(2));

@@ -1,16 +1,19 @@
 //! Sessions live exactly as long as promised, by the monotonic clock of the server that decides.
 //!
 //! Not a moment less (S3): no server declares a session expired before its whole timeout has passed since the last time
-//! it heard of it, or since it began to serve. Not for ever (S4): at the latest two ticks later than that it does.
-//! ZooKeeper rounds up to the next tick, and its timer may fire one tick late. A client is told that its session is
-//! gone only if it is.
+//! it heard of it, or since it began to serve. Not for ever (S4): it does at the next tick, which is what ZooKeeper rounds
+//! up to, or in the turn that comes then. A client is told that its session is gone only if it is.
 //!
 //! Once a server has declared it expired, it gives it to nobody any more (S10), whatever becomes of the transaction that
 //! ends it; another leader may.
 //!
 //! In an ensemble the leader decides, and nobody else (S6). It has heard of a session when its client spoke to the
 //! leader itself, and when a learner reported it (S9) or asked about it. A new leader begins every session's timeout
-//! afresh.
+//! afresh, whatever was declared before it.
+//!
+//! A session comes back with another timeout than it had, and that counts from then on, be it shorter. What a learner
+//! reports counts with the timeout that it has there. Where the order of what one turn brings decides, nobody outside
+//! knows it: then the earliest moment and the latest that follow are known, and not which of them is meant.
 //!
 //! That the ephemeral znodes go with it, all at once and no others (S5), follows from the equality
 //! of trees.
@@ -23,24 +26,104 @@ use zabra_core::types::{Message, SessionId};
 
 use super::{Check, Checker, Facts, Violation};
 use crate::clock::SimTime;
-use crate::history::{Observed, Record};
-use crate::model::Session;
+use crate::history::{Observed, Record, Touch};
 use crate::places::NodeId;
 
 /// What a server may take beyond its timers: batches wait for the processor.
 const SLACK: Duration = Duration::from_millis(50);
 
-/// The shortest timeout that there is, in ticks.
-const TIMEOUT_MIN: u32 = 2;
+/// A span of the time of a server's clock, in nanoseconds: what is meant is not before its begin nor after its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Span {
+    least: u64,
+    most: u64,
+}
+
+impl Span {
+    const fn at(moment: u64) -> Self {
+        Self { least: moment, most: moment }
+    }
+
+    fn widen(&mut self, other: Self) {
+        self.least = self.least.min(other.least);
+        self.most = self.most.max(other.most);
+    }
+
+    const fn after(self, mono: u64) -> Self {
+        Self { least: mono + self.least, most: mono + self.most }
+    }
+}
 
 /// A session that must be watched over.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Watched {
-    /// When its server last heard of it, by that server's clock.
-    touched: u64,
-    /// Its timeout; unknown until its client was told. Where several clients have it each with a timeout of its own, nobody
-    /// knows in which order the leader heard of them: the shortest and the longest.
-    timeout: Option<(Duration, Duration)>,
+    /// When it is due.
+    due: Span,
+    /// The timeout that it has while it speaks to this server itself.
+    timeout: Span,
+    /// The turn in which it was last given to anybody.
+    given: Option<SimTime>,
+    /// Who asks for it, with which timeout, since which turn.
+    asking: Vec<(NodeId, Span, SimTime)>,
+}
+
+impl Watched {
+    const fn new(due: Span, timeout: Span) -> Self {
+        Self { due, timeout, given: None, asking: Vec::new() }
+    }
+
+    /// It has been given to somebody with a new timeout: `surely` in this turn, after all that came before it.
+    fn give(&mut self, mono: u64, timeout: Span, now: SimTime, surely: bool) {
+        if surely && self.given != Some(now) {
+            (self.due, self.timeout) = (timeout.after(mono), timeout);
+        } else {
+            self.due.widen(timeout.after(mono));
+            self.timeout.widen(timeout);
+        }
+        self.given = Some(now);
+    }
+
+    /// Something was heard of it.
+    fn touch(&mut self, mono: u64, timeout: Span, now: SimTime, surely: bool) {
+        let due = timeout.after(mono);
+        // Who was given it in the same turn may have been given it later.
+        if surely && self.given != Some(now) {
+            self.due.least = self.due.least.max(due.least);
+        }
+        self.due.most = self.due.most.max(due.most);
+    }
+
+    fn on_touched(&mut self, mono: u64, how: Touch, now: SimTime, surely: bool) {
+        match how {
+            Touch::Asked { from, timeout_ms } => {
+                // Whether it was given is told in a moment, or later; what it had before may still be meant.
+                let timeout = span_of(timeout_ms);
+                self.due.widen(timeout.after(mono));
+                self.timeout.widen(timeout);
+                // On a link that is gone nobody is answered any more.
+                if surely {
+                    self.asking.push((from, timeout, now));
+                }
+            }
+            Touch::Granted { to } => {
+                let Some(place) = self.asking.iter().position(|(from, ..)| *from == to) else { return };
+                let alone = self.asking.len() == 1;
+                let (_, mut timeout, since) = self.asking.remove(place);
+                // An earlier question may have been lost with its link: then a later one is answered.
+                let others = self.asking.iter().filter(|(from, ..)| *from == to);
+                others.for_each(|&(_, other, _)| timeout.widen(other));
+                self.give(mono, timeout, now, alone && since == now);
+            }
+            Touch::Opened { timeout_ms } | Touch::Reported { timeout_ms } => {
+                self.touch(mono, span_of(timeout_ms), now, surely);
+            }
+            Touch::Spoke => self.touch(mono, self.timeout, now, surely),
+        }
+    }
+}
+
+const fn span_of(timeout_ms: i32) -> Span {
+    Span::at(timeout_ms as u64 * 1_000_000)
 }
 
 /// See the module.
@@ -61,21 +144,21 @@ impl Sessions {
         Self { tick, watched: BTreeMap::new(), over: BTreeMap::new(), in_vain: BTreeSet::new() }
     }
 
-    fn of(&self, node: NodeId, session: SessionId) -> Option<&Watched> {
-        self.watched.get(&node)?.get(&session)
-    }
-
-    fn timeout(&self, node: NodeId, session: SessionId, facts: &Facts) -> Option<(Duration, Duration)> {
-        self.of(node, session).and_then(|watched| watched.timeout).or_else(|| logged(session, facts))
-    }
-
     /// Nothing that happened to the server's predecessor counts: every session starts afresh.
     fn begin(&mut self, node: NodeId, mono: u64, facts: &Facts) {
         let open = facts.model().sessions().iter().filter(|(_, known)| known.closed.is_none());
-        let afresh = Watched { touched: mono, timeout: None };
+        let afresh = open.map(|(&session, known)| {
+            let timeout = span_of(known.timeout_ms);
+            (session, Watched::new(timeout.after(mono), timeout))
+        });
+        self.watched.insert(node, afresh.collect());
+        self.forget(node);
+    }
+
+    /// What the server has declared expired is of no account any more.
+    fn forget(&mut self, node: NodeId) {
         self.over.remove(&node);
         self.in_vain.retain(|(by, ..)| *by != node);
-        self.watched.insert(node, open.map(|(&session, _)| (session, afresh)).collect());
     }
 
     fn on_expired(
@@ -89,21 +172,14 @@ impl Sessions {
             let words = format!("{node} declares {session} expired, and does not lead");
             return Err(Violation::new(Checker::Session, words));
         }
-        let (Some(watched), Some((timeout, _))) =
-            (self.of(node, session), self.timeout(node, session, facts))
-        else {
-            return Ok(());
-        };
-        let silent = Duration::from_nanos(mono.saturating_sub(watched.touched));
-        if silent < timeout {
-            return Err(Violation::new(
-                Checker::Session,
-                format!(
-                    "{session} is declared expired after {silent:?} of silence, its timeout is {timeout:?}"
-                ),
-            ));
+        let Some(watched) = self.watched.entry(node).or_default().remove(&session) else { return Ok(()) };
+        if mono < watched.due.least {
+            let early = Duration::from_nanos(watched.due.least - mono);
+            let timeout = Duration::from_nanos(watched.timeout.least);
+            let words =
+                format!("{session} is declared expired {early:?} too early, its timeout is {timeout:?}");
+            return Err(Violation::new(Checker::Session, words));
         }
-        self.watched.entry(node).or_default().remove(&session);
         Ok(())
     }
 
@@ -111,34 +187,27 @@ impl Sessions {
         if !decides(node, facts) {
             return Ok(());
         }
-        let may_take = self.tick * 2 + SLACK;
+        let may_take = (self.tick + SLACK).as_nanos() as u64;
+        let over = self.over.get(&node);
         let mut lives_on = None;
         self.watched.entry(node).or_default().retain(|session, watched| {
             let Some(known) = facts.model().sessions().get(session) else { return true };
-            let timeout = watched.timeout.map_or(timeout_of(known), |(_, longest)| longest);
-            let silent = Duration::from_nanos(mono.saturating_sub(watched.touched));
             let is_open = known.closed.is_none();
-            if is_open && silent > timeout + may_take && !facts.is_ended(*session) {
-                lives_on.get_or_insert((*session, silent, timeout));
+            if is_open
+                && mono > watched.due.most + may_take
+                && !over.is_some_and(|over| over.contains_key(session))
+                && !facts.is_given_up(*session)
+            {
+                let late = Duration::from_nanos(mono - watched.due.most);
+                lives_on.get_or_insert((*session, late, Duration::from_nanos(watched.timeout.most)));
             }
             is_open
         });
-        let Some((session, silent, timeout)) = lives_on else { return Ok(()) };
-        Err(Violation::new(
-            Checker::Session,
-            format!("{session} lives on after {silent:?} of silence, its timeout is {timeout:?}"),
-        ))
+        let Some((session, late, timeout)) = lives_on else { return Ok(()) };
+        let words =
+            format!("{session} lives on {late:?} after it was due at {node}, its timeout is {timeout:?}");
+        Err(Violation::new(Checker::Session, words))
     }
-}
-
-/// The timeout that a session began with.
-fn logged(session: SessionId, facts: &Facts) -> Option<(Duration, Duration)> {
-    let timeout = timeout_of(facts.model().sessions().get(&session)?);
-    Some((timeout, timeout))
-}
-
-const fn timeout_of(session: &Session) -> Duration {
-    Duration::from_millis(session.timeout_ms as u64)
 }
 
 /// Whether a server is the one that decides.
@@ -152,14 +221,27 @@ impl Sessions {
         self.over.get(&node).and_then(|over| over.get(&session)).is_some_and(|&at| at < now)
     }
 
-    /// From now on a session may have another timeout, no shorter than that one unless what it had before may still be
-    /// meant.
-    fn widen(&mut self, session: SessionId, timeout: Duration, or_before: bool, facts: &Facts) {
-        for watched in self.watched.values_mut().filter_map(|watched| watched.get_mut(&session)) {
-            let before = watched.timeout.or_else(|| logged(session, facts));
-            let (least, most) = before.unwrap_or((timeout, timeout));
-            let least = if or_before { least.min(timeout) } else { timeout };
-            watched.timeout = Some((least, most.max(timeout)));
+    /// A server has heard of a session.
+    fn on_touched(
+        &mut self,
+        (node, session): (NodeId, SessionId),
+        mono: u64,
+        (how, surely): (Touch, bool),
+        now: SimTime,
+        facts: &Facts,
+    ) {
+        if !decides(node, facts) {
+            return;
+        }
+        let watched = self.watched.entry(node).or_default();
+        if let Touch::Asked { timeout_ms, .. }
+        | Touch::Opened { timeout_ms }
+        | Touch::Reported { timeout_ms } = how
+        {
+            watched.entry(session).or_insert(Watched::new(Span::at(0), span_of(timeout_ms)));
+        }
+        if let Some(watched) = watched.get_mut(&session) {
+            watched.on_touched(mono, how, now, surely);
         }
     }
 
@@ -170,19 +252,22 @@ impl Sessions {
         other: NodeId,
         message: &Message,
         now: SimTime,
-        facts: &Facts,
     ) -> Result<(), Violation> {
         match *message {
-            Message::Revalidate { session, timeout_ms } => {
-                self.widen(session, Duration::from_millis(timeout_ms as u64), true, facts);
-                if self.was_over(node, session, now) {
-                    self.in_vain.insert((node, other, session));
-                }
+            Message::Revalidate { session, .. } if self.was_over(node, session, now) => {
+                self.in_vain.insert((node, other, session));
             }
             Message::Revalidated { session, valid } => {
                 let in_vain = self.in_vain.remove(&(node, other, session));
                 if in_vain && valid {
                     return Err(revived(node, session));
+                }
+                if !valid
+                    && let Some(watched) =
+                        self.watched.get_mut(&node).and_then(|known| known.get_mut(&session))
+                    && let Some(place) = watched.asking.iter().position(|(from, ..)| *from == other)
+                {
+                    watched.asking.remove(place);
                 }
             }
             _ => {}
@@ -201,30 +286,26 @@ fn revived(node: NodeId, session: SessionId) -> Violation {
 impl Check for Sessions {
     fn observe(&mut self, record: &Record, facts: &Facts) -> Result<(), Violation> {
         match &record.what {
-            Observed::Connected { session, timeout_ms, .. } => {
-                let timeout = Duration::from_millis(*timeout_ms as u64);
-                // What a learner has heard before, it may report with the timeout of before.
-                self.widen(*session, timeout, facts.is_shared(*session), facts);
-            }
             Observed::SessionExpired { node, session, mono } => {
                 self.on_expired(*node, *session, *mono, facts)?;
                 self.over.entry(*node).or_default().entry(*session).or_insert(record.at);
             }
-            Observed::Attached { node, session } => {
+            Observed::Attached { node, session, timeout_ms, mono } => {
                 if self.was_over(*node, *session, record.at) {
                     return Err(revived(*node, *session));
                 }
-                // Until its client is told, nobody else knows the timeout that it has now.
-                self.widen(*session, self.tick * TIMEOUT_MIN, true, facts);
+                if decides(*node, facts) {
+                    let timeout = span_of(*timeout_ms);
+                    let watched = self.watched.entry(*node).or_default().entry(*session);
+                    let watched = watched.or_insert(Watched::new(timeout.after(*mono), timeout));
+                    watched.give(*mono, timeout, record.at, watched.asking.is_empty());
+                }
             }
             Observed::Heard { node, from: other, message, .. }
             | Observed::Said { node, to: other, message, .. } => {
-                self.on_message(*node, *other, message, record.at, facts)?;
+                self.on_message(*node, *other, message, record.at)?;
             }
-            Observed::RoleLost { node, .. } => {
-                self.over.remove(node);
-                self.in_vain.retain(|(by, ..)| by != node);
-            }
+            Observed::RoleLost { node, .. } => self.forget(*node),
             Observed::SessionGone { session, .. } => {
                 let known = facts.model().sessions().get(session);
                 let over = known.is_some_and(|session| session.closed.is_some());
@@ -242,10 +323,8 @@ impl Check for Sessions {
                 self.begin(*node, *mono, facts);
             }
             Observed::Ticked { node, mono } => self.on_ticked(*node, *mono, facts)?,
-            Observed::Touched { node, session, mono } => {
-                let watched = self.watched.entry(*node).or_default();
-                let watched = watched.entry(*session).or_insert(Watched { touched: 0, timeout: None });
-                watched.touched = watched.touched.max(*mono);
+            &Observed::Touched { node, session, mono, how, surely } => {
+                self.on_touched((node, session), mono, (how, surely), record.at, facts);
             }
             _ => {}
         }
@@ -263,9 +342,84 @@ mod tests {
     #[test]
     fn expired_early() {
         let mut story = Story::begin();
-        story.tell(Observed::Touched { node: NODE, session: S, mono: 1000 * MS });
+        story.touch(1000 * MS, Touch::Spoke);
         story.tell(Observed::SessionExpired { node: NODE, session: S, mono: 4999 * MS });
-        story.expect_violation(Checker::Session, "declared expired after 3.999s");
+        story.expect_violation(Checker::Session, "declared expired 1ms too early");
+    }
+
+    /// What a turn brings, and until when from its time on the session may be silent: no longer, and no shorter.
+    fn due_after(turns: &[&[(u64, Touch)]], least_ms: u64, most_ms: u64) {
+        let begun = |story: &mut Story| {
+            for turn in turns {
+                let at = story.at;
+                for &(ms, how) in *turn {
+                    story.at = at;
+                    story.touch(ms * MS, how);
+                }
+            }
+        };
+        for (ms, fine) in [(least_ms - 1, false), (least_ms, true)] {
+            let mut story = Story::begin();
+            begun(&mut story);
+            story.tell(Observed::SessionExpired { node: NODE, session: S, mono: ms * MS });
+            assert_eq!(story.result.is_ok(), fine, "expired at {ms}: {:?}", story.result);
+        }
+        // A tick, and what a server may take.
+        for (ms, fine) in [(most_ms + 150, true), (most_ms + 151, false)] {
+            let mut story = Story::begin();
+            begun(&mut story);
+            story.tell(Observed::Ticked { node: NODE, mono: ms * MS });
+            assert_eq!(story.result.is_ok(), fine, "alive at {ms}: {:?}", story.result);
+        }
+    }
+
+    #[test]
+    fn the_last_timeout_counts_and_where_the_order_decides_any_of_them_may() {
+        let (from, other) = (NodeId(1), NodeId(2));
+        let ask = |timeout_ms| Touch::Asked { from, timeout_ms };
+        let also = |timeout_ms| Touch::Asked { from: other, timeout_ms };
+        let report = |timeout_ms| Touch::Reported { timeout_ms };
+        let grant = Touch::Granted { to: from };
+        due_after(&[], 4000, 4000);
+        due_after(&[&[(100, Touch::Spoke)]], 4100, 4100);
+        due_after(&[&[(100, ask(500)), (100, grant)]], 600, 600);
+        due_after(&[&[(100, ask(500)), (100, grant)], &[(200, report(500))]], 700, 700);
+        due_after(&[&[(100, ask(500)), (100, grant)], &[(200, Touch::Spoke)]], 700, 700);
+        // A report of before the move comes late.
+        due_after(&[&[(100, ask(500)), (100, grant)], &[(200, report(4000))]], 4200, 4200);
+        due_after(&[&[(100, ask(500)), (100, grant), (100, report(4000))]], 600, 4100);
+        // Nobody knows when it was given, or to whom last.
+        due_after(&[&[(100, ask(500))]], 600, 4000);
+        due_after(&[&[(100, ask(500))], &[(300, grant)]], 600, 4000);
+        due_after(&[&[(100, ask(500)), (100, also(900)), (100, grant)]], 600, 4000);
+        due_after(&[&[(100, ask(500)), (100, also(900)), (100, grant)], &[(200, Touch::Spoke)]], 700, 4200);
+    }
+
+    #[test]
+    fn a_session_that_comes_to_the_leader_has_the_timeout_that_it_comes_with() {
+        for (ms, fine) in [(750, true), (751, false)] {
+            let mut story = Story::begin();
+            let (timeout_ms, mono) = (500, 100 * MS);
+            story.tell(Observed::Attached { node: NODE, session: S, timeout_ms, mono });
+            story.tell(Observed::Ticked { node: NODE, mono: ms * MS });
+            assert_eq!(story.result.is_ok(), fine, "{:?}", story.result);
+        }
+    }
+
+    #[test]
+    fn s4_what_another_leader_declared_is_to_be_declared_again() {
+        let expired = |story: &mut Story| {
+            story.tell(Observed::SessionExpired { node: NODE, session: S, mono: 4000 * MS });
+        };
+        let mut story = Story::begin();
+        expired(&mut story);
+        story.tell(Observed::Ticked { node: NODE, mono: 90_000 * MS });
+        story.expect_fine();
+        story.tell(Observed::Started { node: NODE, recovered: zabra_core::types::Zxid(1), mono: 0 });
+        story.tell(Observed::Ticked { node: NODE, mono: 4150 * MS });
+        story.expect_fine();
+        story.tell(Observed::Ticked { node: NODE, mono: 4151 * MS });
+        story.expect_violation(Checker::Session, "lives on");
     }
 
     #[test]
@@ -305,16 +459,16 @@ mod tests {
         story.expect_violation(Checker::Session, "which it has declared expired");
         let mut story = Story::begin();
         expire(&mut story);
-        story.tell(Observed::Attached { node: NODE, session: S });
+        story.tell(Observed::Attached { node: NODE, session: S, timeout_ms: 4000, mono: 0 });
         story.expect_violation(Checker::Session, "gives");
     }
 
     #[test]
     fn forgotten() {
         let mut story = Story::begin();
-        story.tell(Observed::Ticked { node: NODE, mono: 4200 * MS });
+        story.tell(Observed::Ticked { node: NODE, mono: 4150 * MS });
         story.expect_fine();
-        story.tell(Observed::Ticked { node: NODE, mono: 4251 * MS });
+        story.tell(Observed::Ticked { node: NODE, mono: 4151 * MS });
         story.expect_violation(Checker::Session, "lives on");
     }
 

@@ -7,7 +7,7 @@ use zabra_core::types::{ErrorCode, OpCode, SessionId, Zxid};
 
 use super::*;
 use crate::clock::SimTime;
-use crate::history::Observed;
+use crate::history::{Observed, Touch};
 use crate::op::{Answer, EventKind, Op};
 use crate::places::{ClientId, NodeId};
 use crate::txnlog::Logged;
@@ -32,10 +32,15 @@ impl Story {
         story.tell(Observed::Started { node: NODE, recovered: Zxid(0), mono: 0 });
         story.log(1, 0, OpCode::CREATE_SESSION, Some(4000));
         story.apply(1);
-        story.tell(Observed::Touched { node: NODE, session: S, mono: 0 });
+        story.touch(0, Touch::Opened { timeout_ms: 4000 });
         story.connect(CLIENT, Zxid::ZERO);
         assert_eq!(story.result, Ok(()));
         story
+    }
+
+    /// A server hears of the session.
+    pub fn touch(&mut self, mono: u64, how: Touch) {
+        self.tell(Observed::Touched { node: NODE, session: S, mono, how, surely: true });
     }
 
     /// A client connects with the session, and says up to where it has seen.

@@ -20,7 +20,7 @@ use super::net::{Holder, LinkState, Use};
 use super::{Event, World};
 use crate::check::{Violation, leadership};
 use crate::clock::SimTime;
-use crate::history::{Nonsense, Observed};
+use crate::history::{Nonsense, Observed, Touch};
 use crate::link::{End, Link, LinkId};
 use crate::node::{Life, Peer, Taps};
 use crate::places::{NodeId, Party};
@@ -169,8 +169,7 @@ impl World {
         node.next_peer += 1;
         let taps = match port {
             PeerPort::Election => None,
-            // Sessions that a follower's observers name are heard of once it names them to its leader.
-            PeerPort::ObserverMaster => Some(Box::new(Taps::default())),
+            PeerPort::ObserverMaster => Some(Box::new(Taps { serves_observer: leads, ..Taps::default() })),
             PeerPort::Quorum => Some(Box::new(Taps { leads, ..Taps::default() })),
         };
         let votes =
@@ -205,6 +204,9 @@ impl World {
         };
         let held_from = self.holds.begin(id, other, &messages, &bytes);
         for message in messages {
+            if let Message::Revalidated { session, valid: true } = message {
+                self.nodes[id.0].granted.push((session, other));
+            }
             let promises = matches!(
                 message,
                 Message::Ack { .. }
@@ -250,13 +252,13 @@ impl World {
         leadership::still_heard(id, self.now.since(node.heard_at), tick, tick * ensemble.sync_limit)
     }
 
-    /// A server is about to look at what another sent. Answers the sessions that the other has heard of.
+    /// A server is about to look at what another sent. Answers the sessions that the other has heard of, and asks for.
     pub(super) fn overhear(
         &mut self,
         id: NodeId,
         number: PeerLink,
         bytes: &Bytes,
-    ) -> Result<Vec<SessionId>, Violation> {
+    ) -> Result<Vec<(SessionId, Touch)>, Violation> {
         let Some(peer) = self.nodes[id.0].peers.get_mut(&number) else { return Ok(Vec::new()) };
         let (link, from) = (peer.link, peer.node);
         if let Some(votes) = &mut peer.votes {
@@ -267,7 +269,8 @@ impl World {
             return Ok(Vec::new());
         }
         let Some(taps) = &mut peer.taps else { return Ok(Vec::new()) };
-        if !taps.leads {
+        let leads = taps.leads;
+        if !leads && !taps.serves_observer {
             self.nodes[id.0].heard_at = self.now;
             return Ok(Vec::new());
         }
@@ -279,10 +282,17 @@ impl World {
         for message in messages {
             match &message {
                 Message::Ping { touched: Some(sessions), .. } => {
-                    touched.extend(sessions.iter().map(|&(session, _)| session));
+                    let report = |&(session, timeout_ms)| (session, Touch::Reported { timeout_ms });
+                    touched.extend(sessions.iter().map(report));
                 }
-                Message::Revalidate { session, .. } => touched.push(*session),
+                &Message::Revalidate { session, timeout_ms } => {
+                    touched.push((session, Touch::Asked { from, timeout_ms }));
+                }
                 _ => {}
+            }
+            // What a follower hears of its observers is the leader's to judge, once that hears it.
+            if !leads {
+                continue;
             }
             self.observe(Observed::Heard { node: id, from, link, message: Rc::new(message) })?;
         }

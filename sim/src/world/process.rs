@@ -14,7 +14,7 @@ use crate::client::codec::ReplyHead;
 use crate::clock::SimTime;
 use crate::disk::SyncMode;
 use crate::ending::{Crash, Ending, Excuse, RoleEnd};
-use crate::history::{Nonsense, Observed, Rewind};
+use crate::history::{Nonsense, Observed, Rewind, Touch};
 use crate::node::{DiskQueue, Life, Node, Standing};
 use crate::places::NodeId;
 use crate::rt;
@@ -178,14 +178,14 @@ impl World {
         for input in &inputs {
             if let Input::LinkReceived { link, bytes } = input {
                 let sessions = self.overhear(id, *link, bytes)?;
-                reported.extend(sessions.into_iter().map(|session| (*link, session)));
+                reported.extend(sessions.into_iter().map(|(session, how)| (*link, session, how)));
             }
         }
         let node = &mut self.nodes[id.0];
         node.idle_turns = if inputs.is_empty() { node.idle_turns + 1 } else { 0 };
         let Life::Up(server) = &mut node.life else { return Ok(()) };
         let now = node.clock.now(self.now);
-        let (mut heard, mut closed, mut down) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut spoke, mut closed, mut down) = (Vec::new(), Vec::new(), Vec::new());
         if node.timeout.is_some_and(|due| due <= now.mono) {
             // Whether time or news comes first in a batch must not matter.
             let place = node.rng.index(inputs.len() + 1);
@@ -196,10 +196,10 @@ impl World {
         for input in &inputs {
             self.trace.input(input);
             match input {
-                Input::Received { conn, .. } => {
-                    if let Some(conn) = node.conns.get_mut(conn) {
+                Input::Received { conn: id, .. } => {
+                    if let Some(conn) = node.conns.get_mut(id) {
                         conn.heard = now.mono.as_nanos();
-                        heard.extend(conn.session);
+                        spoke.extend(conn.session.map(|session| (*id, session)));
                     }
                 }
                 Input::Closed { conn } => closed.push(*conn),
@@ -228,15 +228,26 @@ impl World {
             }
         }
         self.actions = actions;
-        // Only now: what was told in this batch may be about them.
         let node = &mut self.nodes[id.0];
+        // What came on a link or a connection that the server has closed meanwhile may not have been looked at.
+        let of_links = reported.into_iter().map(|(link, session, how)| {
+            let surely = node.peers.contains_key(&link);
+            (session, how, surely)
+        });
+        let (asked, reported): (Vec<_>, Vec<_>) =
+            of_links.partition(|(_, how, _)| matches!(how, Touch::Asked { .. }));
+        let granted = std::mem::take(&mut node.granted).into_iter();
+        let granted = granted.map(|(session, to)| (session, Touch::Granted { to }, true));
+        let of_conns = spoke.into_iter().map(|(conn, session)| {
+            let surely = !node.stopping && node.conns.contains_key(&conn);
+            (session, Touch::Spoke, surely)
+        });
+        let heard: Vec<(SessionId, Touch, bool)> =
+            asked.into_iter().chain(granted).chain(reported).chain(of_conns).collect();
+        // Only now: what was told in this batch may be about them.
         for conn in &closed {
             node.conns.remove(conn);
         }
-        // What came on a link that the server has closed meanwhile may not have been looked at.
-        heard.extend(
-            reported.iter().filter(|(link, _)| node.peers.contains_key(link)).map(|&(_, session)| session),
-        );
         for link in &down {
             node.peers.remove(link);
         }
@@ -244,7 +255,7 @@ impl World {
     }
 
     /// The sessions that were heard of are touched only now: in the batch, a tick may have come first.
-    fn after_drain(&mut self, id: NodeId, heard: &[SessionId]) -> Result<(), Violation> {
+    fn after_drain(&mut self, id: NodeId, heard: &[(SessionId, Touch, bool)]) -> Result<(), Violation> {
         let node = &mut self.nodes[id.0];
         node.shows_after_turn(self.now);
         let mono = node.clock.now(self.now).mono.as_nanos();
@@ -261,8 +272,8 @@ impl World {
             // would stop the world.
             self.set_timer(id, due.max(self.now + Duration::from_micros(1)));
         }
-        for &session in heard {
-            self.observe(Observed::Touched { node: id, session, mono })?;
+        for &(session, how, surely) in heard {
+            self.observe(Observed::Touched { node: id, session, mono, how, surely })?;
         }
         let node = &mut self.nodes[id.0];
         // A server that was asked to stop expires nobody any more.
@@ -349,14 +360,16 @@ impl World {
             Told::DigestMismatch { zxid, expected, found } => {
                 self.observe(Observed::DigestMismatch { node: id, zxid, expected, found })
             }
-            Told::SessionAttached { session, conn } | Told::SessionOpened { session, conn, .. } => {
+            Told::SessionAttached { session, conn, timeout_ms } => {
                 let Some(conn) = self.nodes[id.0].conns.get_mut(&conn) else { return Ok(()) };
                 conn.session = Some(session);
-                let mono = conn.heard;
-                if matches!(told, Told::SessionAttached { .. }) {
-                    self.observe(Observed::Attached { node: id, session })?;
-                }
-                self.observe(Observed::Touched { node: id, session, mono })
+                self.observe(Observed::Attached { node: id, session, timeout_ms, mono })
+            }
+            Told::SessionOpened { session, conn, timeout_ms } => {
+                let Some(conn) = self.nodes[id.0].conns.get_mut(&conn) else { return Ok(()) };
+                conn.session = Some(session);
+                let (mono, how) = (conn.heard, Touch::Opened { timeout_ms });
+                self.observe(Observed::Touched { node: id, session, mono, how, surely: true })
             }
             Told::SessionExpired { session } => {
                 self.observe(Observed::SessionExpired { node: id, session, mono })
