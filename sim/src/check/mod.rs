@@ -23,6 +23,7 @@ pub mod moved;
 pub mod order;
 pub mod relay;
 pub mod replica;
+pub mod report;
 pub mod session;
 pub mod stamps;
 pub mod storage;
@@ -82,6 +83,7 @@ checkers! {
     /// | `Panic` | `world/process.rs` | what servers assert themselves | the core's own |
     /// | `Relay` | `check/relay.rs` | what learners pass on is done in its order | P21 |
     /// | `Replica` | `check/replica.rs` | every server applies the one history in its order | P6, P20 |
+    /// | `Report` | `check/report.rs` | what learners report of sessions, and to whom they give them | S7, S9 |
     /// | `Scenario` | `picture/scene.rs` | what a scenario expects, for its picture | none |
     /// | `Session` | `check/session.rs` | sessions live as long as promised | S3, S4, S6, S9, S10 |
     /// | `Stop` | `onlooker.rs` | the record that somebody waits for: not wrong, but the end of the run | none |
@@ -126,6 +128,8 @@ checkers! {
         Relay,
         /// See [`replica`].
         Replica,
+        /// See [`report`].
+        Report,
         /// A scenario's own expectations.
         Scenario,
         /// See [`session`].
@@ -165,6 +169,7 @@ impl Checker {
             | Self::Order
             | Self::Relay
             | Self::Replica
+            | Self::Report
             | Self::Scenario
             | Self::Session
             | Self::Stop
@@ -220,6 +225,7 @@ pub struct Judge {
     facts: Facts,
     durability: durability::Durability,
     replicas: replica::Replicas,
+    reports: report::Reports,
     elections: election::Elections,
     epochs: epoch::Epochs,
     leaderships: leadership::Leaderships,
@@ -246,6 +252,7 @@ impl Judge {
             facts: Facts::new(ensemble),
             durability: durability::Durability::default(),
             replicas: replica::Replicas::default(),
+            reports: report::Reports::default(),
             elections: election::Elections::default(),
             epochs: epoch::Epochs::default(),
             leaderships: leadership::Leaderships::new(tick, sync_limit),
@@ -294,6 +301,7 @@ impl Judge {
         self.storage.observe(record, facts)?;
         self.wires.observe(record, facts)?;
         self.relays.observe(record, facts)?;
+        self.reports.observe(record, facts)?;
         self.confirmations.observe(record, facts)
     }
 
