@@ -155,6 +155,8 @@ pub enum Observed {
         session: SessionId,
         /// Its negotiated timeout.
         timeout_ms: i32,
+        /// The one that the client asked for.
+        asked_ms: i32,
         /// Whether it had the session before.
         resumed: bool,
         /// The last transaction that it said it had seen: no server that is behind it may take it.

@@ -85,7 +85,7 @@ checkers! {
     /// | `Replica` | `check/replica.rs` | every server applies the one history in its order | P6, P20 |
     /// | `Report` | `check/report.rs` | what learners report of sessions, and to whom they give them | S7, S9 |
     /// | `Scenario` | `picture/scene.rs` | what a scenario expects, for its picture | none |
-    /// | `Session` | `check/session.rs` | sessions live as long as promised | S3, S4, S6, S9, S10 |
+    /// | `Session` | `check/session.rs` | sessions live as long as promised | S3, S4, S6, S9, S10, S11 |
     /// | `Stop` | `onlooker.rs` | the record that somebody waits for: not wrong, but the end of the run | none |
     /// | `Storage` | `check/storage.rs` | what is removed from a disk, and what does not get there | D8, D10 |
     /// | `Tree` | `check/tree.rs` | digests of trees | C7, D3, D4, D6, S5, T1, T2, T3, T4 |
@@ -245,9 +245,14 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// Every checker there is, for servers that expire sessions in steps of `tick` and belong to `ensemble`, or for
-    /// one that stands alone. Leaders give up when nobody was heard of for `sync_limit`.
-    pub fn new(tick: Duration, sync_limit: Duration, ensemble: Option<Roster>) -> Self {
+    /// Every checker there is, for servers that expire sessions in steps of `tick`, give them no timeouts but between two,
+    /// and belong to `ensemble`, or for one that stands alone. Leaders give up when nobody was heard of for `sync_limit`.
+    pub fn new(
+        tick: Duration,
+        timeouts: (Duration, Duration),
+        sync_limit: Duration,
+        ensemble: Option<Roster>,
+    ) -> Self {
         Self {
             facts: Facts::new(ensemble),
             durability: durability::Durability::default(),
@@ -260,7 +265,7 @@ impl Judge {
             joining: joining::Joining::default(),
             trees: tree::TreeEquality,
             order: order::Order::default(),
-            sessions: session::Sessions::new(tick),
+            sessions: session::Sessions::new(tick, timeouts),
             watches: watch::Watches::default(),
             members: members::Members::default(),
             moves: moved::Moves::default(),

@@ -47,8 +47,8 @@ struct Learning {
     timeouts: BTreeMap<SessionId, Agreed>,
     /// How often it was told that it may have a session, and has not given it to a client since.
     granted: BTreeMap<SessionId, u32>,
-    /// Sessions that its observers have ever reported to it or asked for; and how many reports it has made since the first of theirs
-    /// that it has not passed on.
+    /// Sessions that its observers have ever reported to it or asked for; and how many reports it has made since the
+    /// first of theirs that it has not passed on.
     of_observers: BTreeMap<SessionId, Option<u32>>,
     /// The last transaction that it has applied, and before the turn that is going on.
     applied: Zxid,

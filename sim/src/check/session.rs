@@ -11,6 +11,8 @@
 //! leader itself, and when a learner reported it (S9) or asked about it. A new leader begins every session's timeout
 //! afresh, whatever was declared before it.
 //!
+//! A client has the timeout that it asks for, within the limits of the servers (S11).
+//!
 //! A session comes back with another timeout than it had, and that counts from then on, be it shorter. What a learner
 //! reports counts with the timeout that it has there. Where the order of what one turn brings decides, nobody outside
 //! knows it: then the earliest moment and the latest that follow are known, and not which of them is meant.
@@ -130,6 +132,8 @@ const fn span_of(timeout_ms: i32) -> Span {
 #[derive(Debug)]
 pub struct Sessions {
     tick: Duration,
+    /// The shortest timeout that there is, and the longest, in milliseconds.
+    timeouts: (i32, i32),
     /// By the server that heard of them.
     watched: BTreeMap<NodeId, BTreeMap<SessionId, Watched>>,
     /// What each server has declared expired since it decides, and when.
@@ -139,9 +143,15 @@ pub struct Sessions {
 }
 
 impl Sessions {
-    /// For servers that round up to multiples of `tick`.
-    pub fn new(tick: Duration) -> Self {
-        Self { tick, watched: BTreeMap::new(), over: BTreeMap::new(), in_vain: BTreeSet::new() }
+    /// For servers that round up to multiples of `tick`, and give no timeouts but between these two.
+    pub fn new(tick: Duration, (shortest, longest): (Duration, Duration)) -> Self {
+        Self {
+            tick,
+            timeouts: (shortest.as_millis() as i32, longest.as_millis() as i32),
+            watched: BTreeMap::new(),
+            over: BTreeMap::new(),
+            in_vain: BTreeSet::new(),
+        }
     }
 
     /// Nothing that happened to the server's predecessor counts: every session starts afresh.
@@ -286,6 +296,14 @@ fn revived(node: NodeId, session: SessionId) -> Violation {
 impl Check for Sessions {
     fn observe(&mut self, record: &Record, facts: &Facts) -> Result<(), Violation> {
         match &record.what {
+            Observed::Connected { client, timeout_ms, asked_ms, .. } => {
+                let (shortest, longest) = self.timeouts;
+                let due = (*asked_ms).clamp(shortest, longest);
+                if *timeout_ms != due {
+                    let words = format!("{client} asked for {asked_ms} ms and has {timeout_ms}, not {due}");
+                    return Err(Violation::new(Checker::Session, words));
+                }
+            }
             Observed::SessionExpired { node, session, mono } => {
                 self.on_expired(*node, *session, *mono, facts)?;
                 self.over.entry(*node).or_default().entry(*session).or_insert(record.at);
@@ -420,6 +438,18 @@ mod tests {
         story.expect_fine();
         story.tell(Observed::Ticked { node: NODE, mono: 4151 * MS });
         story.expect_violation(Checker::Session, "lives on");
+    }
+
+    #[test]
+    fn s11_a_timeout_is_what_was_asked_for_within_limits() {
+        let table =
+            [(1000, 1000, true), (1000, 999, false), (1, 200, true), (9000, 4000, true), (9000, 9000, false)];
+        for (asked_ms, timeout_ms, fine) in table {
+            let mut story = Story::begin();
+            let (client, session, resumed, claimed) = (CLIENT, S, true, zabra_core::types::Zxid::ZERO);
+            story.tell(Observed::Connected { client, session, timeout_ms, asked_ms, resumed, claimed });
+            assert_eq!(story.result.is_ok(), fine, "{:?}", story.result);
+        }
     }
 
     #[test]

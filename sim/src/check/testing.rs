@@ -16,6 +16,9 @@ pub const S: SessionId = SessionId(0x0100_0000_0000_0001);
 pub const NODE: NodeId = NodeId(0);
 pub const CLIENT: ClientId = ClientId(0);
 
+/// The shortest and the longest timeout that servers give.
+pub const TIMEOUTS: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(4));
+
 /// A history in the making: each step is what a right server would do, unless told otherwise.
 #[derive(Debug)]
 pub struct Story {
@@ -27,7 +30,7 @@ pub struct Story {
 impl Story {
     /// A server that serves and a client whose session is open, at zxid 1.
     pub fn begin() -> Self {
-        let judge = Judge::new(Duration::from_millis(100), Duration::ZERO, None);
+        let judge = Judge::new(Duration::from_millis(100), TIMEOUTS, Duration::ZERO, None);
         let mut story = Self { judge, at: SimTime::ZERO, result: Ok(()) };
         story.tell(Observed::Started { node: NODE, recovered: Zxid(0), mono: 0 });
         story.log(1, 0, OpCode::CREATE_SESSION, Some(4000));
@@ -46,14 +49,15 @@ impl Story {
     /// A client connects with the session, and says up to where it has seen.
     pub fn connect(&mut self, client: ClientId, claimed: Zxid) {
         let resumed = claimed != Zxid::ZERO;
-        self.tell(Observed::Connected { client, session: S, timeout_ms: 4000, resumed, claimed });
+        let (session, timeout_ms, asked_ms) = (S, 4000, 4000);
+        self.tell(Observed::Connected { client, session, timeout_ms, asked_ms, resumed, claimed });
     }
 
     /// Servers of an ensemble, about whom nothing is known yet; the client's session may be opened.
     pub fn ensemble(count: usize) -> Self {
         let ensemble = Roster::first(count, 0);
         let tick = Duration::from_millis(100);
-        let judge = Judge::new(tick, tick * 3, Some(ensemble));
+        let judge = Judge::new(tick, TIMEOUTS, tick * 3, Some(ensemble));
         Self { judge, at: SimTime::ZERO, result: Ok(()) }
     }
 

@@ -21,8 +21,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use zabra_core::client::{
-    CallId, Client, ClientAction, ClientConfig, ClientEvent, ClientHangup, ClientInput, SessionState,
-    WatcherId,
+    CallId, Client, ClientAction, ClientConfig, ClientEvent, ClientHangup, ClientInput, Credentials,
+    SessionState, WatcherId,
 };
 use zabra_core::types::{Address, DialId, ErrorCode, SessionId};
 
@@ -96,6 +96,8 @@ pub struct SimClient {
     /// Episodes so far, and requests in them.
     rude_count: u64,
     rude_xid: i32,
+    /// The session that it left behind last, unless it has thought of coming back to it.
+    left: Option<Credentials>,
     /// Whether the machine's session was attached when the machine last had nothing more to do.
     was_attached: bool,
     board: Board,
@@ -163,6 +165,7 @@ impl SimClient {
             rude_count: 0,
             was_attached: false,
             rude_xid: 0,
+            left: None,
             board,
             application: None,
             news: VecDeque::new(),
@@ -364,6 +367,12 @@ impl SimClient {
     /// Begins a session, or does something rude before.
     fn begin(&mut self, now: SimTime) -> Result<(), Violation> {
         let wild = self.random && !self.resting;
+        if let Some(left) = self.left.take().filter(|_| wild)
+            && self.rng.chance(500_000)
+        {
+            self.come_back(now, left);
+            return Ok(());
+        }
         if self.rng.chance(self.profile.rude) && wild {
             self.be_rude(now);
             return Ok(());

@@ -2,6 +2,9 @@
 //! the middle of a burst, or says things that make no sense. No machine helps it; it writes its frames by hand.
 //!
 //! A client does so between two sessions. What it is answered is judged like any other answer.
+//!
+//! Less rude is who comes back to the session that it has left behind. It wants another timeout than before, says
+//! little, and is gone for good.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -45,10 +48,13 @@ pub(super) enum Rudeness {
     FromTheFuture,
     /// Another client's session with a wrong password.
     Imposter,
+    /// Its own session of before.
+    Return(Credentials),
     /// Another client's session.
     Thief,
 }
 
+/// What is done for no other reason than rudeness.
 const ALL: [Rudeness; 7] = [
     Rudeness::CloseInBurst,
     Rudeness::Garbage,
@@ -69,9 +75,18 @@ pub(super) struct Episode {
 }
 
 impl SimClient {
-    /// Begins an episode.
+    /// Begins an episode, whatever it is about.
     pub(super) fn be_rude(&mut self, now: SimTime) {
         let what = *self.rng.pick(&ALL);
+        self.begin_episode(now, what);
+    }
+
+    /// Comes back to a session that it has left behind.
+    pub(super) fn come_back(&mut self, now: SimTime, left: Credentials) {
+        self.begin_episode(now, Rudeness::Return(left));
+    }
+
+    fn begin_episode(&mut self, now: SimTime, what: Rudeness) {
         let dial = DialId(FIRST_DIAL + self.rude_count);
         self.rude_count += 1;
         let manner = match what {
@@ -80,6 +95,7 @@ impl SimClient {
             | Rudeness::Flood
             | Rudeness::FromTheFuture
             | Rudeness::Garbage
+            | Rudeness::Return(_)
             | Rudeness::Thief => Manner::Liar,
         };
         self.tap = Some(Tap::new(self.id, dial, Claims::default(), manner, self.granted));
@@ -109,6 +125,7 @@ impl SimClient {
                     (session, password) = (victim.session, victim.password);
                 }
             }
+            Rudeness::Return(left) => (session, password) = (left.session, left.password),
             Rudeness::CloseInBurst | Rudeness::Flood | Rudeness::FromTheFuture | Rudeness::Garbage => {}
         }
         let mut known = PASSWORD_LEN;
@@ -120,7 +137,7 @@ impl SimClient {
             if self.rng.chance(400_000) {
                 known = *self.rng.pick(&[0, 8, 15]);
             } else {
-                password[self.rng.index(PASSWORD_LEN)] ^= 0x40;
+                password = self.wrong_password(password);
             }
         }
         let future = what == Rudeness::FromTheFuture;
@@ -157,7 +174,7 @@ impl SimClient {
                 ops
             }
             Rudeness::Flood => (0..self.rng.within(50, 300)).map(|_| self.workload.next_op()).collect(),
-            Rudeness::Thief => {
+            Rudeness::Return(_) | Rudeness::Thief => {
                 let mut ops: Vec<Op> = (0..self.rng.below(6)).map(|_| self.workload.next_op()).collect();
                 if self.rng.chance(200_000) {
                     ops.push(Op::CloseSession);
@@ -183,6 +200,19 @@ impl SimClient {
         SessionId((self.rng.bits() >> 8) as i64 | 1)
     }
 
+    /// The password of another session, or the right one but for a bit. Sessions that differ in nothing but their servers
+    /// have one password.
+    fn wrong_password(&mut self, right: [u8; PASSWORD_LEN]) -> [u8; PASSWORD_LEN] {
+        let known: Vec<_> = self.board.borrow().values().map(|other| other.password).collect();
+        let others: Vec<_> = known.into_iter().filter(|password| *password != right).collect();
+        if !others.is_empty() && self.rng.chance(500_000) {
+            return *self.rng.pick(&others);
+        }
+        let mut password = right;
+        password[self.rng.index(PASSWORD_LEN)] ^= 0x40;
+        password
+    }
+
     fn say(&mut self, dial: DialId, bytes: Bytes) -> Result<(), Violation> {
         if let Some(tap) = &mut self.tap {
             tap.on_sent(&bytes, &mut self.account, &mut self.wants)?;
@@ -201,8 +231,9 @@ impl SimClient {
         self.next_act = now + self.rng.exponential(self.profile.think);
     }
 
-    /// Forgets the machine, as a process does that dies: the session is left to expire.
+    /// Forgets the machine, as a process does that dies: the session is left to expire, or to be come back to.
     pub(super) fn abandon(&mut self, now: SimTime) {
+        self.left = self.machine.as_ref().and_then(|machine| machine.session());
         if let Some(dial) = self.tap.as_ref().map(Tap::dial) {
             self.wants.push_back(Want::Hangup { dial });
         }

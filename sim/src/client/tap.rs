@@ -342,7 +342,7 @@ impl Tap {
         self.stage = Stage::Up { session };
         self.claims.held = Some(Credentials { session, password: response.password });
         let timeout_ms = response.timeout_ms;
-        Ok(Some(Observed::Connected { client, session, timeout_ms, resumed, claimed }))
+        Ok(Some(Observed::Connected { client, session, timeout_ms, asked_ms, resumed, claimed }))
     }
 
     fn on_reply(

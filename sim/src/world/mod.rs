@@ -221,6 +221,7 @@ impl World {
             homes: BTreeMap::new(),
             judge: Judge::new(
                 options.config.tick_time,
+                (options.config.min_session_timeout, options.config.max_session_timeout),
                 options.config.tick_time
                     * options.config.ensemble.as_ref().map_or(0, |ensemble| ensemble.sync_limit),
                 options.config.ensemble.as_ref().map(|_| Roster::first(options.servers, options.observers)),
