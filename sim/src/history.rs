@@ -286,6 +286,9 @@ pub enum Observed {
         node: NodeId,
         /// What it noticed.
         notices: Rc<[Notice]>,
+        /// The epoch of its history: what the file named when the process began, and what the server goes on with.
+        /// Nothing, where there was no such file, or there is no ensemble.
+        epoch: Option<(i64, i64)>,
     },
     /// A configuration is in force on a server.
     Reconfigured {
@@ -535,7 +538,7 @@ impl fmt::Display for Observed {
                 write!(f, "{node} goes by {}, version {version:#x}", Names(&members))
             }
             Observed::Remark { node, words } => write!(f, "{node}: {words}"),
-            Observed::Recovered { node, notices } => write!(f, "{node} recovered: {notices:?}"),
+            Observed::Recovered { node, notices, .. } => write!(f, "{node} recovered: {notices:?}"),
             Observed::Removed { node, still_needed: None } => write!(f, "{node} removes old files"),
             Observed::Removed { node, still_needed: Some(StillNeeded { snapshot, first }) } => {
                 write!(f, "{node} removes {first}, the first behind its snapshot {snapshot}")

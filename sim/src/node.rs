@@ -129,6 +129,8 @@ pub struct Node {
     pub idle_turns: u32,
     /// When the checkers are told next what its clock shows, by that clock.
     pub show_due: u64,
+    /// The epoch of its history, as a file named it when the process began.
+    pub epoch_named: Option<i64>,
     /// Sessions that it has granted to servers that learn from it, in this turn.
     pub granted: Vec<(SessionId, NodeId)>,
     /// Its connections.
@@ -185,6 +187,7 @@ impl Node {
             timer: None,
             idle_turns: 0,
             show_due: 0,
+            epoch_named: None,
             granted: Vec::new(),
             conns: BTreeMap::new(),
             next_conn: 1,
@@ -257,6 +260,12 @@ impl Node {
             durable: self.tap.durable(),
             last: self.tap.last(),
         }
+    }
+
+    /// The epoch of its history, as the file names it that a process finds now.
+    pub fn named_epoch(&self) -> Option<i64> {
+        let (_, bytes) = self.disk.files().find(|(file, _)| **file == *CURRENT_EPOCH)?;
+        epochs::decode(bytes)
     }
 
     /// A process has promised a later epoch, durably, and ended before anybody heard of it: who is elected, and dies

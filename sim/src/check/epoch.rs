@@ -1,6 +1,8 @@
 //! Epochs: at most one server ever leads in one of them (P1); promises and histories never go back to an earlier one,
 //! and a history never belongs to a later epoch than the promise (P2); nothing is said of an epoch before the file
-//! that says so is durable (D1), nor of the history that an epoch begins with before that history is (D5).
+//! that says so is durable (D1), nor of the history that an epoch begins with before that history is (D5). A server that
+//! comes back is of the epoch that its file names, whatever its log has of a later one: that it has all that this began
+//! with, the server alone cannot know.
 
 use std::collections::BTreeMap;
 
@@ -91,6 +93,10 @@ impl Check for Epochs {
             Observed::RoleTaken { node, standing, .. } => self.on_role(*node, *standing),
             Observed::EpochAccepted { node, epoch, kept } => self.on_accepted(*node, *epoch, *kept),
             Observed::EpochCurrent { node, epoch, kept } => self.on_current(*node, *epoch, *kept, facts),
+            Observed::Recovered { node, epoch: Some((named, taken)), .. } if taken > named => {
+                let words = format!("{node} comes back to epoch {taken}, its file names {named}");
+                Err(Violation::new(Checker::Epoch, words))
+            }
             _ => Ok(()),
         }
     }
@@ -160,6 +166,16 @@ mod tests {
         let mut story = Story::begin();
         story.tell(Observed::EpochAccepted { node: A, epoch: 3, kept: kept(2, 2) });
         story.expect_violation(Checker::Epoch, "its disk has 2");
+    }
+
+    #[test]
+    fn d5_a_start_that_makes_the_epoch_of_a_history_later() {
+        let mut story = Story::begin();
+        let mut recover = |epoch| story.tell(Observed::Recovered { node: A, notices: [].into(), epoch });
+        recover(None);
+        recover(Some((3, 3)));
+        recover(Some((3, 4)));
+        story.expect_violation(Checker::Epoch, "comes back to epoch 4, its file names 3");
     }
 
     #[test]

@@ -38,7 +38,7 @@ impl Check for TreeEquality {
         match &record.what {
             Observed::Applied { node, zxid, digest } => Self::on_applied(*node, *zxid, *digest, facts),
             Observed::DigestMismatch { .. } => Err(Violation::new(Checker::Tree, record.what.to_string())),
-            Observed::Recovered { node, notices } => {
+            Observed::Recovered { node, notices, .. } => {
                 let differs = |notice: &&Notice| matches!(notice, Notice::DigestMismatch { .. });
                 match notices.iter().find(differs) {
                     None => Ok(()),
@@ -82,10 +82,12 @@ mod tests {
         story.tell(Observed::Recovered {
             node: NODE,
             notices: [Notice::FreshDatabase, replayed.clone()].into(),
+            epoch: None,
         });
         story.expect_fine();
         let differs = Notice::DigestMismatch { zxid: Zxid(2), expected: 1, found: 42 };
-        story.tell(Observed::Recovered { node: NODE, notices: [replayed, differs].into() });
+        let notices = [replayed, differs].into();
+        story.tell(Observed::Recovered { node: NODE, notices, epoch: None });
         story.expect_violation(Checker::Tree, "n0 recovered: DigestMismatch");
     }
 }

@@ -41,6 +41,7 @@ impl World {
         node.forget_process();
         node.powered = true;
         node.tap = LogTap::new(&node.disk);
+        node.epoch_named = node.named_epoch();
         // Far from zero and different for each process, as a machine's uptime is.
         let base = node.rng.below(1 << 50);
         node.clock.restart(base);
@@ -64,7 +65,9 @@ impl World {
             Some(Ok(recovered)) => {
                 let last = recovered.last_zxid;
                 let notices = recovered.report.as_slice().into();
-                self.observe(Observed::Recovered { node: id, notices })?;
+                let taken = recovered.epochs.map(|epochs| epochs.current);
+                let epoch = self.nodes[id.0].epoch_named.zip(taken);
+                self.observe(Observed::Recovered { node: id, notices, epoch })?;
                 let config = self.config_of(id);
                 let node = &mut self.nodes[id.0];
                 let now = node.clock.now(self.now);
