@@ -157,10 +157,18 @@ impl Options {
             omissions: Omissions::default(),
         };
         options.demand(&mut rng);
+        options.space_removals(seed);
         // A server that stands alone says nothing to others; what it hands to its disk can be struck.
         options.faults.moment = *rng.pick(&[0, 0, 0, 30_000, 150_000]);
         options.faults.moment_pause = Duration::from_millis(*rng.pick(&[300, 1_000, 3_000]));
         options
+    }
+
+    /// How fast containers and TTL nodes are removed that were found. Where that is slow, much becomes of them before their
+    /// turn comes.
+    fn space_removals(&mut self, seed: Seed) {
+        let mut rng = seed.stream("removals", 0);
+        self.config.container_max_per_minute = *rng.pick(&[10_000, 3_000]);
     }
 
     /// How much all clients ask for in a second: what one asks for depends on how many there are, so that many
@@ -220,6 +228,7 @@ impl Options {
         options.clock.rate_ppm_max = rng.weighted(&[(0, 4), (200, 4), (50_000, 4), (300_000, 1)]);
         options.demand(&mut rng);
         options.ensemble(&mut rng);
+        options.space_removals(seed);
         options
     }
 
