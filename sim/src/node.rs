@@ -253,7 +253,7 @@ impl Node {
 
     /// What a power failure at this moment would leave.
     pub fn kept(&self) -> Kept {
-        let epoch = |file| self.disk.durable_file(file).and_then(epochs::decode).unwrap_or_default();
+        let epoch = |file| self.durable_epoch(file).unwrap_or_default();
         Kept {
             accepted: epoch(&ACCEPTED_EPOCH),
             current: epoch(&CURRENT_EPOCH),
@@ -264,17 +264,20 @@ impl Node {
 
     /// The epoch of its history, as the file names it that a process finds now.
     pub fn named_epoch(&self) -> Option<i64> {
-        let (_, bytes) = self.disk.files().find(|(file, _)| **file == *CURRENT_EPOCH)?;
-        epochs::decode(bytes)
+        let (_, content) = self.disk.files().find(|(file, _)| **file == *CURRENT_EPOCH)?;
+        epochs::decode(&content.to_vec())
+    }
+
+    /// What a power failure would leave in the file of an epoch.
+    fn durable_epoch(&self, file: &FileName) -> Option<i64> {
+        epochs::decode(&self.disk.durable_file(file)?.to_vec())
     }
 
     /// A process has promised a later epoch, durably, and ended before anybody heard of it: who is elected, and dies
     /// when a quorum has come but was told nothing, has done so, and may have done so again. Answers whether there was
     /// a promise before.
     pub fn promise_more(&mut self, by: i64) -> bool {
-        let Some(promised) = self.disk.durable_file(&ACCEPTED_EPOCH).and_then(epochs::decode) else {
-            return false;
-        };
+        let Some(promised) = self.durable_epoch(&ACCEPTED_EPOCH) else { return false };
         self.disk.put(ACCEPTED_EPOCH.clone(), epochs::encode(promised + by).as_bytes());
         true
     }

@@ -11,7 +11,7 @@ use zabra_core::time::WallTime;
 use zabra_core::types::{ErrorCode, OpCode, SessionId, Zxid};
 use zabra_core::wire::snapshot::{COMPLETE_CHECK_LEN, is_complete};
 
-use crate::disk::Disk;
+use crate::disk::{Content, Disk};
 use crate::roster::Roster;
 use crate::seed::fnv;
 
@@ -137,7 +137,7 @@ impl LogTap {
             let end = placed.start + placed.bytes.len();
             let there = disk
                 .durable_file(file)
-                .is_some_and(|bytes| bytes.get(placed.start..end) == Some(&placed.bytes[..]));
+                .is_some_and(|content| content.read(placed.start..end) == placed.bytes);
             if !there {
                 return;
             }
@@ -210,24 +210,25 @@ fn durable_on(disk: &Disk) -> Zxid {
 }
 
 /// The last transaction that files hold. A snapshot without its end holds nothing.
-fn end_of<'a>(files: impl Iterator<Item = (&'a FileName, &'a [u8])>) -> Zxid {
+fn end_of<'a>(files: impl Iterator<Item = (&'a FileName, &'a Content)>) -> Zxid {
     let mut last = Zxid::ZERO;
-    for (file, bytes) in files {
+    for (file, content) in files {
         if let Some(zxid) = numbered(file, Dir::Snapshot, "snapshot.")
-            && is_whole(bytes)
+            && is_whole(content)
         {
             last = last.max(zxid);
         }
         if numbered(file, Dir::Log, "log.").is_some() {
-            last = records(bytes).map(|record| record.zxid).max().unwrap_or(last).max(last);
+            let bytes = content.to_vec();
+            last = records(&bytes).map(|record| record.zxid).max().unwrap_or(last).max(last);
         }
     }
     last
 }
 
 /// Whether a snapshot has its end.
-pub fn is_whole(snapshot: &[u8]) -> bool {
-    is_complete(&snapshot[snapshot.len().saturating_sub(COMPLETE_CHECK_LEN)..])
+pub fn is_whole(snapshot: &Content) -> bool {
+    is_complete(&snapshot.tail(COMPLETE_CHECK_LEN))
 }
 
 /// The transactions of a log file, up to the first that is not whole.
@@ -430,7 +431,7 @@ mod tests {
         assert_eq!(found, [1, 2]);
         assert_eq!(LogTap::new(&disk).durable(), Zxid(2));
         assert_eq!(tap.last(), Zxid(2));
-        let read: Vec<Logged> = records(disk.files().next().unwrap().1).collect();
+        let read: Vec<Logged> = records(&disk.files().next().unwrap().1.to_vec()).collect();
         assert_eq!((read.len(), read[0].error), (2, Some(ErrorCode::NONODE)));
     }
 }

@@ -8,7 +8,7 @@ use zabra_core::store::{Dir, FileName};
 use zabra_core::types::Zxid;
 
 use super::{Check, Checker, Facts, Violation};
-use crate::disk::Disk;
+use crate::disk::{Content, Disk};
 use crate::ending::Excuse;
 use crate::history::{Observed, Record, StillNeeded};
 use crate::places::NodeId;
@@ -53,15 +53,18 @@ pub fn snapshot_failed(node: NodeId, why: &str, excuse: Option<Excuse>) -> Resul
 /// takes their place; then other rules hold.
 pub fn still_needed(disk: &Disk, removed: &[FileName]) -> Option<StillNeeded> {
     let log_of = |file: &FileName| numbered(file, Dir::Log, "log.");
-    let logs: Vec<(&FileName, &[u8])> = disk.files().filter(|(file, _)| log_of(file).is_some()).collect();
+    let logs: Vec<(&FileName, &Content)> = disk.files().filter(|(file, _)| log_of(file).is_some()).collect();
     let stays = |file: &FileName| !removed.contains(file);
     let last = logs.iter().filter(|(file, _)| stays(file)).filter_map(|(file, _)| log_of(file)).max()?;
     if removed.iter().filter_map(log_of).all(|log| log > last) {
         return None;
     }
     // The logs are read once: there may be many snapshots.
-    let logged = |&(file, bytes)| records(bytes).map(move |record| (record.zxid, stays(file)));
-    let logged: Vec<(Zxid, bool)> = logs.iter().flat_map(logged).collect();
+    let mut logged: Vec<(Zxid, bool)> = Vec::new();
+    for (file, content) in logs {
+        let stays = stays(file);
+        logged.extend(records(&content.to_vec()).map(|record| (record.zxid, stays)));
+    }
     let first_behind = |snapshot: Zxid, all: bool| {
         let behind = logged.iter().filter(|&&(zxid, stays)| zxid > snapshot && (all || stays));
         behind.map(|&(zxid, _)| zxid).min()

@@ -1,10 +1,9 @@
 //! One file as a disk keeps it: what the operating system shows, what a power failure leaves, and what lies
 //! between the two.
 
-use std::rc::Rc;
-
 use bytes::Bytes;
 
+use super::content::Content;
 use crate::seed::Rng;
 
 /// How a power failure treats writes that were not synced.
@@ -31,28 +30,19 @@ enum Pending {
 }
 
 impl Pending {
-    fn apply(&self, to: &mut Vec<u8>) {
+    fn apply(self, to: &mut Content) {
         match self {
-            Self::SetLen(len) => to.resize(*len, 0),
-            Self::Write { offset, bytes } => {
-                if to.len() < *offset {
-                    to.resize(*offset, 0);
-                }
-                let behind = &mut to[*offset..];
-                let (over, beyond) = bytes.split_at(behind.len().min(bytes.len()));
-                behind[..over.len()].copy_from_slice(over);
-                to.extend_from_slice(beyond);
-            }
+            Self::SetLen(len) => to.set_len(len),
+            Self::Write { offset, bytes } => to.write(offset, bytes),
         }
     }
 }
 
-/// A file's content. Invariant: `durable` with all of `pending` applied is `image`, unless it `is_odd`. Where both are the same
-/// they may be kept once: most files, all snapshots among them, are written, synced and never changed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// A file's content. Invariant: `durable` with all of `pending` applied is `image`, unless it `is_odd`.
+#[derive(Clone, Debug, Default)]
 pub struct SimFile {
-    image: Rc<Vec<u8>>,
-    durable: Rc<Vec<u8>>,
+    image: Content,
+    durable: Content,
     pending: Vec<Pending>,
     /// A sync has failed, or bits have rotted.
     is_odd: bool,
@@ -60,18 +50,19 @@ pub struct SimFile {
 
 impl SimFile {
     /// What a read sees.
-    pub fn image(&self) -> &[u8] {
+    pub const fn image(&self) -> &Content {
         &self.image
     }
 
     /// What a power failure leaves for certain.
-    pub fn durable(&self) -> &[u8] {
+    pub const fn durable(&self) -> &Content {
         &self.durable
     }
 
     /// Writes `bytes` at `offset`, for now to the operating system only.
-    pub fn write(&mut self, offset: usize, bytes: Bytes) {
-        self.change(Pending::Write { offset, bytes });
+    pub fn write(&mut self, offset: usize, bytes: &[u8]) {
+        // A copy: what the server wrote lies in more memory than it needs.
+        self.change(Pending::Write { offset, bytes: Bytes::copy_from_slice(bytes) });
     }
 
     /// Cuts or grows the file, for now in the operating system only.
@@ -80,24 +71,14 @@ impl SimFile {
     }
 
     fn change(&mut self, change: Pending) {
-        change.apply(Rc::make_mut(&mut self.image));
+        change.clone().apply(&mut self.image);
         self.pending.push(change);
     }
 
     /// Makes all changes durable.
     pub fn sync(&mut self) {
-        if self.pending.is_empty() {
-            return;
-        }
-        if self.durable.is_empty() && !self.is_odd {
-            self.durable = self.image.clone();
-            return self.pending.clear();
-        }
-        let durable = Rc::make_mut(&mut self.durable);
-        // Grows once, and not with every change.
-        durable.reserve(self.image.len().saturating_sub(durable.len()));
         for change in self.pending.drain(..) {
-            change.apply(durable);
+            change.apply(&mut self.durable);
         }
     }
 
@@ -112,21 +93,24 @@ impl SimFile {
     pub fn rot(&mut self, offset: usize, bits: u8) {
         self.is_odd = true;
         for copy in [&mut self.image, &mut self.durable] {
-            if let Some(byte) = Rc::make_mut(copy).get_mut(offset) {
-                *byte ^= bits;
+            if let [byte] = copy.read(offset..offset + 1)[..] {
+                copy.write(offset, Bytes::copy_from_slice(&[byte ^ bits]));
             }
         }
     }
 
     /// Loses the power: each pending change is lost, kept or torn, and what is left is on the medium.
     pub fn lose_power(&mut self, rng: &mut Rng, profile: &TearProfile) {
+        if self.pending.is_empty() && !self.is_odd {
+            return;
+        }
         for change in self.pending.drain(..) {
             if rng.chance(profile.lost) {
                 continue;
             }
             let torn = rng.chance(profile.torn);
             let scattered = rng.chance(profile.scattered);
-            let durable = Rc::make_mut(&mut self.durable);
+            let durable = &mut self.durable;
             match change {
                 Pending::Write { offset, bytes } if torn && scattered => {
                     scatter(durable, offset, &bytes, rng, profile.sector);
@@ -146,7 +130,7 @@ impl SimFile {
 }
 
 /// Writes any subset of the sectors that `bytes` touches; the length of the file is that of the whole write.
-fn scatter(durable: &mut Vec<u8>, offset: usize, bytes: &Bytes, rng: &mut Rng, sector: usize) {
+fn scatter(durable: &mut Content, offset: usize, bytes: &Bytes, rng: &mut Rng, sector: usize) {
     let mut at = 0;
     while at < bytes.len() {
         let end = ((offset + at) / sector + 1) * sector - offset;
@@ -157,10 +141,7 @@ fn scatter(durable: &mut Vec<u8>, offset: usize, bytes: &Bytes, rng: &mut Rng, s
         }
         at += len;
     }
-    let len = offset + bytes.len();
-    if durable.len() < len {
-        durable.resize(len, 0);
-    }
+    durable.set_len(durable.len().max(offset + bytes.len()));
 }
 
 #[cfg(test)]
@@ -176,15 +157,16 @@ mod tests {
         let (mut lost, mut kept, mut torn) = (0, 0, 0);
         for _ in 0..300 {
             let mut file = SimFile::default();
-            file.write(0, Bytes::from_static(b"safe"));
+            file.write(0, b"safe");
             file.sync();
-            file.write(4, Bytes::from_static(b"risk"));
-            assert_eq!(file.image(), b"saferisk");
-            assert_eq!(file.durable(), b"safe");
+            file.write(4, b"risk");
+            assert_eq!(file.image().to_vec(), b"saferisk");
+            assert_eq!(file.durable().to_vec(), b"safe");
             file.lose_power(&mut rng, &TEAR);
-            assert!(file.image().starts_with(b"safe"), "synced data is gone");
-            assert_eq!(file.image(), file.durable());
-            match &file.image()[4..] {
+            let image = file.image().to_vec();
+            assert!(image.starts_with(b"safe"), "synced data is gone");
+            assert_eq!(image, file.durable().to_vec());
+            match &image[4..] {
                 b"" => lost += 1,
                 b"risk" => kept += 1,
                 _ => torn += 1,
@@ -197,12 +179,12 @@ mod tests {
     fn a_failed_sync_leaves_pages_clean_and_the_medium_as_it_was() {
         let mut rng = Seed(1).stream("test", 0);
         let mut file = SimFile::default();
-        file.write(0, Bytes::from_static(b"gone"));
+        file.write(0, b"gone");
         file.fail_sync();
         file.sync();
-        assert_eq!(file.image(), b"gone");
+        assert_eq!(file.image().to_vec(), b"gone");
         file.lose_power(&mut rng, &TearProfile { lost: 0, torn: 0, scattered: 0, sector: 1 });
-        assert_eq!(file.image(), b"");
+        assert!(file.image().is_empty());
     }
 
     #[test]
@@ -213,14 +195,15 @@ mod tests {
             let mut file = SimFile::default();
             file.set_len(2);
             file.sync();
-            file.write(2, Bytes::from_static(&[1; 13]));
+            file.write(2, &[1; 13]);
             file.lose_power(&mut rng, &profile);
-            for sector in file.image()[2..].chunks(4) {
+            let image = file.image().to_vec();
+            for sector in image[2..].chunks(4) {
                 // Bytes 2 and 3 belong to the first sector, so chunks from byte 2 on are shifted by half of one.
                 assert!(sector.len() <= 4);
             }
-            for sector in file.image().chunks(4).skip(1) {
-                assert!(sector.iter().all(|&b| b == sector[0]), "{:?}", file.image());
+            for sector in image.chunks(4).skip(1) {
+                assert!(sector.iter().all(|&b| b == sector[0]), "{image:?}");
             }
         }
     }

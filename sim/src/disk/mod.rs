@@ -9,6 +9,7 @@
 //!   back.
 //! * A crash between request and completion carries out some beginning of the request's steps.
 
+pub mod content;
 pub mod file;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,7 @@ use bytes::Bytes;
 use zabra_core::store::inventory::TEMPORARY_PREFIX;
 use zabra_core::store::{Dir, DirEntry, DiskAnswer, DiskError, DiskOp, FileName};
 
+pub use content::Content;
 pub use file::{SimFile, TearProfile};
 
 use crate::seed::Rng;
@@ -145,17 +147,17 @@ impl Disk {
     }
 
     /// All files, as the operating system shows them.
-    pub fn files(&self) -> impl Iterator<Item = (&FileName, &[u8])> {
+    pub fn files(&self) -> impl Iterator<Item = (&FileName, &Content)> {
         self.names.iter().map(|(name, id)| (name, self.files[id].image()))
     }
 
     /// All files that are there after a power failure at this moment, with what is certain to be in them.
-    pub fn durable_files(&self) -> impl Iterator<Item = (&FileName, &[u8])> {
+    pub fn durable_files(&self) -> impl Iterator<Item = (&FileName, &Content)> {
         self.durable_names.iter().map(|(name, id)| (name, self.files[id].durable()))
     }
 
     /// What of a file is certain to be there after a power failure at this moment.
-    pub fn durable_file(&self, file: &FileName) -> Option<&[u8]> {
+    pub fn durable_file(&self, file: &FileName) -> Option<&Content> {
         self.durable_names.get(file).map(|id| self.files[id].durable())
     }
 
@@ -171,7 +173,7 @@ impl Disk {
         let dir = file.dir;
         self.create(&file, false).expect("creating anew cannot fail");
         let content = self.file_mut(&file).expect("just created");
-        content.write(0, Bytes::copy_from_slice(bytes));
+        content.write(0, bytes);
         content.sync();
         self.sync_dir(dir);
     }
@@ -196,9 +198,8 @@ impl Disk {
             DiskOp::Read { file, offset, len, .. } => {
                 let id = self.names.get(file).ok_or(DiskError::NotFound)?;
                 let image = self.files[id].image();
-                let from = usize::try_from(*offset).unwrap_or(usize::MAX).min(image.len());
-                let to = from.saturating_add(*len).min(image.len());
-                Ok(DiskAnswer::Data(Bytes::copy_from_slice(&image[from..to])))
+                let from = usize::try_from(*offset).unwrap_or(usize::MAX);
+                Ok(DiskAnswer::Data(Bytes::from(image.read(from..from.saturating_add(*len)))))
             }
             // A snapshot with a hole in it must not get its name.
             DiskOp::SnapshotAppend { .. } | DiskOp::SnapshotFinish { .. }
@@ -408,7 +409,7 @@ impl Disk {
                 }
                 Ok(())
             }
-            Step::Write { file, offset, bytes } => self.write(&file, offset, bytes),
+            Step::Write { file, offset, bytes } => self.write(&file, offset, &bytes),
         }
     }
 
@@ -424,7 +425,7 @@ impl Disk {
         Ok(())
     }
 
-    fn write(&mut self, file: &FileName, offset: u64, bytes: Bytes) -> Result<(), DiskError> {
+    fn write(&mut self, file: &FileName, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
         let offset = usize::try_from(offset).expect("simulated files fit the memory");
         if !self.is_limited() {
             self.file_mut(file)?.write(offset, bytes);
@@ -438,7 +439,7 @@ impl Disk {
         if growth > room {
             // A full disk takes what fits, as write(2) does.
             let fits = bytes.len() - usize::try_from(growth - room).expect("growth is at most the length");
-            content.write(offset, bytes.slice(..fits));
+            content.write(offset, &bytes[..fits]);
             return Err(DiskError::Full);
         }
         content.write(offset, bytes);
@@ -471,9 +472,10 @@ impl Disk {
             NameChange::Link(_, id) => Some(id),
             NameChange::Unlink(_) => None,
         });
-        let named: BTreeSet<FileId> =
+        let mut named: Vec<FileId> =
             self.names.values().chain(self.durable_names.values()).chain(linked).copied().collect();
-        self.files.retain(|id, _| named.contains(id));
+        named.sort_unstable();
+        self.files.retain(|id, _| named.binary_search(id).is_ok());
     }
 
     fn file_mut(&mut self, file: &FileName) -> Result<&mut SimFile, DiskError> {
@@ -542,7 +544,7 @@ mod tests {
         disk.run(&append(b"def", true)).unwrap();
         disk.lose_power(&mut rng, &ALL_LOST);
         let (_, image) = disk.files().next().unwrap();
-        assert_eq!((&image[..7], image.len()), (&b"abcdef\0"[..], 64));
+        assert_eq!((&image.read(0..7)[..], image.len()), (&b"abcdef\0"[..], 64));
     }
 
     #[test]
@@ -556,10 +558,10 @@ mod tests {
             let op = DiskOp::Replace { ticket: T, file: epoch.clone(), bytes: Bytes::from_static(b"2") };
             disk.run_partly(&op, &mut rng);
             disk.lose_power(&mut rng, &HALF_LOST);
-            match disk.files().find(|(file, _)| **file == epoch).expect("never gone").1 {
-                b"1" => old += 1,
-                b"2" => new += 1,
-                other => panic!("neither old nor new: {other:?}"),
+            match disk.files().find(|(file, _)| **file == epoch).expect("never gone").1.to_vec()[..] {
+                [b'1'] => old += 1,
+                [b'2'] => new += 1,
+                ref other => panic!("neither old nor new: {other:?}"),
             }
         }
         assert!(old > 30 && new > 30, "{old} old, {new} new");
@@ -595,7 +597,7 @@ mod tests {
             disk.run(&DiskOp::LogCreate { ticket: T, file: log("log.1") }).unwrap();
             disk.run_partly(&append(b"abc", true), &mut rng);
             disk.end_process();
-            let (_, image) = disk.files().next().unwrap();
+            let image = disk.files().next().unwrap().1.to_vec();
             let whole = image.len().min(3);
             assert_eq!(&image[..whole], &b"abc"[..whole]);
             assert!(image[whole..].iter().all(|&byte| byte == 0));
@@ -612,7 +614,7 @@ mod tests {
         let op =
             DiskOp::LogAppend { ticket: T, bytes: Bytes::from_static(b"abcdef"), grow_to: None, sync: true };
         assert_eq!(disk.run(&op), Err(DiskError::Full));
-        assert_eq!(disk.files().next().unwrap().1, b"abcd");
+        assert_eq!(disk.files().next().unwrap().1.to_vec(), b"abcd");
     }
 
     #[test]

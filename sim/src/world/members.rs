@@ -185,10 +185,10 @@ impl Node {
     /// What a server has kept under this name.
     fn configuration(&self, name: &str) -> Option<Membership> {
         let name = file(name);
-        let (_, bytes) = self.disk.files().find(|(file, _)| **file == name)?;
-        Some(bytes).filter(|bytes| !bytes.is_empty()).map(|bytes| {
-            let text = std::str::from_utf8(bytes).expect("it was text");
-            Membership::parse(text).expect("it was a configuration")
+        let (_, content) = self.disk.files().find(|(file, _)| **file == name)?;
+        (!content.is_empty()).then(|| {
+            let text = String::from_utf8(content.to_vec()).expect("it was text");
+            Membership::parse(&text).expect("it was a configuration")
         })
     }
 

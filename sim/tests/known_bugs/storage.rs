@@ -177,9 +177,8 @@ fn zookeeper_3231_and_3082_a_full_disk_costs_no_good_snapshot() {
         it.answered();
         it.pass(3 * SECOND);
         let is_under_way = |it: &mut Scenario| {
-            let is_begun =
-                |file: &FileName, bytes: &[u8]| file.name.starts_with("tmp.snapshot.") && bytes.len() > 128;
-            it.world().node(NODE).disk.files().any(|(file, bytes)| is_begun(file, bytes))
+            let is_begun = |file: &FileName, len: usize| file.name.starts_with("tmp.snapshot.") && len > 128;
+            it.world().node(NODE).disk.files().any(|(file, content)| is_begun(file, content.len()))
         };
         for _ in 0..5 {
             // The log is at rest when the disk is full, in the middle of a snapshot.
