@@ -13,6 +13,7 @@ use std::rc::Rc;
 use zabra_core::server::Role;
 use zabra_core::types::{ErrorCode, Id, Message, OpCode, SessionId, Zxid};
 
+use super::by_request::ByRequest;
 use super::by_zxid::ByZxid;
 use super::chain::Chain;
 use super::configs::Configs;
@@ -78,8 +79,8 @@ pub struct Facts {
     durable: BTreeMap<NodeId, Zxid>,
     /// Members of the ensemble that follow or lead.
     serving: BTreeMap<NodeId, Standing>,
-    asked: BTreeMap<(SessionId, i32), Asked>,
-    executed: BTreeMap<(SessionId, i32), Executed>,
+    asked: ByRequest<Asked>,
+    executed: ByRequest<Executed>,
     /// The digest after each transaction.
     digests: ByZxid<u64>,
     /// Sessions that a client wanted closed, or that a server declared expired.
@@ -215,12 +216,12 @@ impl Facts {
 
     /// The request `xid` of a session.
     pub fn asked(&self, session: SessionId, xid: i32) -> Option<&Asked> {
-        self.asked.get(&(session, xid))
+        self.asked.get(session, xid)
     }
 
     /// What became of a write in the reference, once it has its place for good.
     pub fn executed(&self, session: SessionId, xid: i32) -> Option<&Executed> {
-        self.executed.get(&(session, xid))
+        self.executed.get(session, xid)
     }
 
     /// The head of a transaction that is in any server's log.
@@ -287,7 +288,7 @@ impl Facts {
                     self.given_up.insert(*session);
                 }
                 let asked = Asked { op: op.clone(), who: self.who(*client), floor: self.told };
-                self.asked.insert((*session, *xid), asked);
+                self.asked.insert(*session, *xid, asked);
             }
             Observed::Answered { zxid, .. } => self.told = self.told.max(*zxid),
             Observed::SessionExpired { session, .. } => {
@@ -464,7 +465,7 @@ impl Facts {
         }
         if logged.cxid != 0 {
             let executed = Executed { zxid: logged.zxid, answer };
-            if let Some(first) = self.executed.insert((logged.session, logged.cxid), executed) {
+            if let Some(first) = self.executed.insert(logged.session, logged.cxid, executed) {
                 return Err(Violation::new(
                     Checker::Facts,
                     format!("{logged}: it was executed at {} before", first.zxid),
@@ -482,7 +483,7 @@ impl Facts {
                 false => Err(Violation::new(Checker::Facts, format!("{logged}: it has not expired"))),
             };
         }
-        match self.asked.get(&(logged.session, logged.cxid)) {
+        match self.asked.get(logged.session, logged.cxid) {
             Some(asked) => Ok((asked.op.clone(), asked.who.clone())),
             None => Err(Violation::new(Checker::Facts, format!("nobody asked for {logged}"))),
         }

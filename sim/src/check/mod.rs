@@ -5,6 +5,7 @@
 //! failure stops the run at its cause. Two things are in no record: whether all have come to rest at the end, and whether
 //! a server is busy for nothing. The world asks [`liveness`] about them.
 
+pub mod by_request;
 pub mod by_zxid;
 pub mod chain;
 pub mod configs;
