@@ -108,6 +108,7 @@ impl Leading {
 }
 
 impl Check for Confirmations {
+    #[inline(always)]
     fn observe(&mut self, record: &Record, facts: &Facts) -> Result<(), Violation> {
         self.leaders.follow(&record.what, Leading::default);
         match &record.what {

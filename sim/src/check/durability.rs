@@ -117,6 +117,7 @@ impl Durability {
 }
 
 impl Check for Durability {
+    #[inline(always)]
     fn observe(&mut self, record: &Record, facts: &Facts) -> Result<(), Violation> {
         match facts.is_ensemble() {
             false => self.alone(record),

@@ -169,6 +169,7 @@ impl Elections {
 }
 
 impl Check for Elections {
+    #[inline(always)]
     fn observe(&mut self, record: &Record, facts: &Facts) -> Result<(), Violation> {
         match &record.what {
             Observed::Voted { node, to, notification, kept } => {

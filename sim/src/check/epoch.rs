@@ -88,6 +88,7 @@ impl Epochs {
 }
 
 impl Check for Epochs {
+    #[inline(always)]
     fn observe(&mut self, record: &Record, facts: &Facts) -> Result<(), Violation> {
         match &record.what {
             Observed::RoleTaken { node, standing, .. } => self.on_role(*node, *standing),

@@ -112,6 +112,7 @@ impl Joining {
 }
 
 impl Check for Joining {
+    #[inline(always)]
     fn observe(&mut self, record: &Record, facts: &Facts) -> Result<(), Violation> {
         match &record.what {
             Observed::Said { node, to, message, .. } => self.on_said(*node, *to, message, facts),

@@ -76,6 +76,7 @@ impl Leaderships {
 }
 
 impl Check for Leaderships {
+    #[inline(always)]
     fn observe(&mut self, record: &Record, facts: &Facts) -> Result<(), Violation> {
         self.leaders.follow(&record.what, || (record.at, BTreeMap::new()));
         match &record.what {

@@ -15,6 +15,7 @@ use crate::places::NodeId;
 pub struct Stops;
 
 impl Check for Stops {
+    #[inline(always)]
     fn observe(&mut self, record: &Record, _facts: &Facts) -> Result<(), Violation> {
         match &record.what {
             Observed::Stopped { node, why, excuse: None } => {

@@ -66,6 +66,7 @@ impl Members {
 }
 
 impl Check for Members {
+    #[inline(always)]
     fn observe(&mut self, record: &Record, facts: &Facts) -> Result<(), Violation> {
         if !self.new.is_empty() {
             self.judge_new(record.at, facts)?;

@@ -87,6 +87,7 @@ pub struct Moves {
 }
 
 impl Check for Moves {
+    #[inline(always)]
     fn observe(&mut self, record: &Record, _facts: &Facts) -> Result<(), Violation> {
         self.leaders.follow(&record.what, Leading::default);
         match &record.what {

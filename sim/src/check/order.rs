@@ -34,6 +34,7 @@ pub struct Order {
 }
 
 impl Check for Order {
+    #[inline(always)]
     fn observe(&mut self, record: &Record, facts: &Facts) -> Result<(), Violation> {
         if !facts.is_ensemble() {
             self.follow_own(record);

@@ -45,6 +45,7 @@ impl Relays {
 }
 
 impl Check for Relays {
+    #[inline(always)]
     fn observe(&mut self, record: &Record, facts: &Facts) -> Result<(), Violation> {
         match &record.what {
             Observed::Heard { link, message, .. } => {

@@ -26,6 +26,7 @@ pub struct Replicas {
 }
 
 impl Check for Replicas {
+    #[inline(always)]
     fn observe(&mut self, record: &Record, facts: &Facts) -> Result<(), Violation> {
         match &record.what {
             Observed::Started { node, recovered, .. } => {

@@ -294,6 +294,7 @@ fn revived(node: NodeId, session: SessionId) -> Violation {
 }
 
 impl Check for Sessions {
+    #[inline(always)]
     fn observe(&mut self, record: &Record, facts: &Facts) -> Result<(), Violation> {
         match &record.what {
             Observed::Connected { client, timeout_ms, asked_ms, .. } => {

@@ -83,6 +83,7 @@ pub fn still_needed(disk: &Disk, removed: &[FileName]) -> Option<StillNeeded> {
 pub struct Storage;
 
 impl Check for Storage {
+    #[inline(always)]
     fn observe(&mut self, record: &Record, _facts: &Facts) -> Result<(), Violation> {
         match &record.what {
             Observed::Removed { still_needed: Some(_), .. } => {

@@ -34,6 +34,7 @@ impl TreeEquality {
 }
 
 impl Check for TreeEquality {
+    #[inline(always)]
     fn observe(&mut self, record: &Record, facts: &Facts) -> Result<(), Violation> {
         match &record.what {
             Observed::Applied { node, zxid, digest } => Self::on_applied(*node, *zxid, *digest, facts),

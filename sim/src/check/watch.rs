@@ -101,6 +101,7 @@ pub struct Watches {
 }
 
 impl Check for Watches {
+    #[inline(always)]
     fn observe(&mut self, record: &Record, facts: &Facts) -> Result<(), Violation> {
         match &record.what {
             Observed::Answered { client, session, xid, op, zxid, answer } => {

@@ -17,6 +17,7 @@ use crate::history::{Observed, Record};
 pub struct Wires;
 
 impl Check for Wires {
+    #[inline(always)]
     fn observe(&mut self, record: &Record, _facts: &Facts) -> Result<(), Violation> {
         match &record.what {
             Observed::Garbled { .. }

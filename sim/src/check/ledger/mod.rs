@@ -170,6 +170,7 @@ impl Ledger {
 }
 
 impl Check for Ledger {
+    #[inline(always)]
     fn observe(&mut self, record: &Record, facts: &Facts) -> Result<(), Violation> {
         match &record.what {
             Observed::Heard { node, from, link, message } => {
