@@ -36,6 +36,18 @@ impl Instant {
         self.0 / 1_000_000
     }
 
+    /// The earliest of several timers, of those that are set.
+    pub(crate) fn earliest(timers: &[Option<Self>]) -> Option<Self> {
+        let mut earliest = None;
+        for &timer in timers {
+            earliest = match (earliest, timer) {
+                (Some(one), Some(other)) => Some(Self::min(one, other)),
+                (one, other) => one.or(other),
+            };
+        }
+        earliest
+    }
+
     /// Time passed since `earlier`, or nothing if `earlier` is in fact later.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))

@@ -318,7 +318,7 @@ impl Server {
             self.purger.deadline().filter(|_| !self.is_rewinding()),
             self.ensemble_timeout(),
         ];
-        timers.into_iter().flatten().min()
+        Instant::earliest(&timers)
     }
 
     fn on_shutdown(&mut self) {

@@ -316,27 +316,22 @@ impl Server {
         let ensemble = self.ensemble.as_deref()?;
         let role = match &ensemble.role {
             Role::Leading(leading) => {
-                let timers = [leading.leader.poll_timeout(), leading.transfers.poll_timeout(self.now.mono)];
-                timers.into_iter().flatten().min()
+                let transfers = leading.transfers.poll_timeout(self.now.mono);
+                Instant::earliest(&[leading.leader.poll_timeout(), transfers])
             }
             Role::Learning(learning) => {
                 let observers = learning.observers.as_deref();
-                let timers = [
+                Instant::earliest(&[
                     learning.learner.poll_timeout(),
                     observers.map(|observers| observers.master.poll_timeout()),
                     observers.and_then(|observers| observers.transfers.poll_timeout(self.now.mono)),
-                ];
-                timers.into_iter().flatten().min()
+                ])
             }
-            Role::Looking => {
-                let timers = [ensemble.election.poll_timeout(), ensemble.read_only_due()];
-                timers.into_iter().flatten().min()
-            }
+            Role::Looking => Instant::earliest(&[ensemble.election.poll_timeout(), ensemble.read_only_due()]),
             // What is under way ends with an input. Where nothing is, as at the start, there is none to wait for.
             Role::Settling => self.is_at_rest(ensemble).then(|| ensemble.pauses.ends(self.now.mono)),
         };
-        let timers = [role, ensemble.election_links.poll_timeout(), ensemble.peers.deadline()];
-        timers.into_iter().flatten().min()
+        Instant::earliest(&[role, ensemble.election_links.poll_timeout(), ensemble.peers.deadline()])
     }
 
     /// Carries out what election, leader and learner want done, until none of them wants anything.

@@ -58,7 +58,7 @@ impl Transfers {
     pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let due = self.snapshot_due.filter(|&due| due > now);
         let resumes = self.snapshot.as_ref().map(|snapshot| snapshot.pace.resumes()).filter(|&at| at > now);
-        [due, resumes, self.turns.due].into_iter().flatten().min()
+        Instant::earliest(&[due, resumes, self.turns.due])
     }
 }
 

@@ -164,7 +164,7 @@ impl Serving<'_> {
             holds_up.run(any_has_room && self.peers.owed(*link) > window, now);
             match holds_up.prevails(half, snapshot.begun) {
                 Some(at) if at <= now => late.push(*link),
-                at => due = [due, at].into_iter().flatten().min(),
+                at => due = Instant::earliest(&[due, at]),
             }
         }
         (late, due)
@@ -200,7 +200,7 @@ impl Server {
         serving.transfers.turns.disk_gave_way &= !disk_rests;
         let (late, due) = serving.judge(half, window, disk_waits, now);
         let (disk_is_late, disk_due) = serving.judge_disk(half / 2, is_walking, now);
-        serving.transfers.turns.due = [due, disk_due].into_iter().flatten().min();
+        serving.transfers.turns.due = Instant::earliest(&[due, disk_due]);
         for &link in &late {
             serving.master.hang_up(link, HangupReason::SlowReader);
         }
