@@ -102,12 +102,12 @@ fn descending<T: Ord>(mut have: Vec<(T, ServerId)>) -> Vec<(T, ServerId)> {
 }
 
 fn reached<T: Copy>(membership: &Membership, descending: &[(T, ServerId)]) -> Option<T> {
-    let mut servers = BTreeSet::new();
-    descending.iter().find_map(|&(value, server)| {
-        // Whoever has no vote, or was counted with more, makes no quorum of what was none.
-        let counts = membership.is_voter(server) && servers.insert(server);
-        (counts && membership.has_quorum(&servers)).then_some(value)
-    })
+    let mut have = (1..=descending.len()).map(|count| &descending[..count]);
+    // Whoever has as much as the last of them, or more.
+    let is_quorum = |have: &&[(T, ServerId)]| {
+        membership.has_quorum_of(|voter| have.iter().any(|&(_, server)| server == voter))
+    };
+    have.find(is_quorum)?.last().map(|&(value, _)| value)
 }
 
 #[cfg(test)]

@@ -153,7 +153,12 @@ impl Membership {
 
     /// Whether `servers` contains a quorum. Who is no participant does not count.
     pub fn has_quorum(&self, servers: &BTreeSet<ServerId>) -> bool {
-        let here = |voter: &ServerId| servers.contains(voter);
+        self.has_quorum_of(|server| servers.contains(&server))
+    }
+
+    /// Likewise the servers that are said to be `here`.
+    pub(crate) fn has_quorum_of(&self, here: impl Fn(ServerId) -> bool) -> bool {
+        let here = |voter: &ServerId| here(*voter);
         match &self.hierarchy {
             None => {
                 let (mut all, mut present) = (0, 0);
