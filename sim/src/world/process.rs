@@ -221,12 +221,17 @@ impl World {
         assert!(node.inbox.is_empty(), "nothing comes while a process is at work");
         node.inbox = inputs;
         while !actions.is_empty() {
+            let keeps = actions
+                .iter()
+                .any(|action| matches!(action, Action::KeepConfig { .. } | Action::KeepSeenConfig { .. }));
             for action in actions.drain(..) {
                 self.trace.action(&action);
                 self.act(id, action)?;
             }
             // What could not be kept, it was told at once.
-            if let Life::Up(server) = &mut self.nodes[id.0].life {
+            if let Life::Up(server) = &mut self.nodes[id.0].life
+                && keeps
+            {
                 actions.extend(std::iter::from_fn(|| server.poll_action()));
             }
         }
