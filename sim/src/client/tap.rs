@@ -387,6 +387,8 @@ impl Tap {
             self.deaf = true;
             return Ok(None);
         }
+        // A machine that has closed its session tells nobody of what comes behind the answer.
+        self.deaf |= self.manner == Manner::Honest && *op == Op::CloseSession;
         self.claims.last_zxid = self.claims.last_zxid.max(head.zxid);
         let (xid, zxid) = (head.xid, head.zxid);
         Ok(Some(Observed::Answered { client, session, xid, op, zxid, answer }))
