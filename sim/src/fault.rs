@@ -46,6 +46,8 @@ pub enum FaultKind {
     Moment,
     /// Somebody changes the members of the ensemble.
     Reconfig,
+    /// A node loses its power, and its log a bit: in a record that was durable.
+    Rot,
 }
 
 impl FaultKind {
@@ -68,6 +70,7 @@ impl FaultKind {
         Self::Blackout,
         Self::Moment,
         Self::Reconfig,
+        Self::Rot,
     ];
 
     /// What it is called on the command line.
@@ -87,6 +90,7 @@ impl FaultKind {
             Self::Power => "power",
             Self::Reconfig => "reconfig",
             Self::Reset => "reset",
+            Self::Rot => "rot",
             Self::SlowReader => "slow-reader",
             Self::Stall => "stall",
             Self::Stop => "stop",

@@ -163,6 +163,8 @@ pub struct Node {
     pub disk_fails: bool,
     /// Its files were damaged, which excuses that it does not start.
     pub is_damaged: bool,
+    /// Which bit of its log changes before it is read again, if one does.
+    pub rots: Option<u64>,
     /// A synchronisation failed: what the cache shows is not what the disk has, so only a power cycle helps.
     pub cache_lies: bool,
     /// It was asked to stop.
@@ -207,6 +209,7 @@ impl Node {
             paused_until: SimTime::ZERO,
             disk_fails: false,
             is_damaged: false,
+            rots: None,
             cache_lies: false,
             stopping: false,
             rng,

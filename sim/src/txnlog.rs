@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
+use std::ops::Range;
 use std::rc::Rc;
 
 use bytes::{Buf, Bytes};
@@ -241,6 +242,23 @@ pub fn records(file: &[u8]) -> impl Iterator<Item = Logged> {
     })
 }
 
+/// Where in a log file there are records behind a transaction of which the file itself says that they were durable: another
+/// batch was written after theirs.
+pub fn proven(file: &[u8], behind: Zxid) -> Vec<Range<usize>> {
+    let mut at = FILE_HEADER.min(file.len());
+    let (mut found, mut last_batch) = (Vec::new(), Zxid::ZERO);
+    while let Some((record, len)) = parse(&file[at..]) {
+        // A record without a mark begins a batch.
+        let mark =
+            long(file, at + len - 1 - MARK).map(Zxid).filter(|mark| (last_batch..record.zxid).contains(mark));
+        last_batch = mark.unwrap_or(record.zxid);
+        found.push((record.zxid, at..at + len));
+        at += len;
+    }
+    found.retain(|&(zxid, _)| zxid > behind && zxid < last_batch);
+    found.into_iter().map(|(_, place)| place).collect()
+}
+
 /// The number in the name of a log or snapshot.
 pub fn numbered(file: &FileName, dir: Dir, prefix: &str) -> Option<Zxid> {
     if file.dir != dir {
@@ -344,6 +362,15 @@ pub(crate) mod testing {
 
     /// A failed transaction, as it stands in the log.
     pub fn record(zxid: i64) -> Vec<u8> {
+        ending_with(zxid, &[])
+    }
+
+    /// Likewise with the batch that it was written in, named by its first.
+    pub fn record_of(batch: i64, zxid: i64) -> Vec<u8> {
+        ending_with(zxid, &batch.to_be_bytes())
+    }
+
+    fn ending_with(zxid: i64, end: &[u8]) -> Vec<u8> {
         let mut payload = Vec::new();
         payload.extend(7_i64.to_be_bytes());
         payload.extend(3_i32.to_be_bytes());
@@ -351,6 +378,7 @@ pub(crate) mod testing {
         payload.extend(1000_i64.to_be_bytes());
         payload.extend((-1_i32).to_be_bytes());
         payload.extend((-101_i32).to_be_bytes());
+        payload.extend(end);
         let mut bytes = i64::from(adler32(ADLER_BEGIN, &payload)).to_be_bytes().to_vec();
         bytes.extend((payload.len() as i32).to_be_bytes());
         bytes.extend(payload);
@@ -370,7 +398,7 @@ mod tests {
     use zabra_core::store::DiskOp;
     use zabra_core::types::Ticket;
 
-    use super::testing::record;
+    use super::testing::{record, record_of};
     use super::*;
 
     #[test]
@@ -408,6 +436,21 @@ mod tests {
             assert!(tap.on_removed(&[file(name)], &disk), "{name} was the last");
             assert_eq!(tap.last(), Zxid(0));
         }
+    }
+
+    #[test]
+    fn of_a_record_the_next_batch_says_that_it_was_durable() {
+        let records = [record_of(5, 5), record_of(5, 6), record(7), record_of(8, 8), record_of(8, 9)];
+        let len = |records: &[Vec<u8>]| FILE_HEADER + records.iter().map(Vec::len).sum::<usize>();
+        let file = [&[0; FILE_HEADER][..], &records.concat(), &[0; 50]].concat();
+        let place = |at: usize| len(&records[..at])..len(&records[..=at]);
+        assert_eq!(proven(&file, Zxid(0)), [place(0), place(1), place(2)]);
+        assert_eq!(proven(&file, Zxid(6)), [place(2)]);
+        assert!(
+            proven(&file[..len(&records[..2])], Zxid(0)).is_empty(),
+            "one batch, which power may have torn"
+        );
+        assert!(proven(&[], Zxid(0)).is_empty());
     }
 
     #[test]

@@ -127,7 +127,7 @@ fn what_was_half_written_is_removed_and_a_torn_batch_is_cut() {
             for index in 0..60 {
                 it.ask(0, create(&format!("/of-a-batch-that-is-longer-than-a-sector-{round}-{index}")));
             }
-            it.pass((10 + round % 8) * MS);
+            it.pass((4 + round % 20) * MS);
             it.power_failure();
             it.start();
         }

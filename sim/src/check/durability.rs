@@ -30,6 +30,11 @@ pub struct Durability {
 }
 
 impl Durability {
+    /// The latest transaction that any server of an ensemble relies on.
+    pub(super) const fn relied_on(&self) -> Zxid {
+        self.held
+    }
+
     /// A server relies on `claim` being there for good.
     fn hold(&mut self, node: NodeId, claim: Zxid, facts: &Facts) -> Result<(), Violation> {
         // What a claim means is never later than the claim, and may take a long way to find.

@@ -199,6 +199,12 @@ impl Facts {
         roster.is_quorum(self.durable.iter().filter(|&(_, &durable)| durable >= zxid).map(|(&node, _)| node))
     }
 
+    /// Whether a quorum would still have a transaction if one server had lost it.
+    pub fn is_held_without(&self, node: NodeId, zxid: Zxid) -> bool {
+        let holders = self.durable.iter().filter(|&(&holder, &durable)| holder != node && durable >= zxid);
+        self.configs.ruling().is_quorum(holders.map(|(&holder, _)| holder))
+    }
+
     /// What of a server's history would survive a power failure.
     pub fn durable(&self, node: NodeId) -> Zxid {
         self.durable.get(&node).copied().unwrap_or_default()

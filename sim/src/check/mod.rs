@@ -41,6 +41,7 @@ pub use facts::Facts;
 
 use crate::history::Record;
 use crate::model::Model;
+use crate::places::NodeId;
 use crate::roster::Roster;
 
 macro_rules! checkers {
@@ -311,6 +312,12 @@ impl Judge {
         self.relays.observe(record, facts)?;
         self.reports.observe(record, facts)?;
         self.confirmations.observe(record, facts)
+    }
+
+    /// Whether a quorum would have all that anybody relies on without what a server has, and all that it may have
+    /// acknowledged to a leader that has yet to hear of it.
+    pub fn is_spare(&self, node: NodeId) -> bool {
+        self.facts.is_held_without(node, self.durability.relied_on().max(self.facts.durable(node)))
     }
 
     /// What all checkers share.

@@ -249,23 +249,19 @@ pub const OF_MEMBERS: &[Mark] = &[
     Mark::MembersHeardOf,
 ];
 
-/// Those that take a disk that rots, or more accidents in a row than random runs come to: `sim/tests/marks.rs` plays
-/// them, and asserts that it reaches each.
+/// Those that take damage that no random run does, or more accidents in a row than they come to: `sim/tests/marks.rs`
+/// plays them, and asserts that it reaches each.
 pub const IN_SCENARIOS: &[Mark] = &[
     Mark::BehindItsSnapshot,
-    Mark::DamageFound,
     Mark::DamagePassedOver,
     Mark::FellBack,
     Mark::LeaderBehind,
     Mark::LeaderOvertaken,
     Mark::LearnerFoundNobody,
     Mark::LearnerFoundOldEpoch,
-    Mark::LookedWithoutData,
-    Mark::MayHaveLostData,
     Mark::Refused,
     Mark::TornBatchCut,
     Mark::TruncAcrossEpochs,
-    Mark::VotesAgain,
 ];
 
 /// How often each was reached.

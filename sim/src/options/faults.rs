@@ -20,7 +20,7 @@ pub(super) const LONE_KINDS: &[FaultKind] = &[
     FaultKind::FailedSync,
     FaultKind::ClockStep,
 ];
-/// What befalls an ensemble: all that comes by itself. Likewise in order.
+/// What befalls an ensemble: all that comes by itself, but for rot, which has a draw of its own. Likewise in order.
 pub(super) const ALL_KINDS: &[FaultKind] = &[
     FaultKind::Kill,
     FaultKind::Power,
@@ -80,6 +80,8 @@ pub struct FaultProfile {
     pub partition: Option<Duration>,
     /// Somebody changes the members of the ensemble.
     pub reconfig: Option<Duration>,
+    /// A bit of a log changes; not while another log has one that did.
+    pub rot: Option<Duration>,
     /// The longest time for which ways are cut.
     pub cut_max: Duration,
     /// Several nodes go down at once.
@@ -125,6 +127,7 @@ impl FaultProfile {
             partition: rate(rng, FaultKind::Partition, &[5, 15]),
             blackout: rate(rng, FaultKind::Blackout, &[5, 15]),
             reconfig: None,
+            rot: None,
             restart_max: Duration::from_millis(*rng.pick(&[10, 1_000, 8_000])),
             pause_max: Duration::from_millis(*rng.pick(&[200, 3_000])),
             hold_max: Duration::from_millis(*rng.pick(&[100, 2_000])),
@@ -154,6 +157,7 @@ impl FaultProfile {
             FaultKind::Power => self.power,
             FaultKind::Reconfig => self.reconfig,
             FaultKind::Reset => self.reset,
+            FaultKind::Rot => self.rot,
             FaultKind::SlowReader => self.slow_reader,
             FaultKind::Stall => self.stall,
             FaultKind::Stop => self.stop,
@@ -170,7 +174,8 @@ mod tests {
     #[test]
     fn the_mix_has_runs_without_faults_with_one_kind_and_with_many() {
         type Family = fn(Seed) -> Options;
-        let families = [(Options::from_seed as Family, LONE_KINDS), (Options::cluster, ALL_KINDS)];
+        let of_ensembles = [ALL_KINDS, &[FaultKind::Rot]].concat();
+        let families = [(Options::from_seed as Family, LONE_KINDS), (Options::cluster, &of_ensembles)];
         for (family, kinds) in families {
             let comes = |profile: &FaultProfile| -> Vec<FaultKind> {
                 FaultKind::ALL.iter().copied().filter(|&kind| profile.mean(kind).is_some()).collect()

@@ -21,6 +21,9 @@ use crate::places::membership;
 use crate::seed::{Rng, Seed};
 use crate::workload::Weights;
 
+/// Odds per million that disks rot in an ensemble.
+const ROT: u32 = 150_000;
+
 /// The profile of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
@@ -229,6 +232,9 @@ impl Options {
         options.demand(&mut rng);
         options.ensemble(&mut rng);
         options.space_removals(seed);
+        let mut rng = seed.stream("rot", 0);
+        let rot = Duration::from_secs(*rng.pick(&[2, 5, 15]));
+        options.faults.rot = (rng.chance(ROT) && options.servers > 2).then_some(rot);
         options
     }
 
@@ -243,6 +249,8 @@ impl Options {
             // Who has promised what nobody else has heard of may be a member without a vote by then, and find nobody
             // who cares: that is for its operator.
             options.faults.promise = 0;
+            // What a quorum has is not what the next members' quorum has.
+            options.faults.rot = None;
         }
         options
     }

@@ -125,6 +125,7 @@ impl Picture {
             | FaultKind::Moment
             | FaultKind::Power
             | FaultKind::Reconfig
+            | FaultKind::Rot
             | FaultKind::Reset
             | FaultKind::Stop => None,
         };

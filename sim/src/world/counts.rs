@@ -80,6 +80,8 @@ counts! {
     partitions,
     /// Several nodes that went down at once.
     blackouts,
+    /// Logs of which a bit changed.
+    rotten,
     /// Steps of a protocol at which something went wrong.
     moments,
     /// Servers that began to lead.

@@ -32,6 +32,7 @@ fn stormy() -> Options {
         cut: often,
         partition: often,
         reconfig: None,
+        rot: Some(6 * SECOND),
         cut_max: SECOND,
         blackout: often,
         moment: 20_000,

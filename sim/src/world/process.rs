@@ -414,7 +414,10 @@ impl World {
             Told::SnapshotInstalled { zxid: last } => {
                 self.observe(Observed::Rewound { node: id, last, how: Rewind::Snapshot })
             }
-            Told::Synced => self.observe(Observed::VotesAgain { node: id }),
+            Told::Synced => {
+                self.rotten.take_if(|rotten| *rotten == id);
+                self.observe(Observed::VotesAgain { node: id })
+            }
             Told::Reconfigured { version, members } => {
                 self.observe(Observed::Reconfigured { node: id, version, members: members.into() })
             }
@@ -509,12 +512,13 @@ impl World {
         }
         let node = &mut self.nodes[id.0];
         node.disk_fails = node.disk.is_limited();
-        node.is_damaged = false;
+        node.is_damaged = self.rotten == Some(id);
         let (raised, by) = (node.rng.chance(self.options.faults.promise), node.rng.within(1, 2) as i64);
         // Only who votes is ever elected.
         if raised && id.0 < self.options.servers && !self.healed && node.promise_more(by) {
             self.remark(id, "promised an epoch that nobody else has heard of".into())?;
         }
+        self.change_a_bit(id)?;
         self.boot(id)
     }
 

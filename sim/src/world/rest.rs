@@ -69,7 +69,7 @@ impl World {
         Ok(())
     }
 
-    /// Just enough voters, and any observers.
+    /// Just enough voters, and any observers. Who may have lost what it acknowledged has no vote.
     ///
     /// Enough they are if they are a quorum of all that counts among them: of what rules and of what may yet come into
     /// force, and, where none of them knows that what rules is in force, of what they go by instead. Servers tell each
@@ -85,7 +85,9 @@ impl World {
             let rosters: Vec<Roster> = configs.counting(in_force).collect();
             let is_enough =
                 |core: &BTreeSet<NodeId>| rosters.iter().all(|roster| roster.is_quorum(core.iter().copied()));
-            let votes = |node: &NodeId| rosters.iter().any(|roster| roster.is_voter(*node));
+            let votes = |node: &NodeId| {
+                self.rotten != Some(*node) && rosters.iter().any(|roster| roster.is_voter(*node))
+            };
             let mut left: Vec<NodeId> = all().filter(votes).filter(|node| !core.contains(node)).collect();
             while !is_enough(&core) {
                 core.insert(left.swap_remove(rng.index(left.len())));
