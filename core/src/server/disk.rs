@@ -41,10 +41,13 @@ impl Server {
 
     /// An operation of the log has ended: a file's creation, or an append and its sync.
     fn look_at_sync(&mut self, appended: bool) {
-        let Some(since) = self.sync_since.take() else { return };
+        let Some(since) = self.append_since.take() else { return };
         if !appended {
             // The append begins only now.
-            self.sync_since = Some(self.now.mono);
+            self.append_since = Some(self.now.mono);
+            return;
+        }
+        if !self.config.force_sync {
             return;
         }
         let took = self.now.mono.since(since);
@@ -78,8 +81,8 @@ impl Server {
                 let entry = DirEntry { file: file.clone(), size: 0 };
                 self.inventory.add(entry);
             }
-            if let DiskOp::LogAppend { sync: true, .. } = &op {
-                self.sync_since = Some(self.now.mono);
+            if let DiskOp::LogAppend { .. } = &op {
+                self.append_since = Some(self.now.mono);
             }
             self.actions.push_back(Action::Disk(op));
         }

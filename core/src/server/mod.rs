@@ -94,8 +94,8 @@ pub struct Server {
 
     tickets: Tickets,
     log: LogWriter,
-    /// When the append under way was handed to the disk, if it is to be synced.
-    sync_since: Option<Instant>,
+    /// When the append under way was handed to the disk.
+    append_since: Option<Instant>,
     /// Syncs that took longer than they should have.
     slow_syncs: u64,
     /// For a snapshot that is due, the log goes on in a new file behind this.
@@ -215,7 +215,7 @@ impl Server {
             holding: 0,
             tickets: Tickets::default(),
             log: LogWriter::new(&config, log_header(), last_zxid),
-            sync_since: None,
+            append_since: None,
             slow_syncs: 0,
             rolled_behind: None,
             snapshot_since: None,

@@ -83,7 +83,7 @@ impl Server {
     pub(super) fn disk_hangs(&self) -> bool {
         let Some(config) = &self.config.ensemble else { return false };
         let limit = self.config.tick_time * config.sync_limit;
-        self.sync_since.is_some_and(|since| self.now.mono.since(since) >= limit)
+        self.append_since.is_some_and(|since| self.now.mono.since(since) >= limit)
     }
 
     /// Whether as much waits for the disk as may; every append that ends lets the server go on.

@@ -35,6 +35,10 @@ use crate::types::{Ticket, Zxid};
 /// before the end is reached.
 const GROW_MARGIN: u64 = 4096;
 
+/// An append takes no more records once it has so many bytes: what a slow disk does must come to an end now and then, or nobody
+/// can tell it from one that hangs.
+const APPEND_BYTES: usize = 4 << 20;
+
 /// No more room than this is made ahead.
 const USUAL_BYTES_MAX: usize = 1 << 20;
 
@@ -130,7 +134,9 @@ impl LogWriter {
             self.tail_bytes = bytes.len() as u64;
             self.buffered_bytes += bytes.len();
             self.segments.push_back(Segment { begins: Some(log_name(zxid)), bytes, first: zxid, last: zxid });
-        } else if self.segments.is_empty() || self.batch_pending {
+        } else if self.batch_pending
+            || self.segments.back().is_none_or(|last| last.bytes.len() >= APPEND_BYTES)
+        {
             let bytes = Vec::with_capacity(self.usual_bytes);
             self.segments.push_back(Segment { begins: None, bytes, first: zxid, last: zxid });
         }
@@ -272,6 +278,28 @@ mod tests {
 
     fn append(log: &mut LogWriter, zxid: i64, len: usize) {
         assert_eq!(log.append(Zxid(zxid), |buffer, _| buffer.resize(buffer.len() + len, b'x')), len);
+    }
+
+    #[test]
+    fn what_waits_for_a_slow_disk_leaves_in_pieces_each_a_batch() {
+        let mut tickets = Tickets::default();
+        let mut log = writer(&Config::default());
+        for zxid in 10..30 {
+            log.append(Zxid(zxid), |buffer, batch| {
+                assert!(batch >= Zxid(zxid - 4), "four records of a MiB are a piece");
+                buffer.resize(buffer.len() + (1 << 20), b'x');
+            });
+        }
+        let mut appends = Vec::new();
+        while let Some(op) = log.poll_op(&mut tickets) {
+            if let DiskOp::LogAppend { bytes, sync, .. } = &op {
+                assert!(sync);
+                appends.push(bytes.len() >> 20);
+            }
+            log.on_done(&done(op.ticket())).expect("it went well");
+        }
+        assert_eq!(appends, [4, 4, 4, 4, 4]);
+        assert!(log.is_idle());
     }
 
     #[test]
