@@ -16,7 +16,7 @@ use zabra_core::wire::Deframer;
 
 use crate::check::stamps::Shown;
 use crate::clock::{Clock, SimTime};
-use crate::disk::Disk;
+use crate::disk::{Content, Disk};
 use crate::ending::Excuse;
 use crate::history::Kept;
 use crate::link::LinkId;
@@ -28,6 +28,8 @@ use crate::wiretap::{VoteTap, Wiretap};
 /// The files that tell what a server has promised. Their names are made once: every acknowledgement asks for what is in them.
 static ACCEPTED_EPOCH: LazyLock<FileName> = LazyLock::new(|| epochs::epoch_file(epochs::ACCEPTED_EPOCH));
 static CURRENT_EPOCH: LazyLock<FileName> = LazyLock::new(|| epochs::epoch_file(epochs::CURRENT_EPOCH));
+static CURRENT_EPOCH_TEMPORARY: LazyLock<FileName> =
+    LazyLock::new(|| epochs::epoch_file(epochs::CURRENT_EPOCH_TEMPORARY));
 static UNSYNCED: LazyLock<FileName> = LazyLock::new(|| epochs::epoch_file(epochs::UNSYNCED));
 
 /// What a node's process does at the moment.
@@ -265,10 +267,12 @@ impl Node {
         }
     }
 
-    /// The epoch of its history, as the file names it that a process finds now.
+    /// The epoch of its history, as the file names it that a process finds now, or the next one under its temporary name, as
+    /// ZooKeeper's servers may leave it.
     pub fn named_epoch(&self) -> Option<i64> {
-        let (_, content) = self.disk.files().find(|(file, _)| **file == *CURRENT_EPOCH)?;
-        epochs::decode(&content.to_vec())
+        let of = |(_, content): (_, &Content)| epochs::decode(&content.to_vec());
+        let named = |name: &FileName| self.disk.files().find(|(file, _)| *file == name).and_then(of);
+        named(&CURRENT_EPOCH).map(|epoch| epoch.max(named(&CURRENT_EPOCH_TEMPORARY).unwrap_or_default()))
     }
 
     /// What a power failure would leave in the file of an epoch.
