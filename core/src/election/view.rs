@@ -75,13 +75,15 @@ impl View {
     /// Whether a leader that says that it leads, and those who say that they follow it, may be gone to: a quorum, in both
     /// configurations, or in the one in force if the other is a mere proposal.
     ///
-    /// A server that alone has logged a change, of a leader that died with it, would never find a leader again if the others
-    /// were no quorum of that change without it, though they lead and follow, and the change is void: there ZooKeeper's
-    /// servers look for ever. It cannot help those who never heard of the change to a quorum that is none. If it was agreed
-    /// on by its transaction, a quorum in force has that in its log; if an epoch began with it, which needs it in no log, a
-    /// quorum in force has acknowledged that. Of either one is in every quorum in force, and promises nothing to a leader
-    /// whose history is older than its own; and who has a history as new has heard of the change, and leads by both. This
-    /// server, if it is such a one, keeps to both besides, once it has acknowledged such an epoch.
+    /// A server that alone has logged a change, of a leader that died with it, would never find a leader again if the
+    /// others were no quorum of that change without it, though they lead and follow, and the change is void: there
+    /// ZooKeeper's servers look for ever. It cannot help those who never heard of the change to a quorum that is none:
+    ///
+    /// - If the change was agreed on by its transaction, a quorum in force has that in its log. If an epoch began with it,
+    ///   which needs it in no log, a quorum in force has acknowledged that.
+    /// - Of either one is in every quorum in force, and promises nothing to a leader whose history is older than its own;
+    ///   and who has a history as new has heard of the change, and leads by both.
+    /// - This server, if it is such a one, keeps to both besides, once it has acknowledged such an epoch.
     pub fn is_led_by(&self, servers: &BTreeSet<ServerId>) -> bool {
         if self.is_proposal { self.current.has_quorum(servers) } else { self.has_quorums(servers) }
     }

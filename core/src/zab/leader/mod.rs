@@ -285,8 +285,7 @@ impl Leader {
     }
 
     /// The zxid of the next transaction; `None` where the epoch has none left (PARITY `zab.rollover`: its last number is
-    /// nobody's), or another server leads from here on: it
-    /// is over.
+    /// nobody's), or another server leads from here on: it is over.
     pub fn next_zxid(&mut self) -> Option<Zxid> {
         if matches!(self.phase, Phase::HandingOver | Phase::Over) {
             return None;
