@@ -112,6 +112,19 @@ fn sync_hole_at_the_end_of_an_epoch_is_noticed_before_anything_is_acknowledged()
     has_everything(&mut cluster);
 }
 
+/// The hole is all that was written before the leader was elected, and nothing was since: only its vote tells.
+#[test]
+fn sync_hole_at_the_end_of_what_the_leader_has_is_noticed_before_anything_is_acknowledged() {
+    let (mut cluster, last) = behind(1);
+    let protocol_version = LearnerInfo::PROTOCOL_VERSION;
+    cluster.forge(3, 1, &Message::LeaderInfo { epoch: 2, protocol_version });
+    cluster.forge(3, 1, &Message::Diff { zxid: last });
+    cluster.heal();
+    cluster.forge(3, 1, &Message::NewLeader { zxid: Zxid::new(2, 0), config: None });
+    assert_eq!(asked_for_a_snapshot(&cluster, 1), [LostReason::NotContiguous]);
+    has_everything(&mut cluster);
+}
+
 /// The hole is inside of an epoch. However often the leader was asked for the difference, it would have it.
 #[test]
 fn sync_hole_inside_an_epoch_is_noticed() {

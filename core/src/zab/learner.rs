@@ -78,6 +78,8 @@ pub struct Start {
     pub me: ServerId,
     /// Whom to follow.
     pub leader: ServerId,
+    /// What the leader had when it was elected, as far as votes say so: its followers have no less.
+    pub leader_zxid: Zxid,
     /// Whether this server has no vote.
     pub observer: bool,
     /// The version of the configuration it knows.
@@ -95,6 +97,7 @@ pub struct Start {
 pub struct Learner {
     me: ServerId,
     leader: ServerId,
+    leader_zxid: Zxid,
     observer: bool,
     own: OwnHistory,
     config_version: i64,
@@ -132,7 +135,7 @@ pub struct Learner {
 impl Learner {
     /// Begins to follow.
     pub fn new(start: Start, tick: Duration, config: &EnsembleConfig, now: Instant) -> Self {
-        let Start { me, leader, observer, config_version, own, known_committed, wait } = start;
+        let Start { me, leader, leader_zxid, observer, config_version, own, known_committed, wait } = start;
         let due = (!wait.is_zero()).then(|| now + wait);
         let connect_limit = match config.connect_to_leader_limit {
             0 => config.init_limit,
@@ -141,6 +144,7 @@ impl Learner {
         Self {
             me,
             leader,
+            leader_zxid,
             observer,
             own,
             config_version,
@@ -534,10 +538,20 @@ impl Learner {
         }
     }
 
+    /// Whether the leader was elected for more than it has sent, and than there was here. A zxid that begins an epoch says
+    /// nothing of what it stands behind: whoever else leads may never have heard of that epoch. ZooKeeper's snapshots
+    /// hold what the leader's database does, which has no hole.
+    fn lacks_the_end(&self) -> bool {
+        !self.by_snapshot && !self.leader_zxid.begins_epoch() && self.logged < self.leader_zxid
+    }
+
     /// PARITY `sync.newleader.learner`.
     fn on_new_leader(&mut self, zxid: Zxid, config: Option<Bytes>) {
         if zxid != beginning(self.epoch) {
             return self.fail(LostReason::BadMessage);
+        }
+        if self.lacks_the_end() {
+            return self.ask_for_snapshot(LostReason::NotContiguous);
         }
         if let Some(text) = config {
             self.outputs.push_back(LearnerOutput::Configuration { text });

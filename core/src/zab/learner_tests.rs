@@ -22,6 +22,7 @@ impl Learn {
         let start = Start {
             me: ServerId(1),
             leader: ServerId(2),
+            leader_zxid: Zxid::new(1, 5),
             observer,
             config_version: 0,
             own,
@@ -188,6 +189,29 @@ fn sync_contiguous_a_gap_is_answered_by_asking_for_a_snapshot() {
     assert!(learn.took().contains(&sent(Message::Ack { zxid: beginning(2) })));
 }
 
+/// The gap is at the end, where nothing comes behind it: the leader was elected for more than it has sent.
+#[test]
+fn sync_contiguous_a_gap_at_the_end_is_noticed_with_newleader() {
+    let last = Zxid::new(1, 3);
+    let mut learn = Learn::promised(false, last);
+    learn.say(Message::Diff { zxid: last });
+    learn.propose(Zxid::new(1, 4));
+    learn.took();
+    learn.say(Message::NewLeader { zxid: beginning(2), config: None });
+    let hangup = LearnerOutput::Hangup { link: LINK, why: HangupReason::BadMessage };
+    let ask = LearnerOutput::AskForSnapshot { why: LostReason::NotContiguous };
+    assert_eq!(learn.took(), [hangup, ask, LearnerOutput::TakeBack { zxid: last }]);
+    learn.learner.on_rewound(last, last);
+    learn.learner.on_link_up(LINK);
+    learn.say(Message::LeaderInfo { epoch: 2, protocol_version: LearnerInfo::PROTOCOL_VERSION });
+    // A snapshot is of the database: it is never asked for twice.
+    learn.say(Message::Snap { zxid: Zxid::new(1, 4) });
+    learn.learner.on_snapshot_installed(Zxid::new(1, 4));
+    learn.say(Message::NewLeader { zxid: beginning(2), config: None });
+    learn.learner.on_current_saved(2);
+    assert!(learn.took().contains(&sent(Message::Ack { zxid: beginning(2) })));
+}
+
 /// To a later epoch it owes a promise that counts, and says truly what it has.
 #[test]
 fn sync_contiguous_who_asks_for_a_snapshot_promises_as_before() {
@@ -215,6 +239,15 @@ fn sync_contiguous_who_asked_for_a_snapshot_takes_nothing_else() {
         learn.say(message);
         assert_eq!(learn.lost(), Some(LostReason::BadMessage));
     }
+}
+
+/// What came before it counts is no less for having been committed elsewhere: neither cut nor replaced.
+#[test]
+fn sync_contiguous_a_snapshot_of_less_than_is_committed_is_refused() {
+    let mut learn = Learn::promised(false, Zxid::new(1, 5));
+    learn.learner.known_committed = Zxid::new(1, 5);
+    learn.say(Message::Snap { zxid: Zxid::new(1, 4) });
+    assert_eq!(learn.lost(), Some(LostReason::CommittedMissing));
 }
 
 /// PARITY `quorum.unexpected`.
@@ -385,6 +418,7 @@ fn tries_to_connect(is_alive: bool) -> u32 {
     let start = Start {
         me: ServerId(1),
         leader: ServerId(2),
+        leader_zxid: Zxid::UNKNOWN,
         observer: false,
         config_version: 0,
         own,
@@ -421,7 +455,9 @@ fn cfg_connecttolearnermasterlimit_bounds_all_attempts_together() {
             OwnHistory { accepted_epoch: 1, current_epoch: 1, last_zxid: Zxid::new(1, 5), has_data: true };
         let (me, leader, wait) = (ServerId(1), ServerId(2), Duration::ZERO);
         let known_committed = Zxid::ZERO;
-        let start = Start { me, leader, observer: false, config_version: 0, own, known_committed, wait };
+        let leader_zxid = Zxid::UNKNOWN;
+        let start =
+            Start { me, leader, leader_zxid, observer: false, config_version: 0, own, known_committed, wait };
         let mut config = EnsembleConfig::new(members(3, 0));
         config.connect_to_leader_limit = limit;
         let begin = Instant::from_millis(1000);

@@ -3,7 +3,7 @@
 use super::Role;
 use crate::election::{ElectionOutput, LinksOutput};
 use crate::server::{Action, Event, PeerPort, Phase, Role as RoleName, Server};
-use crate::types::{PeerState, ServerId, Vote};
+use crate::types::{PeerState, ServerId, Vote, Zxid};
 use crate::zab::LearnerMaster;
 use crate::zab::learner::LostReason;
 
@@ -65,7 +65,9 @@ impl Server {
                 ensemble.election_links.set_looking(now, false);
                 match state {
                     PeerState::Leading => self.begin_leading(),
-                    PeerState::Following | PeerState::Observing => self.begin_learning(vote.leader),
+                    PeerState::Following | PeerState::Observing => {
+                        self.begin_learning(vote.leader, vote.zxid);
+                    }
                     PeerState::Looking => unreachable!("that would be no decision"),
                 }
             }
@@ -120,7 +122,8 @@ impl Server {
         if leader == ensemble.me {
             self.begin_leading();
         } else {
-            self.begin_learning(leader);
+            // Nobody has said what that one has.
+            self.begin_learning(leader, Zxid::UNKNOWN);
         }
     }
 

@@ -93,8 +93,8 @@ impl Learning {
 }
 
 impl Server {
-    /// Somebody else was elected.
-    pub(super) fn begin_learning(&mut self, leader: ServerId) {
+    /// Somebody else was elected, for what its vote says that it has.
+    pub(super) fn begin_learning(&mut self, leader: ServerId, leader_zxid: Zxid) {
         self.end_read_only();
         self.measure_election();
         let now = self.now.mono;
@@ -113,6 +113,7 @@ impl Server {
         let start = Start {
             me: ensemble.me,
             leader,
+            leader_zxid,
             observer,
             config_version: ensemble.configs.current().version(),
             own,
