@@ -11,8 +11,10 @@
 //! it was brought up to date with itself, it has in its database and in its log, but not there. What it sends then does
 //! not lead to what it has. Where a learner notices, it cuts off again what came, none of which it has acknowledged, and
 //! connects once more to the same leader: having promised to its epoch already it owes no promise that counts, and may
-//! say that it cannot tell what it has (a zxid of -1), on which every leader sends a snapshot. Until that is durable its
-//! log stays, and in an election it says truly where that ends.
+//! say that it cannot tell what it has (a zxid of -1), on which every leader sends a snapshot. In an election it says truly
+//! where its log ends, which stays until the snapshot is durable, except for what is behind the snapshot's end: that is cut
+//! off before; and if nothing here leads up to there, all of it goes, and this server has no vote until the snapshot is
+//! durable. What TRUNC has cut off before the hole was noticed does not come back other than with the snapshot.
 
 mod output;
 

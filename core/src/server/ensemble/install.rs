@@ -339,8 +339,9 @@ impl Server {
                 install.removing = Some((ticket, files.clone()));
                 self.actions.push_back(Action::Disk(DiskOp::Remove { ticket, files }));
             }
-            // Of what it has here nothing is lost: it is a learner without its snapshot, which comes back for it. Room can be
-            // made under a server that runs. Any other failure may be of a disk that cannot be trusted.
+            // It is a learner without its snapshot, which comes back for it, with what was here, less what had to go before
+            // a snapshot of that zxid. Room can be made under a server that runs. Any other failure may be of a disk that
+            // cannot be trusted.
             SnapshotOutcome::Failed { zxid, error: error @ DiskError::Full } => {
                 let (zxid, error) = (*zxid, *error);
                 let Some(ensemble) = self.ensemble.as_deref_mut() else { return true };
