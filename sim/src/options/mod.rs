@@ -208,7 +208,7 @@ impl Options {
         options.duration = Duration::from_secs(*rng.pick(&[20, 40, 60]));
         options.config = Config {
             snap_count: *rng.pick(&[20, 40, 100]),
-            txn_log_size_limit: *rng.pick(&[None, Some(128), Some(512), Some(2 << 10), Some(8 << 10)]),
+            txn_log_size_limit: *rng.pick(&[None, Some(256), Some(512), Some(2 << 10), Some(8 << 10)]),
             ..config(&mut rng, tick)
         };
         // A client of seven servers gives each attempt a seventh of what it asks for.
