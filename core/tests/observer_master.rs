@@ -179,6 +179,46 @@ fn obs_master_goes_with_its_leader_and_observers_come_back() {
     agree(&mut cluster, &[1, 2, 3, 4, 5]);
 }
 
+/// An observer hears of a new leader, and comes to a follower of the old one, which does not have everything that the new
+/// one was elected for. That is no hole.
+#[test]
+fn sync_contiguous_a_master_that_is_behind_the_new_leader_has_no_hole() {
+    let mut cluster = ensemble(5, 1, |config| {
+        // The old leader looks after its followers once a tick or two.
+        config.tick_time = Duration::from_secs(20);
+        let masters = &mut config.ensemble.as_mut().expect("a member").observer_master_port;
+        *masters = masters.filter(|_| matches!(config.server_id, 1 | 6));
+    });
+    write(&mut cluster, 5, "/committed");
+    cluster.kill(6, 0);
+    let (conn, _) = cluster.client(5).expect("it leads");
+    for id in 1..=3 {
+        cluster.hold_disk(id, true);
+    }
+    cluster.send(5, conn, 1, OpCode::CREATE, &create("/by-two-of-five"));
+    cluster.run();
+    for (one, other) in [(5, 2), (5, 3), (5, 4), (1, 2), (1, 3), (1, 4), (5, 6)] {
+        cluster.cut(one, other);
+    }
+    for id in 2..=3 {
+        cluster.hold_disk(id, false);
+    }
+    cluster.pass(Duration::from_secs(2));
+    assert_eq!([1, 4].map(|id| cluster.role(id)), [Some(Role::Following), Some(Role::Leading)]);
+    cluster.start(6);
+    cluster.pass(Duration::from_secs(2));
+    assert_eq!(cluster.role(6), Some(Role::Observing), "{}", cluster.roles());
+    assert_eq!(master(&mut cluster, 6), 1, "it hears of the new leader, and finds no other master");
+    let asked = |event: &&Event| matches!(event, Event::SnapshotAskedFor { .. });
+    assert_eq!(cluster.events(6).iter().find(asked), None);
+    cluster.hold_disk(1, false);
+    cluster.heal();
+    cluster.kill(5, 0);
+    cluster.start(5);
+    cluster.pass(Duration::from_secs(60));
+    agree(&mut cluster, &[1, 2, 3, 4, 5, 6]);
+}
+
 /// Nobody serves observers: then the leader does, as without the port.
 #[test]
 fn obs_master_none_is_there_so_the_leader_serves_them() {

@@ -110,10 +110,12 @@ impl Server {
         let observer = ensemble.is_observer();
         let spares_leader =
             observer && !ensemble.masters.has_untried(ensemble.configs.current(), leader, observer);
+        // Who passes on what a leader says need not have heard of this one yet.
+        let from_others = observer && ensemble.masters.are_sought();
         let start = Start {
             me: ensemble.me,
             leader,
-            leader_zxid,
+            leader_zxid: if from_others { Zxid::UNKNOWN } else { leader_zxid },
             observer,
             config_version: ensemble.configs.current().version(),
             own,

@@ -78,6 +78,11 @@ impl Masters {
         master
     }
 
+    /// Whether observers learn from others than the leader.
+    pub(super) const fn are_sought(&self) -> bool {
+        self.port.is_some()
+    }
+
     /// Whether there is one to try that passes on what the leader says, and was not tried since one served.
     pub(super) fn has_untried(&mut self, membership: &Membership, leader: ServerId, observer: bool) -> bool {
         self.port.is_some() && observer && self.tried < self.candidates(membership, leader)
