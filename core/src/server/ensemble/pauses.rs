@@ -80,11 +80,10 @@ impl Pauses {
                     self.unwanted.filter(|(server, _)| *server == leader).map_or(0, |(_, count)| count);
                 self.unwanted = Some((leader, before.saturating_add(1)));
             }
+            // It looks for a leader itself: should it lead again, it has not sent anybody away yet.
+            LostReason::Doubted => self.unwanted = None,
             // There was nobody to come to, or something else to do.
-            LostReason::Doubted
-            | LostReason::Reconfigured
-            | LostReason::Timeout
-            | LostReason::Unreachable => {}
+            LostReason::Reconfigured | LostReason::Timeout | LostReason::Unreachable => {}
         }
         self.until = spares_voters.then(|| now + self.draw(self.election_max));
     }
@@ -168,11 +167,18 @@ mod tests {
         assert!(waited[7..].iter().all(|&wait| wait == 2000));
         // Nobody knows yet what another leader will say.
         assert_eq!(pauses.before_connecting(ServerId(2), false), Duration::ZERO);
-        assert_eq!(lose(&mut pauses, LostReason::Doubted), 2000, "which says nothing of this one");
+        assert_eq!(lose(&mut pauses, LostReason::Unreachable), 2000, "which says nothing of this one");
         pauses.on_lost(ServerId(2), LostReason::EpochTooOld, false, now);
         assert_eq!(lose(&mut pauses, LostReason::EpochTooOld), 0);
         assert_eq!(lose(&mut pauses, LostReason::BadMessage), 100);
         pauses.on_serving();
+        assert_eq!(lose(&mut pauses, LostReason::LinkDown), 0);
+        assert_eq!(lose(&mut pauses, LostReason::LinkDown), 100);
+        assert_eq!(
+            lose(&mut pauses, LostReason::Doubted),
+            0,
+            "it looks for a leader, and is a new one when it leads"
+        );
         assert_eq!(lose(&mut pauses, LostReason::LinkDown), 0);
     }
 }
