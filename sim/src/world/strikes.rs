@@ -80,6 +80,10 @@ impl World {
     }
 
     fn ask_to_stop(&mut self, Drawn { node: id, .. }: Drawn) -> Option<Harm> {
+        // Who has not come to serve ends on that signal as on any other.
+        if !self.nodes[id.0].is_up() {
+            return None;
+        }
         self.stop(id);
         Harm::to_node(FaultKind::Stop, id, Duration::ZERO, format!("{id} is asked to stop"))
     }
