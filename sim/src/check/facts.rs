@@ -199,9 +199,11 @@ impl Facts {
         roster.is_quorum(self.durable.iter().filter(|&(_, &durable)| durable >= zxid).map(|(&node, _)| node))
     }
 
-    /// Whether a quorum would still have a transaction if one server had lost it.
+    /// Whether a quorum would still have a transaction if one server had lost it. Who does not serve does not count: it
+    /// may have been told, when the transaction was not committed yet, to cut its log, and not have come to it.
     pub fn is_held_without(&self, node: NodeId, zxid: Zxid) -> bool {
-        let holders = self.durable.iter().filter(|&(&holder, &durable)| holder != node && durable >= zxid);
+        let holds = |&(&holder, &durable): &(&NodeId, &Zxid)| durable >= zxid && self.serves(holder);
+        let holders = self.durable.iter().filter(holds).filter(|&(&holder, _)| holder != node);
         self.configs.ruling().is_quorum(holders.map(|(&holder, _)| holder))
     }
 

@@ -1,10 +1,10 @@
 //! Disks that rot: a bit of a log changes while its server is away.
 //!
 //! Not everything can be survived, so not everything comes. A member whose log is damaged keeps out of votes until a leader
-//! has brought it up to date; with as many others as a majority needs, nothing is lost. So one log at a time is damaged, and
-//! only where a quorum without it has all that it had, and all that anybody relies on. And the bit is one of a record that was durable before
-//! another was written, as the log itself tells: at the end of a log nobody can tell a bit that changed from a write that
-//! a power failure tore.
+//! has brought it up to date; with as many others as a majority needs, nothing is lost. So one log at a time is damaged,
+//! and only where a quorum that serves without it has all that it had, and all that anybody relies on. And the bit is one
+//! of a record that was durable before another was written, as the log itself tells: at the end of a log nobody can tell a
+//! bit that changed from a write that a power failure tore.
 
 use std::time::Duration;
 
