@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::thread;
 
 use tokio::runtime::{Builder, LocalOptions, LocalRuntime};
@@ -14,7 +15,7 @@ use zabra_core::store::DiskDone;
 
 use crate::clock::Clock;
 use crate::config_keeper::ConfigKeeper;
-use crate::disk::{self, Directories, Disk, OpenError, RecoverError};
+use crate::disk::{self, Directories, Disk, OpenError, RecoverError, Shredder};
 use crate::driver::{DiskPort, Driver, DriverTask, Kept, SocketOptions};
 use crate::listener::{self, AcceptTask, Door};
 use crate::machine::Machine;
@@ -212,18 +213,20 @@ impl Parts<Core> {
             .map_err(StartError::ListenPeers)?;
         let seed = entropy::seed().map_err(system("asking for random bytes"))?;
         let hash_seed = entropy::hash_seed().map_err(system("asking for random bytes"))?;
-        let recovered =
-            disk::recover(&directories, &settings.core, hash_seed).map_err(|error| match error {
+        let shredder = Arc::new(Shredder::start().map_err(system(DISK_THREADS))?);
+        let recovered = disk::recover(&directories, &shredder, &settings.core, hash_seed).map_err(
+            |error| match error {
                 RecoverError::Threads(error) => system(DISK_THREADS)(error),
                 RecoverError::Found { .. }
                 | RecoverError::Marker { .. }
                 | RecoverError::MarkerRemoved { .. } => StartError::Recovery(error),
-            })?;
+            },
+        )?;
         for notice in &recovered.report {
             events::log_notice(notice, &directories);
         }
         let (done, completions) = mpsc::unbounded_channel();
-        let disk = Disk::start(&directories, move |completion| {
+        let disk = Disk::start(&directories, &shredder, move |completion| {
             // After a halt nobody waits for completions any more.
             let _ = done.send(completion);
         })

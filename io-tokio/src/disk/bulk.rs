@@ -29,7 +29,7 @@ pub(super) struct BulkFiles {
     snapshot: Option<Snapshot>,
     /// The file that was read last: recovery reads one file after the other, piece by piece.
     reading: Option<(FileName, File)>,
-    shredder: Shredder,
+    shredder: Arc<Shredder>,
     /// Names that were given to large files when they were removed, or were taken already.
     removed: u64,
 }
@@ -46,7 +46,7 @@ struct Snapshot {
 }
 
 impl BulkFiles {
-    pub(super) const fn new(directories: Arc<Directories>, shredder: Shredder) -> Self {
+    pub(super) const fn new(directories: Arc<Directories>, shredder: Arc<Shredder>) -> Self {
         Self { directories, snapshot: None, reading: None, shredder, removed: 0 }
     }
 
@@ -277,7 +277,7 @@ mod tests {
 
     fn files(root: &Path) -> BulkFiles {
         let directories = Directories::open(root, root, true).expect("a fresh directory");
-        BulkFiles::new(directories, Shredder::start().expect("a thread"))
+        BulkFiles::new(directories, Shredder::start().expect("a thread").into())
     }
 
     fn name(name: &str) -> FileName {
@@ -404,7 +404,7 @@ mod tests {
         let remove = DiskOp::Remove { ticket: TICKET, files: vec![linked, symbolic] };
         assert_eq!(bulk.execute(remove), Ok(DiskAnswer::Done));
         // In no hurry, so that whatever is to shrink does.
-        bulk.shredder.finish();
+        Arc::get_mut(&mut bulk.shredder).expect("nobody else's").finish();
         for path in [backup, elsewhere] {
             assert_eq!(fs::metadata(&path).expect("it is there").len(), len, "{}", path.display());
         }
@@ -434,7 +434,7 @@ mod tests {
             );
         }
         doomed.into_iter().for_each(|file| bulk.shredder.shred(file));
-        bulk.shredder.finish();
+        Arc::get_mut(&mut bulk.shredder).expect("nobody else's").finish();
         let folder = fs::read_dir(bulk.directories.folder(Dir::Snapshot)).expect("it is there");
         let left: Vec<_> = folder.map(|entry| entry.expect("an entry").file_name()).collect();
         assert_eq!(left, ["zabra.lock"]);
@@ -458,7 +458,7 @@ mod tests {
         let root = tempfile::tempdir().expect("a place for tests");
         let logs = root.path().join("logs");
         let directories = Directories::open(root.path(), &logs, true).expect("fresh directories");
-        let apart = BulkFiles::new(directories, Shredder::start().expect("a thread"));
+        let apart = BulkFiles::new(directories, Shredder::start().expect("a thread").into());
         let folder = apart.directories.folder(Dir::Snapshot).to_owned();
         fs::write(folder.join("log.1"), "misplaced").expect("written");
         fs::write(folder.join("snapshot.0"), "x").expect("written");

@@ -26,7 +26,7 @@ use bulk::BulkFiles;
 pub use directories::{Directories, OpenError};
 use log::LogFiles;
 pub use recover::{RecoverError, recover};
-use shredder::Shredder;
+pub use shredder::Shredder;
 pub use writers::Writer;
 
 /// Operations that may wait for one thread. The core keeps far fewer in flight; were it ever to exceed this,
@@ -43,19 +43,21 @@ pub struct Disk {
 }
 
 impl Disk {
-    /// Starts the threads. `on_done` is called on them, once for each operation; it must not block for long.
+    /// Starts the threads. `on_done` is called on them, once for each operation; it must not block for long. Large files
+    /// that are removed are left to `shredder`.
     ///
     /// # Errors
     /// If the operating system has no thread left.
     pub fn start(
         directories: &Arc<Directories>,
+        shredder: &Arc<Shredder>,
         on_done: impl Fn(DiskDone) + Send + Sync + 'static,
     ) -> io::Result<Self> {
         let on_done = Arc::new(on_done);
         let (log, log_ops) = sync_channel(QUEUE_MAX);
         let (bulk, bulk_ops) = sync_channel(QUEUE_MAX);
         let log_files = Arc::new(Mutex::new(LogFiles::new(Arc::clone(directories))));
-        let mut bulk_files = BulkFiles::new(Arc::clone(directories), Shredder::start()?);
+        let mut bulk_files = BulkFiles::new(Arc::clone(directories), Arc::clone(shredder));
         let log_done = Arc::clone(&on_done);
         let files = Arc::clone(&log_files);
         let threads = vec![
@@ -150,7 +152,8 @@ mod tests {
         let root = tempfile::tempdir().expect("a place for tests");
         let directories = Directories::open(root.path(), root.path(), true).expect("a fresh directory");
         let (done_in, done) = channel();
-        let disk = Disk::start(&directories, move |done: DiskDone| {
+        let shredder = Arc::new(Shredder::start().expect("a thread"));
+        let disk = Disk::start(&directories, &shredder, move |done: DiskDone| {
             // The receiver outlives the disk in this test.
             let _ = done_in.send(done);
         })

@@ -9,8 +9,8 @@ use zabra_core::config::Config;
 use zabra_core::recovery::{Recovered, Recovery, RecoveryError};
 use zabra_core::store::DiskDone;
 
-use super::Disk;
 use super::directories::Directories;
+use super::{Disk, Shredder};
 
 /// Why a server's data could not be recovered.
 #[derive(Debug)]
@@ -81,6 +81,7 @@ impl error::Error for RecoverError {
 /// If the data cannot be recovered, or the disk does not answer.
 pub fn recover(
     directories: &Arc<Directories>,
+    shredder: &Arc<Shredder>,
     config: &Config,
     hash_seed: [u64; 4],
 ) -> Result<Recovered, RecoverError> {
@@ -90,7 +91,7 @@ pub fn recover(
         // Reads ahead may end when the outcome is there and nobody listens any more.
         let _ = done_in.send(done);
     };
-    let disk = Disk::start(directories, on_done).map_err(RecoverError::Threads)?;
+    let disk = Disk::start(directories, shredder, on_done).map_err(RecoverError::Threads)?;
     let mut recovery = Recovery::new(config, hash_seed, marker.exists());
     let recovered = loop {
         while let Some(op) = recovery.poll_op() {
@@ -134,6 +135,10 @@ mod tests {
 
     const SEED: [u64; 4] = [1, 2, 3, 4];
 
+    fn shredder() -> Arc<Shredder> {
+        Arc::new(Shredder::start().expect("a thread"))
+    }
+
     fn open(root: &Path) -> Arc<Directories> {
         Directories::open(root, root, true).expect("nobody else is here")
     }
@@ -145,8 +150,9 @@ mod tests {
         let mut log = LogWriter::new(config, Bytes::from(header), last);
         let mut tickets = Tickets::default();
         let (done_in, done) = channel();
-        let disk = Disk::start(directories, move |done| done_in.send(done).expect("the test listens"))
-            .expect("threads");
+        let disk =
+            Disk::start(directories, &shredder(), move |done| done_in.send(done).expect("the test listens"))
+                .expect("threads");
         for number in 1..=count {
             let zxid = Zxid(last.0 + number);
             let header =
@@ -177,13 +183,15 @@ mod tests {
         let root = tempfile::tempdir().expect("a place for tests");
         let marker = root.path().join("initialize");
         fs::create_dir(&marker).expect("made");
-        let error = recover(&open(root.path()), &Config::default(), SEED).expect_err("it cannot be removed");
+        let error = recover(&open(root.path()), &shredder(), &Config::default(), SEED)
+            .expect_err("it cannot be removed");
         let text = error.to_string();
         let (what, act) = text.split_once('\n').expect("two lines");
         assert!(what.starts_with(&format!("cannot remove {}: ", marker.display())), "{what}");
         assert!(act.ends_with("and start the server again"), "{act}");
         fs::remove_dir(&marker).expect("removed");
-        recover(&open(root.path()), &Config::default(), SEED).expect("the database that was begun");
+        recover(&open(root.path()), &shredder(), &Config::default(), SEED)
+            .expect("the database that was begun");
     }
 
     /// The disk failed between the two: nobody is sent to remove what is gone.
@@ -211,21 +219,24 @@ mod tests {
         let root = tempfile::tempdir().expect("a place for tests");
         let config = Config { db_autocreate: false, ..Config::default() };
         let directories = open(root.path());
-        let error =
-            recover(&directories, &config, SEED).expect_err("nothing says that this is a new database");
+        let error = recover(&directories, &shredder(), &config, SEED)
+            .expect_err("nothing says that this is a new database");
         assert!(
             matches!(&error, RecoverError::Found { error, .. } if **error == RecoveryError::Empty),
             "{error}"
         );
         fs::write(root.path().join("initialize"), "").expect("written");
-        let recovered = recover(&directories, &config, SEED).expect("a new database");
+        let recovered = recover(&directories, &shredder(), &config, SEED).expect("a new database");
         assert!(recovered.report.contains(&Notice::FreshDatabase));
         assert!(!root.path().join("initialize").exists());
         write_log(&directories, &config, recovered.last_zxid, 1234);
-        let recovered = recover(&directories, &config, SEED).expect("what was written");
+        let recovered = recover(&directories, &shredder(), &config, SEED).expect("what was written");
         assert_eq!(recovered.last_zxid, Zxid(1234));
         assert_eq!(recovered.tree.node_count(), 1234 + 5);
         write_log(&directories, &config, recovered.last_zxid, 10);
-        assert_eq!(recover(&directories, &config, SEED).expect("both files").last_zxid, Zxid(1244));
+        assert_eq!(
+            recover(&directories, &shredder(), &config, SEED).expect("both files").last_zxid,
+            Zxid(1244)
+        );
     }
 }

@@ -24,9 +24,10 @@ use rustix::fs::OFlags;
 /// Bytes by which a file shrinks at a time; one that has no more goes as it is.
 pub(super) const STEP_BYTES: u64 = 4 << 20;
 
-/// Takes files apart in the background. When it is dropped, those that are left go at once.
+/// Takes files apart in the background: one for recovery and the server after it, which has nothing to wait for. When it is
+/// dropped, those that are left go at once.
 #[derive(Debug)]
-pub(super) struct Shredder {
+pub struct Shredder {
     doomed: Option<Sender<PathBuf>>,
     hurry: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -37,7 +38,7 @@ impl Shredder {
     ///
     /// # Errors
     /// If the operating system has no thread left.
-    pub(super) fn start() -> io::Result<Self> {
+    pub fn start() -> io::Result<Self> {
         let (doomed, files) = channel();
         let hurry = Arc::new(AtomicBool::new(false));
         let in_hurry = Arc::clone(&hurry);
