@@ -171,6 +171,41 @@ fn sess_expires_in_time_and_pings_keep_it() {
     assert_eq!(lone.call(other, OpCode::EXISTS, &exists("/e")).err, ErrorCode::NONODE);
 }
 
+/// `sess.bucket`: a server that stood still hears first what its clients said meanwhile, and then expires who said nothing.
+#[test]
+fn sess_who_spoke_while_the_server_stood_still_lives_on() {
+    let mut lone = LoneServer::new(Config::default());
+    let (alive, _) = lone.client();
+    let (dead, _) = lone.client();
+    lone.stand_still(Duration::from_secs(30));
+    lone.input(Input::Tick);
+    assert!(lone.closed.is_empty(), "what was said may come behind the tick");
+    lone.pass(Duration::from_millis(500));
+    assert_eq!(lone.call(alive, OpCode::PING, &Request::Ping).err, ErrorCode::OK);
+    lone.pass(Duration::from_millis(2_499));
+    assert!(lone.closed.is_empty());
+    lone.pass(Duration::from_millis(1));
+    assert_eq!(lone.closed.get(&dead), Some(&CloseReason::SessionExpired));
+    lone.pass(Duration::from_secs(7));
+    assert!(!lone.closed.contains_key(&alive), "it has its whole timeout");
+    lone.pass(Duration::from_secs(6));
+    assert_eq!(lone.closed.get(&alive), Some(&CloseReason::SessionExpired));
+}
+
+/// `sess.bucket`: who is due expires, though every tick comes late.
+#[test]
+fn sess_a_server_that_never_keeps_up_expires_sessions_nevertheless() {
+    let mut lone = LoneServer::new(Config::default());
+    let (silent, _) = lone.client();
+    let mut late = 0;
+    while !lone.closed.contains_key(&silent) {
+        lone.stand_still(Duration::from_secs(3));
+        lone.input(Input::Tick);
+        late += 1;
+        assert!(late < 8, "it was due after ten seconds");
+    }
+}
+
 /// `conn.sessionless`: ten seconds to say hello, whoever else comes and goes meanwhile.
 #[test]
 fn conn_sessionless() {

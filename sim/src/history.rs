@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::rc::Rc;
+use std::time::Duration;
 
 use zabra_core::recovery::Notice;
 use zabra_core::server::HangupReason;
@@ -422,6 +423,15 @@ pub enum Observed {
         /// What its monotonic clock shows, in nanoseconds.
         mono: u64,
     },
+    /// A server is told of the time much later than it wanted to be: it stood still, or was far too busy.
+    StoodStill {
+        /// Which.
+        node: NodeId,
+        /// What its monotonic clock shows, in nanoseconds.
+        mono: u64,
+        /// How late that is.
+        late: Duration,
+    },
     /// A server stopped by itself, or did not start.
     Stopped {
         /// Which.
@@ -566,6 +576,7 @@ impl fmt::Display for Observed {
                 write!(f, "{node} serves, recovered up to {recovered}")
             }
             Observed::Ticked { node, mono } => write!(f, "{node} shows {mono} ns"),
+            Observed::StoodStill { node, late, .. } => write!(f, "{node} hears of the time {late:?} late"),
             Observed::Stopped { node, why, .. } => write!(f, "{node} stopped: {why}"),
             Observed::Voted { node, to, notification, .. } => {
                 write!(f, "{node} to {to}: {}", Opinion(notification))

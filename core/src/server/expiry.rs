@@ -12,6 +12,9 @@ use crate::time::Instant;
 use crate::types::{OpCode, SessionId};
 use crate::wire::Request;
 
+/// The part of a tick by which a timer may be late without anything to be made of it.
+const STOOD_STILL: u32 = 20;
+
 /// When containers and TTL nodes are looked for, and those that were found.
 ///
 /// Every interval the tree is searched once; what is found goes one by one, evenly spaced, so that a flood of
@@ -46,16 +49,51 @@ impl Containers {
     }
 }
 
+/// Keeps a server that stood still (its process was stopped, its machine paused or far too busy) from holding that against
+/// its clients: what they said meanwhile, and what followers have to report of theirs, is on its way, and a tick may be
+/// looked at first. A tick is as long as followers may take to report. ZooKeeper expires whoever is due by then.
+#[derive(Debug, Default)]
+pub(super) struct Leniency {
+    until: Option<Instant>,
+}
+
+impl Leniency {
+    /// Whether no session is to expire yet, in a tick that was due at `due` and comes at `now`.
+    fn holds(&mut self, due: Option<Instant>, now: Instant, tick: Duration) -> bool {
+        match self.until {
+            Some(until) if now < until => true,
+            // However late that is again: a server that never keeps up would keep all sessions.
+            Some(_) => {
+                self.until = None;
+                false
+            }
+            None => {
+                let stood_still = due.is_some_and(|due| now.since(due) > tick / STOOD_STILL);
+                self.until = stood_still.then(|| now + tick);
+                stood_still
+            }
+        }
+    }
+
+    /// When sessions may expire that are due at `due`.
+    pub(super) fn put_off(&self, due: Instant) -> Instant {
+        self.until.map_or(due, |until| until.max(due))
+    }
+}
+
 impl Server {
     pub(super) fn on_tick(&mut self) {
         if self.phase != Phase::Running {
             return;
         }
+        let lenient = self.leniency.holds(self.poll_timeout(), self.now.mono, self.config.tick_time);
         if self.ensemble.is_some() {
             self.tick_ensemble();
         }
         let ordering = self.is_ordering();
-        self.expire_sessions(ordering);
+        if !lenient {
+            self.expire_sessions(ordering);
+        }
         if ordering {
             self.delete_containers();
         }

@@ -125,6 +125,7 @@ pub struct Server {
     /// Connections whose session has writes of an earlier connection under way, by the last of those.
     reattaching: BTreeSet<(Zxid, ConnId)>,
     containers: expiry::Containers,
+    leniency: expiry::Leniency,
     /// It orders from now on, and has not looked yet whether each ephemeral znode has a session.
     owners_unchecked: bool,
     quota_log: QuotaLog,
@@ -232,6 +233,7 @@ impl Server {
             greetings: VecDeque::new(),
             reattaching: BTreeSet::new(),
             containers: expiry::Containers::new(&config, now.mono),
+            leniency: expiry::Leniency::default(),
             owners_unchecked: true,
             quota_log: QuotaLog::new(&config),
             stats: ServerStats::default(),
@@ -312,7 +314,7 @@ impl Server {
         let greeting = self.greetings.front().map(|&(deadline, _)| deadline);
         let ordering = self.is_ordering();
         let timers = [
-            self.sessions.poll_timeout(ordering),
+            self.sessions.poll_timeout(ordering).map(|due| self.leniency.put_off(due)),
             self.containers.deadline().filter(|_| ordering),
             greeting,
             self.purger.deadline().filter(|_| !self.is_rewinding()),

@@ -182,6 +182,11 @@ impl LoneServer {
         self.advance(end);
     }
 
+    /// The server stands still for as long: time passes, and nobody tells it.
+    pub fn stand_still(&mut self, duration: Duration) {
+        self.advance(self.now.mono + duration);
+    }
+
     fn advance(&mut self, to: Instant) {
         let millis = to.since(self.now.mono).as_millis();
         self.now.wall.0 += i64::try_from(millis).expect("tests are shorter than that");

@@ -2,7 +2,8 @@
 //!
 //! Not a moment less (S3): no server declares a session expired before its whole timeout has passed since the last time
 //! it heard of it, or since it began to serve. Not for ever (S4): it does at the next tick, which is what ZooKeeper rounds
-//! up to, or in the turn that comes then. A client is told that its session is gone only if it is.
+//! up to, or in the turn that comes then; a tick later if the server stood still meanwhile, for it hears first what was
+//! said while it did. A client is told that its session is gone only if it is.
 //!
 //! Once a server has declared it expired, it gives it to nobody any more (S10), whatever becomes of the transaction that
 //! ends it; another leader may.
@@ -136,6 +137,8 @@ pub struct Sessions {
     timeouts: (i32, i32),
     /// By the server that heard of them.
     watched: BTreeMap<NodeId, BTreeMap<SessionId, Watched>>,
+    /// Until when each server that stood still may wait for what was said meanwhile, by its clock.
+    waits: BTreeMap<NodeId, u64>,
     /// What each server has declared expired since it decides, and when.
     over: BTreeMap<NodeId, BTreeMap<SessionId, SimTime>>,
     /// Who asked which server about one of these, and was not answered yet.
@@ -149,6 +152,7 @@ impl Sessions {
             tick,
             timeouts: (shortest.as_millis() as i32, longest.as_millis() as i32),
             watched: BTreeMap::new(),
+            waits: BTreeMap::new(),
             over: BTreeMap::new(),
             in_vain: BTreeSet::new(),
         }
@@ -162,6 +166,7 @@ impl Sessions {
             (session, Watched::new(timeout.after(mono), timeout))
         });
         self.watched.insert(node, afresh.collect());
+        self.waits.remove(&node);
         self.forget(node);
     }
 
@@ -198,6 +203,9 @@ impl Sessions {
             return Ok(());
         }
         let may_take = (self.tick + SLACK).as_nanos() as u64;
+        if self.waits.get(&node).is_some_and(|until| mono <= until + SLACK.as_nanos() as u64) {
+            return Ok(());
+        }
         let over = self.over.get(&node);
         let mut lives_on = None;
         self.watched.entry(node).or_default().retain(|session, watched| {
@@ -342,6 +350,9 @@ impl Check for Sessions {
                 self.begin(*node, *mono, facts);
             }
             Observed::Ticked { node, mono } => self.on_ticked(*node, *mono, facts)?,
+            Observed::StoodStill { node, mono, .. } => {
+                self.waits.insert(*node, mono + self.tick.as_nanos() as u64);
+            }
             &Observed::Touched { node, session, mono, how, surely } => {
                 self.on_touched((node, session), mono, (how, surely), record.at, facts);
             }
@@ -412,6 +423,17 @@ mod tests {
         due_after(&[&[(100, ask(500))], &[(300, grant)]], 600, 4000);
         due_after(&[&[(100, ask(500)), (100, also(900)), (100, grant)]], 600, 4000);
         due_after(&[&[(100, ask(500)), (100, also(900)), (100, grant)], &[(200, Touch::Spoke)]], 700, 4200);
+    }
+
+    #[test]
+    fn s4_who_stood_still_has_a_tick_more() {
+        let late = Duration::from_millis(10);
+        for (ms, fine) in [(4290, true), (4291, false)] {
+            let mut story = Story::begin();
+            story.tell(Observed::StoodStill { node: NODE, mono: 4140 * MS, late });
+            story.tell(Observed::Ticked { node: NODE, mono: ms * MS });
+            assert_eq!(story.result.is_ok(), fine, "{ms}: {:?}", story.result);
+        }
     }
 
     #[test]

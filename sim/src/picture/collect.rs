@@ -98,6 +98,7 @@ impl Picture {
             | Observed::Said { .. }
             | Observed::Sent { .. }
             | Observed::SessionExpired { .. }
+            | Observed::StoodStill { .. }
             | Observed::Synced { .. }
             | Observed::Ticked { .. }
             | Observed::Touched { .. }
@@ -238,6 +239,9 @@ fn sign_of(what: &Observed) -> Option<(Option<Party>, SignKind)> {
         | Observed::Sent { .. }
         | Observed::Voted { .. }
         | Observed::VoteHeard { .. } => None,
-        Observed::Synced { .. } | Observed::Ticked { .. } | Observed::Touched { .. } => None,
+        Observed::StoodStill { .. }
+        | Observed::Synced { .. }
+        | Observed::Ticked { .. }
+        | Observed::Touched { .. } => None,
     }
 }

@@ -24,6 +24,8 @@ use crate::txnlog::LogTap;
 const INBOX_SEARCHED: usize = 16;
 /// How often the checkers are told what a clock shows: what is late by then is so at the next time, too.
 const SHOW: Duration = Duration::from_millis(20);
+/// What a server is told of the time so much later than it wanted is worth a note.
+const DELAY: Duration = Duration::from_millis(1);
 
 /// How long it takes, at least and at most, until a process looks at what happened, and at what is in no hurry.
 const SOON: (Duration, Duration) = (Duration::from_micros(1), Duration::from_micros(100));
@@ -184,6 +186,7 @@ impl World {
                 reported.extend(sessions.into_iter().map(|(session, how)| (*link, session, how)));
             }
         }
+        self.notice_delay(id)?;
         let node = &mut self.nodes[id.0];
         node.idle_turns = if inputs.is_empty() { node.idle_turns + 1 } else { 0 };
         let Life::Up(server) = &mut node.life else { return Ok(()) };
@@ -260,6 +263,17 @@ impl World {
             node.peers.remove(link);
         }
         self.after_drain(id, &heard)
+    }
+
+    /// Says so if a server is about to be told of the time much later than it wanted.
+    fn notice_delay(&mut self, id: NodeId) -> Result<(), Violation> {
+        let node = &self.nodes[id.0];
+        let mono = node.clock.now(self.now).mono;
+        let late = node.timeout.map_or(Duration::ZERO, |due| mono.since(due));
+        if late < DELAY {
+            return Ok(());
+        }
+        self.observe(Observed::StoodStill { node: id, mono: mono.as_nanos(), late })
     }
 
     /// The sessions that were heard of are touched only now: in the batch, a tick may have come first.
