@@ -154,8 +154,9 @@ impl Marks {
                 StepDownReason::QuorumLost => self.reach(Mark::LeaderLostQuorum),
                 StepDownReason::FollowerAhead => self.reach(Mark::LeaderBehind),
                 StepDownReason::HandedOver => self.reach(Mark::LeaderHandedOver),
-                // No run is that long, and no disk of one hangs with so much to write.
-                StepDownReason::DiskHangs | StepDownReason::EpochUsedUp => {}
+                StepDownReason::DiskHangs => self.reach(Mark::LeaderMadeWay),
+                // No run is that long.
+                StepDownReason::EpochUsedUp => {}
             },
             RoleEnd::LeaderLost(why) => match why {
                 LostReason::Doubted => self.reach(Mark::LearnerDoubted),

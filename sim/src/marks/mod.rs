@@ -87,6 +87,8 @@ marks! {
     LeaderWithoutQuorum,
     /// A leader gave up because it lost its quorum.
     LeaderLostQuorum,
+    /// A leader gave up because its disk did nothing, with its log full.
+    LeaderMadeWay,
     /// A learner gave up because those who voted for the leader look for another.
     LearnerDoubted,
     /// A learner gave up because the leader's epoch is older than its promise.

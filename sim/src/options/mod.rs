@@ -23,6 +23,8 @@ use crate::workload::Weights;
 
 /// Odds per million that disks rot in an ensemble.
 const ROT: u32 = 150_000;
+/// Odds per million that an ensemble's logs are soon full, and its disks do nothing for longer than anybody waits.
+const FULL_LOGS: u32 = 150_000;
 
 /// The profile of a run.
 #[derive(Clone, Debug, PartialEq)]
@@ -235,7 +237,18 @@ impl Options {
         let mut rng = seed.stream("rot", 0);
         let rot = Duration::from_secs(*rng.pick(&[2, 5, 15]));
         options.faults.rot = (rng.chance(ROT) && options.servers > 2).then_some(rot);
+        options.fill_logs(seed);
         options
+    }
+
+    fn fill_logs(&mut self, seed: Seed) {
+        let mut rng = seed.stream("full logs", 0);
+        let (bytes, stall) = (*rng.pick(&[500, 2_000, 8_000]), Duration::from_secs(*rng.pick(&[2, 5])));
+        if rng.chance(FULL_LOGS) {
+            self.config.log_buffer_max = bytes;
+            self.faults.stall = Some(stall);
+            self.faults.stall_max = Duration::from_secs(4);
+        }
     }
 
     /// The profile of an ensemble that `seed` stands for, in which members come and go besides.
