@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use super::report::Notice;
 use super::scan::LogRecord;
 use crate::tree::{DIGEST_VERSION, Tree};
-use crate::types::{SessionId, Txn, TxnDigest, Zxid};
+use crate::types::{Membership, OpCode, SessionId, Txn, TxnDigest, Zxid, path};
 
 /// What has been recovered so far.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub(super) struct Database {
     suspicion: Option<Notice>,
     /// Digests that did not match. The first of them was reported.
     pub(super) mismatches: u64,
+    /// The configuration that the last one took the place of in the log.
+    pub(super) config_before: Option<Membership>,
     /// What is to be said of it.
     pub(super) report: Vec<Notice>,
 }
@@ -46,6 +48,7 @@ impl Database {
             fuzzy_until: digest.filter(|(at, _)| *at > last_zxid),
             suspicion: None,
             mismatches: 0,
+            config_before: None,
             report: Vec::new(),
         };
         // A digest from before the snapshot began says nothing about it.
@@ -74,6 +77,9 @@ impl Database {
             | Txn::Multi(_)
             | Txn::SetAcl { .. }
             | Txn::SetData { .. } => {}
+        }
+        if header.op == OpCode::RECONFIG {
+            self.config_before = config_in(&self.tree);
         }
         self.tree.apply(&header, txn, &mut |_| {});
         self.last_zxid = header.zxid;
@@ -123,4 +129,12 @@ impl Database {
         self.mismatches += suspicion.iter().count() as u64;
         self.report.extend(suspicion);
     }
+}
+
+/// The configuration that the tree has. Anybody who may can write something else to this znode; only a change of members has
+/// its own transaction for a version.
+pub fn config_in(tree: &Tree) -> Option<Membership> {
+    let node = tree.node(path::CONFIG)?;
+    let membership = Membership::from_peer(node.data()?)?;
+    (Zxid(membership.version()) == node.stat().mzxid).then_some(membership)
 }

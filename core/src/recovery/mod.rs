@@ -50,6 +50,7 @@ pub use self::report::{Notice, RecoveryError, SnapshotProblem};
 pub use self::scan::{BadHeader, Damage, DamageKind};
 
 use self::database::Database;
+pub(crate) use self::database::config_in;
 use self::epochs::EpochReads;
 use self::load::{Loaded, SnapshotLoad, tree_options};
 use self::repair::Repair;
@@ -58,7 +59,7 @@ use crate::config::Config;
 use crate::store::epochs::{Epochs, UNSYNCED, epoch_file};
 use crate::store::{DiskAnswer, DiskDone, DiskOp, FileName, Inventory, SnapshotFile, Tickets};
 use crate::tree::Tree;
-use crate::types::{Compression, ServerId, SessionId, Ticket, Zxid};
+use crate::types::{Compression, Membership, ServerId, SessionId, Ticket, Zxid};
 use crate::wire::compression::begins_well;
 use crate::wire::snapshot::{COMPLETE_CHECK_LEN, is_complete};
 
@@ -74,6 +75,9 @@ pub struct Recovered {
     pub sessions: BTreeMap<SessionId, i32>,
     /// The last transaction.
     pub last_zxid: Zxid,
+    /// The configuration before the newest one, if the log has that: it came into force, for nobody proposes a change of
+    /// members before.
+    pub config_before: Option<Membership>,
     /// What the epoch files say, which is on the disk by now; only at the start of a member of an ensemble.
     pub epochs: Option<Epochs>,
     /// A member of an ensemble may have lost what it once acknowledged: there was nothing on its disk, and nothing says
@@ -521,7 +525,8 @@ impl Recovery {
     ) -> Result<(), RecoveryError> {
         let from_nothing = base.is_none();
         database.finish();
-        let Database { mut tree, sessions, last_zxid, mismatches, report: found, .. } = database;
+        let Database { mut tree, sessions, last_zxid, mismatches, config_before, report: found, .. } =
+            database;
         let mut report = core::mem::take(&mut self.report);
         report.extend(found);
         let damaged = self.nothing_usable || replay.stopped_at_damage;
@@ -576,6 +581,7 @@ impl Recovery {
             tree,
             sessions,
             last_zxid,
+            config_before,
             epochs,
             unsynced,
             inventory: core::mem::take(&mut self.inventory),

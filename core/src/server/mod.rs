@@ -193,8 +193,16 @@ impl Server {
         let hash_seed = core::array::from_fn(|_| hash_rng.next_u64());
         let mut snapshot_rng = rng::stream(seed, rng::Stream::Snapshot);
         let ensemble = Ensemble::new(&config, &recovered, seed);
-        let Recovered { tree, sessions, inventory, replayed_txns, replayed_bytes, digest_mismatches, .. } =
-            recovered;
+        let Recovered {
+            tree,
+            sessions,
+            inventory,
+            replayed_txns,
+            replayed_bytes,
+            digest_mismatches,
+            config_before,
+            ..
+        } = recovered;
         let last_zxid = tree.last_zxid();
         let mut metrics = Metrics::default();
         metrics.summaries.startup_txns_loaded.add(replayed_txns);
@@ -246,6 +254,7 @@ impl Server {
             tree,
             config,
         };
+        server.recall_config(config_before);
         server.write_config();
         server
     }

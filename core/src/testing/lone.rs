@@ -67,6 +67,7 @@ pub fn empty(config: &Config) -> Recovered {
         tree: Tree::new(options, [1, 2, 3, 4]),
         sessions: BTreeMap::new(),
         last_zxid: Zxid::ZERO,
+        config_before: None,
         epochs: None,
         unsynced: false,
         inventory: Inventory::new(Vec::new()),

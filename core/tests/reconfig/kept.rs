@@ -2,11 +2,12 @@
 
 use core::time::Duration;
 
-use zabra_core::server::Event;
+use zabra_core::server::{Event, Role};
 use zabra_core::testing::cluster::{Cluster, members};
+use zabra_core::types::OpCode;
 use zabra_core::zab::learner::LostReason;
 
-use super::{agree, change, config, dynamic, of, reconfig, voters, write};
+use super::{agree, change, config, dynamic, ensemble, join, of, reconfig, voters, write};
 
 /// PARITY `reconf.dynfile`: a leader of ZooKeeper begins its epoch with what it saw last, and that need not be in any
 /// log. Who acknowledged it, and forgot it in a crash, would help those who never heard of it to a quorum. Here nobody has
@@ -116,5 +117,52 @@ fn reconf_dynfile_files_that_cannot_be_written_stop_nobody() {
     for id in 1..=4 {
         let refused = |event: &&Event| matches!(event, Event::LeaderLost { why: LostReason::ConfigNotKept });
         assert_eq!(cluster.events(id).iter().find(refused), None, "server {id}");
+    }
+}
+
+/// A change that is in force and in no file, and behind it in the log one that came to nothing, to the members that there
+/// were at first: who knew of these two alone would be a quorum with one that never heard of any change, beside the leader
+/// of the others.
+#[test]
+fn reconf_dynfile_what_is_in_force_is_found_in_the_log_before_another_change() {
+    for keeps in [true, false] {
+        let mut cluster = ensemble(3, 0);
+        cluster.keep_configs(3, keeps);
+        cluster.kill(1, 1);
+        cluster.settle();
+        assert_eq!(cluster.leader(), Some(3), "{}", cluster.roles());
+        for id in [4, 5] {
+            cluster.add(id, &members(5, 0), dynamic);
+            cluster.start(id);
+            cluster.settle();
+        }
+        let joining = format!("{},{}", join(4), join(5));
+        assert_eq!(reconfig(&mut cluster, 3, &change(Some(&joining), Some("1"))), 0);
+        assert_eq!(voters(cluster.kept_config(2)), [2, 3, 4, 5]);
+        assert_eq!(voters(cluster.kept_config(3)), if keeps { vec![2, 3, 4, 5] } else { vec![1, 2, 3] });
+        let (conn, _) = cluster.client(3).expect("it leads");
+        for id in [2, 4, 5] {
+            cluster.silence(3, id);
+        }
+        cluster.send(3, conn, 1, OpCode::RECONFIG, &change(Some(&join(1)), Some("4,5")));
+        cluster.run();
+        cluster.kill(3, 1);
+        cluster.heal();
+        for id in [1, 3] {
+            for other in [2, 4, 5] {
+                cluster.cut(id, other);
+            }
+        }
+        cluster.start(1);
+        cluster.start(3);
+        cluster.pass(Duration::from_secs(10));
+        write(&mut cluster, 2, "/by-three-of-four");
+        for id in [1, 3] {
+            assert_eq!(cluster.role(id), Some(Role::Looking), "{keeps}: {}", cluster.roles());
+        }
+        cluster.heal();
+        cluster.settle();
+        assert!(cluster.exists(3, "/by-three-of-four"), "{keeps}");
+        assert_eq!(voters(&config(&mut cluster, 3)), [2, 3, 4, 5], "{keeps}");
     }
 }

@@ -20,6 +20,7 @@ use core::mem;
 use bytes::Bytes;
 
 use crate::election::View;
+use crate::recovery::config_in;
 use crate::tree::Tree;
 use crate::types::{MemberRole, Membership, OpCode, ServerId, Txn, TxnHeader, Zxid, path};
 
@@ -39,6 +40,8 @@ pub(super) struct Configs {
     kept: Option<i64>,
     /// The newest one that the log has, or the snapshot that it goes on from.
     logged: i64,
+    /// The one before that, if the log has it, too: the next start knows that it came into force.
+    logged_before: i64,
     /// `current` could not be kept.
     current_is_lost: bool,
     /// The last one in force before `current` that was kept.
@@ -51,7 +54,13 @@ pub(super) struct Configs {
 
 impl Configs {
     /// The configuration of the file, the one that was seen last according to another, and what the tree has.
-    pub(super) fn new(dynamic: bool, current: Membership, seen: Option<Membership>, tree: &Tree) -> Self {
+    pub(super) fn new(
+        dynamic: bool,
+        current: Membership,
+        seen: Option<Membership>,
+        tree: &Tree,
+        before: Option<&Membership>,
+    ) -> Self {
         let text = Bytes::from(current.text());
         let kept = seen.as_ref().map(Membership::version);
         let heard = seen.filter(|seen| dynamic && seen.version() > current.version());
@@ -63,12 +72,14 @@ impl Configs {
             heard,
             kept,
             logged: 0,
+            logged_before: 0,
             current_is_lost: false,
             filed: None,
             heard_is_lost: false,
             offered: None,
         };
         configs.reload(tree);
+        configs.logged_before = before.map_or(0, Membership::version);
         configs
     }
 
@@ -118,8 +129,9 @@ impl Configs {
     /// The database is another one, as the next start would find it: what was proposed and is not in its log was never
     /// agreed on.
     pub(super) fn reload(&mut self, tree: &Tree) {
-        let in_tree = in_tree(tree).filter(|_| self.dynamic);
+        let in_tree = config_in(tree).filter(|_| self.dynamic);
         self.logged = in_tree.as_ref().map_or(0, Membership::version);
+        self.logged_before = 0;
         self.proposed = in_tree.filter(|found| found.version() > self.current.version());
     }
 
@@ -127,7 +139,9 @@ impl Configs {
     pub(super) fn propose(&mut self, membership: Membership) -> bool {
         let newest = self.next().unwrap_or(&self.current).version();
         let news = self.dynamic && membership.version() > newest;
-        self.logged = self.logged.max(membership.version());
+        if membership.version() > self.logged {
+            self.logged_before = mem::replace(&mut self.logged, membership.version());
+        }
         if news {
             self.proposed = Some(membership);
         }
@@ -173,10 +187,11 @@ impl Configs {
         self.heard_is_lost = true;
     }
 
-    /// Whether the next start would know what counts here, as far as it need not be told by others. What the log has is
-    /// newer than what was in force, and whoever has it in the log has all that those before it agreed on.
+    /// Whether the next start would know what counts here, as far as it need not be told by others: of the last two
+    /// configurations that the log has, since the last is not proposed before the other is in force. One that is older than
+    /// these, or in a log of which only the snapshot behind it is left, would be forgotten for the last, which may be void.
     pub(super) fn is_remembered(&self) -> bool {
-        let is_logged = |config: &Membership| config.version() <= self.logged;
+        let is_logged = |config: &Membership| [self.logged, self.logged_before].contains(&config.version());
         // A new version of the same members makes no other quorums.
         let same = |a: &Membership, b: &Membership| a.clone().with_version(b.version()) == *b;
         let is_filed = |config: &Membership| self.filed.as_ref().is_some_and(|filed| same(filed, config));
@@ -228,14 +243,6 @@ impl Configs {
     }
 }
 
-/// What was applied, or is to be. Anybody who may can write something else to this znode; only a change of members has
-/// its own transaction for a version.
-fn in_tree(tree: &Tree) -> Option<Membership> {
-    let node = tree.node(path::CONFIG)?;
-    let membership = Membership::from_peer(node.data()?)?;
-    (Zxid(membership.version()) == node.stat().mzxid).then_some(membership)
-}
-
 /// A leader activates what it did not propose.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Unknown;
@@ -256,6 +263,7 @@ pub(super) fn proposed(header: &TxnHeader, txn: &Txn) -> Option<Membership> {
 mod tests {
     use super::*;
     use crate::testing::cluster::members;
+    use crate::time::WallTime;
     use crate::tree::TreeOptions;
 
     const OPTIONS: TreeOptions = TreeOptions { extended_types: true, digest_enabled: true };
@@ -264,7 +272,7 @@ mod tests {
     #[test]
     fn qv_equals_other_members_of_a_known_version_are_no_news() {
         let [known, other] = [3, 5].map(|voters| members(voters, 0).with_version(9));
-        let mut configs = Configs::new(true, known.clone(), None, &Tree::new(OPTIONS, [1; 4]));
+        let mut configs = Configs::new(true, known.clone(), None, &Tree::new(OPTIONS, [1; 4]), None);
         assert!(!configs.propose(other.clone()));
         configs.offer(other.clone());
         assert_eq!(configs.take_offer(|_| false), None);
@@ -289,7 +297,7 @@ mod tests {
             (Some(21), 21, None),
             (Some(21), 22, None),
         ] {
-            let mut configs = Configs::new(true, of(9), None, &Tree::new(OPTIONS, [1; 4]));
+            let mut configs = Configs::new(true, of(9), None, &Tree::new(OPTIONS, [1; 4]), None);
             configs.proposed = proposed.map(of);
             configs.offer(of(offered));
             let taken = configs.take_offer(awaits_commit).map(|it| it.version());
@@ -298,6 +306,39 @@ mod tests {
             if in_force.is_none() && offered > 9 {
                 assert_eq!(configs.next().map(Membership::version), Some(offered), "it may come into force");
             }
+        }
+    }
+    /// 5 came into force behind 3, which the file has, and could not be written. Of the transactions that the log has since
+    /// then, or of the tree that came with a snapshot, the next start has to know that.
+    #[test]
+    fn reconf_dynfile_what_is_in_force_is_not_forgotten_for_what_may_be_void() {
+        let of = |voters, version| members(voters, 0).with_version(version);
+        let empty = || Tree::new(OPTIONS, [1; 4]);
+        let snapshot_of = |version| {
+            let mut tree = empty();
+            tree.write_config(of(3, version).text().as_bytes(), Zxid(version), WallTime(0));
+            tree
+        };
+        for (logged, snapshot, remembered) in [
+            (&[][..], None, false),
+            (&[5], None, true),
+            (&[5, 7], None, true),
+            (&[7], None, false),
+            (&[], Some(5), true),
+            (&[7], Some(5), true),
+            (&[], Some(7), false),
+            (&[5], Some(7), false),
+        ] {
+            let mut configs = Configs::new(true, of(3, 3), None, &empty(), None);
+            if let Some(version) = snapshot {
+                configs.reload(&snapshot_of(version));
+            }
+            for &version in logged {
+                configs.propose(of(4, version));
+            }
+            configs.activate(of(4, 5));
+            configs.not_kept(true);
+            assert_eq!(configs.is_remembered(), remembered, "{logged:?} {snapshot:?}");
         }
     }
 }

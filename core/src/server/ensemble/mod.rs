@@ -142,6 +142,7 @@ impl Ensemble {
                 membership,
                 ensemble.seen.clone(),
                 &recovered.tree,
+                recovered.config_before.as_ref(),
             ),
             masters: Masters::new(ensemble.observer_master_port, seed),
             pauses: Pauses::new(ensemble, config.tick_time, seed),

@@ -82,6 +82,17 @@ impl Server {
         }
     }
 
+    /// What the log says was in force, and the file, which could not be written, does not have. That the newest one is known
+    /// is not enough: it may be void, and then those agree on what counts who have a quorum of this one.
+    pub(in crate::server) fn recall_config(&mut self, before: Option<Membership>) {
+        let Some(ensemble) = self.ensemble.as_deref() else { return };
+        let configs = &ensemble.configs;
+        let is_newer = |before: &Membership| before.version() > configs.current().version();
+        if let Some(before) = before.filter(|before| configs.is_dynamic() && is_newer(before)) {
+            self.put_in_force(before);
+        }
+    }
+
     /// What a leader's epoch begins with (PARITY `quorum.newleader`).
     pub(super) fn on_configuration(&mut self, text: &[u8]) {
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
