@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use zabra_core::server::Role;
 use zabra_core::time::WallTime;
+use zabra_core::types::Zxid;
 
 use super::World;
 use crate::check::liveness::{self, Waiting};
@@ -93,13 +94,46 @@ impl World {
                 core.insert(left.swap_remove(rng.index(left.len())));
             }
             in_force = core.iter().map(|&node| self.in_force(node)).max().unwrap_or_default();
-            if configs.counting(in_force).all(|roster| roster.is_quorum(core.iter().copied())) {
+            if !configs.counting(in_force).all(|roster| roster.is_quorum(core.iter().copied())) {
+                continue;
+            }
+            if left.is_empty() || self.may_be_led(&core, in_force) {
                 break rosters;
             }
+            core.insert(left.swap_remove(rng.index(left.len())));
         };
         let votes = |node: &NodeId| rosters.iter().any(|roster| roster.is_voter(*node));
-        core.extend(all().filter(|node| !votes(node)).filter(|_| rng.chance(500_000)));
+        let others: Vec<NodeId> = all().filter(|node| !votes(node)).filter(|_| rng.chance(500_000)).collect();
+        core.extend(
+            others.into_iter().filter(|&node| self.knows_whom_to_ask(node, &core)).collect::<Vec<_>>(),
+        );
         (core.len() < self.nodes.len()).then(|| core.into_iter().collect())
+    }
+
+    /// Whether one of these can be elected where this is in force, and nobody else who may count is ahead of it.
+    ///
+    /// Only those lead who have a vote in force; of whom a change that is to come gives one, none does, though it may have
+    /// logged more than all others that are left. It promises nothing to those, and the change, if it came into force at
+    /// a leader that is gone now, may need it. ZooKeeper's servers wait for another one there, too (`getInitId`,
+    /// `totalOrderPredicate`): one that knows that the change is in force, or has a vote and as long a history. And those
+    /// who have not heard of the change could not follow one who gets its vote with it, nor even reach it.
+    fn may_be_led(&self, core: &BTreeSet<NodeId>, in_force: Zxid) -> bool {
+        let configs = self.judge.facts().configs();
+        let leads = |node: &NodeId| configs.get(in_force).is_some_and(|roster| roster.is_voter(*node));
+        let counts = |node: &NodeId| configs.counting(in_force).any(|roster| roster.is_voter(*node));
+        let kept = |node: &NodeId| self.nodes[node.0].kept();
+        let (candidates, others): (Vec<NodeId>, Vec<NodeId>) =
+            core.iter().copied().filter(counts).partition(leads);
+        let best = candidates.iter().map(kept).map(|kept| (kept.current, kept.durable)).max();
+        others.iter().map(kept).all(|kept| Some((kept.current, kept.last)) <= best)
+    }
+
+    /// Whether a server that has no vote itself knows one of these as a voter. It may have been away while all those whom it
+    /// knows were replaced, and nobody connects to it: who has a vote asks those who have one. ZooKeeper's observers are as
+    /// lost then; an operator tells them.
+    fn knows_whom_to_ask(&self, node: NodeId, core: &BTreeSet<NodeId>) -> bool {
+        let known = self.judge.facts().configs().get(self.in_force(node));
+        known.is_none_or(|roster| core.iter().any(|&other| roster.is_voter(other)))
     }
 
     /// Ends all faults and asks the clients for one last request each.
