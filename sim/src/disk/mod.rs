@@ -13,7 +13,6 @@ pub mod content;
 pub mod file;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
 
 use bytes::Bytes;
 use zabra_core::store::inventory::TEMPORARY_PREFIX;
@@ -55,27 +54,32 @@ type FileId = u64;
 enum Step {
     Create { file: FileName, exclusive: bool },
     Rename { from: FileName, to: FileName },
-    SetLen { file: Rc<FileName>, len: u64, only_grow: bool },
+    SetLen { file: Target, len: u64, only_grow: bool },
     SyncDir(Dir),
-    SyncFile(Rc<FileName>),
+    SyncFile(Target),
     Unlink(FileName),
-    Write { file: Rc<FileName>, offset: u64, bytes: Bytes },
+    Write { file: Target, offset: u64, bytes: Bytes },
+}
+
+/// What a step is done to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Target {
+    /// The file of this name.
+    Named(FileName),
+    /// One that is open: nobody has to look for it.
+    Open(FileId),
 }
 
 /// A file that is appended to, and how far it is.
 #[derive(Clone, Debug)]
 struct Open {
-    file: Rc<FileName>,
+    id: FileId,
     end: u64,
 }
 
 impl Open {
-    fn new(file: FileName) -> Self {
-        Self { file: Rc::new(file), end: 0 }
-    }
-
     fn append(&self, bytes: &Bytes) -> Step {
-        Step::Write { file: self.file.clone(), offset: self.end, bytes: bytes.clone() }
+        Step::Write { file: Target::Open(self.id), offset: self.end, bytes: bytes.clone() }
     }
 }
 
@@ -89,8 +93,8 @@ pub struct Disk {
     /// Names that a power failure leaves.
     durable_names: BTreeMap<FileName, FileId>,
     pending_names: Vec<NameChange>,
-    /// The log file that is appended to; lost with the process.
-    log: Option<Open>,
+    /// The log file that is appended to, and its directory; lost with the process.
+    log: Option<(Dir, Open)>,
     /// The snapshot that is being written: the name that it will have, and the file; lost with the process.
     snapshot: Option<(FileName, Open)>,
     /// What went wrong with it.
@@ -278,29 +282,30 @@ impl Disk {
         Ok(match op {
             DiskOp::LogCreate { file, .. } => vec![Step::Create { file: file.clone(), exclusive: true }],
             DiskOp::LogAppend { bytes, grow_to, sync, .. } => {
-                let log = self.log.as_ref().expect("nothing is appended before a log was created");
+                let (dir, log) = self.log.as_ref().expect("nothing is appended before a log was created");
+                let file = Target::Open(log.id);
                 let mut steps = Vec::with_capacity(4);
                 steps.push(log.append(bytes));
                 if let Some(len) = *grow_to {
-                    steps.push(Step::SetLen { file: log.file.clone(), len, only_grow: true });
+                    steps.push(Step::SetLen { file: file.clone(), len, only_grow: true });
                 }
                 if *sync {
-                    steps.push(Step::SyncFile(log.file.clone()));
-                    steps.push(Step::SyncDir(log.file.dir));
+                    steps.push(Step::SyncFile(file));
+                    steps.push(Step::SyncDir(*dir));
                 }
                 steps
             }
             DiskOp::Truncate { file, size, .. } => {
-                let file = Rc::new(file.clone());
+                let target = Target::Named(file.clone());
                 vec![
-                    Step::SetLen { file: file.clone(), len: *size, only_grow: false },
-                    Step::SyncFile(file.clone()),
+                    Step::SetLen { file: target.clone(), len: *size, only_grow: false },
+                    Step::SyncFile(target),
                     Step::SyncDir(file.dir),
                 ]
             }
             DiskOp::Sync { files, .. } => {
                 let dirs: BTreeSet<Dir> = files.iter().map(|file| file.dir).collect();
-                let syncs = files.iter().map(|file| Step::SyncFile(Rc::new(file.clone())));
+                let syncs = files.iter().map(|file| Step::SyncFile(Target::Named(file.clone())));
                 syncs.chain(dirs.into_iter().map(Step::SyncDir)).collect()
             }
             DiskOp::SnapshotCreate { file, .. } => {
@@ -321,7 +326,7 @@ impl Disk {
             DiskOp::Replace { file, bytes, .. } => {
                 let mut steps = vec![
                     Step::Create { file: temporary(file), exclusive: false },
-                    Open::new(temporary(file)).append(bytes),
+                    Step::Write { file: Target::Named(temporary(file)), offset: 0, bytes: bytes.clone() },
                 ];
                 steps.extend(publish(file));
                 steps
@@ -338,12 +343,13 @@ impl Disk {
     /// What the process remembers of a request that succeeded.
     fn after(&mut self, op: &DiskOp) {
         match op {
-            DiskOp::LogCreate { file, .. } => self.log = Some(Open::new(file.clone())),
+            DiskOp::LogCreate { file, .. } => self.log = Some((file.dir, self.open(file))),
             DiskOp::LogAppend { bytes, .. } => {
-                self.log.as_mut().expect("checked when its steps were made").end += bytes.len() as u64;
+                let (_, log) = self.log.as_mut().expect("checked when its steps were made");
+                log.end += bytes.len() as u64;
             }
             DiskOp::SnapshotCreate { file, .. } => {
-                self.snapshot = Some((file.clone(), Open::new(temporary(file))));
+                self.snapshot = Some((file.clone(), self.open(&temporary(file))));
             }
             DiskOp::SnapshotAppend { bytes, .. } => {
                 let (_, snapshot) = self.snapshot.as_mut().expect("checked when its steps were made");
@@ -359,6 +365,11 @@ impl Disk {
         }
     }
 
+    /// A file that was just created, to be appended to.
+    fn open(&self, file: &FileName) -> Open {
+        Open { id: self.names[file], end: 0 }
+    }
+
     fn step(&mut self, step: Step) -> Result<(), DiskError> {
         match step {
             Step::Create { file, exclusive } => self.create(&file, exclusive),
@@ -372,12 +383,12 @@ impl Disk {
             }
             Step::SetLen { file, len, only_grow } => {
                 let len = usize::try_from(len).expect("simulated files fit the memory");
-                let size = self.file_mut(&file)?.image().len();
+                let size = self.target_mut(&file)?.image().len();
                 if self.is_limited() && len > size && self.used() + (len - size) as u64 > self.capacity {
                     return Err(DiskError::Full);
                 }
                 if len > size || !only_grow {
-                    self.file_mut(&file)?.set_len(len);
+                    self.target_mut(&file)?.set_len(len);
                 }
                 Ok(())
             }
@@ -391,7 +402,7 @@ impl Disk {
             }
             Step::SyncFile(file) => {
                 let mode = self.sync_mode;
-                let content = self.file_mut(&file)?;
+                let content = self.target_mut(&file)?;
                 match mode {
                     SyncMode::Honest => content.sync(),
                     SyncMode::Failing => {
@@ -425,15 +436,15 @@ impl Disk {
         Ok(())
     }
 
-    fn write(&mut self, file: &FileName, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
+    fn write(&mut self, file: &Target, offset: u64, bytes: &[u8]) -> Result<(), DiskError> {
         let offset = usize::try_from(offset).expect("simulated files fit the memory");
         if !self.is_limited() {
-            self.file_mut(file)?.write(offset, bytes);
+            self.target_mut(file)?.write(offset, bytes);
             return Ok(());
         }
         let used = self.used();
         let capacity = self.capacity;
-        let content = self.file_mut(file)?;
+        let content = self.target_mut(file)?;
         let growth = (offset + bytes.len()).saturating_sub(content.image().len()) as u64;
         let room = capacity.saturating_sub(used);
         if growth > room {
@@ -478,6 +489,13 @@ impl Disk {
         self.files.retain(|id, _| named.binary_search(id).is_ok());
     }
 
+    fn target_mut(&mut self, target: &Target) -> Result<&mut SimFile, DiskError> {
+        match target {
+            Target::Named(file) => self.file_mut(file),
+            Target::Open(id) => self.files.get_mut(id).ok_or(DiskError::NotFound),
+        }
+    }
+
     fn file_mut(&mut self, file: &FileName) -> Result<&mut SimFile, DiskError> {
         let id = self.names.get(file).ok_or(DiskError::NotFound)?;
         Ok(self.files.get_mut(id).expect("a name leads to a file"))
@@ -498,7 +516,7 @@ fn apply_name(names: &mut BTreeMap<FileName, FileId>, change: NameChange) {
 /// Makes the temporary version of a file durable and gives it its name.
 fn publish(file: &FileName) -> Vec<Step> {
     vec![
-        Step::SyncFile(Rc::new(temporary(file))),
+        Step::SyncFile(Target::Named(temporary(file))),
         Step::Rename { from: temporary(file), to: file.clone() },
         Step::SyncDir(file.dir),
     ]
