@@ -4,6 +4,7 @@
 //! Every process has a generation number. Whatever was begun for an earlier one (a disk completion, a timer, a wake)
 //! carries the number and is dropped when it comes: the dead hear nothing.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::LazyLock;
 
@@ -133,6 +134,8 @@ pub struct Node {
     pub show_due: u64,
     /// The epoch of its history, as a file named it when the process began.
     pub epoch_named: Option<i64>,
+    /// The epochs that a power failure would leave, the promised one first, and after how many changes of the disk.
+    epochs_kept: Cell<(u64, i64, i64)>,
     /// Sessions that it has granted to servers that learn from it, in this turn.
     pub granted: Vec<(SessionId, NodeId)>,
     /// Its connections.
@@ -192,6 +195,7 @@ impl Node {
             idle_turns: 0,
             show_due: 0,
             epoch_named: None,
+            epochs_kept: Cell::default(),
             granted: Vec::new(),
             conns: BTreeMap::new(),
             next_conn: 1,
@@ -258,13 +262,14 @@ impl Node {
 
     /// What a power failure at this moment would leave.
     pub fn kept(&self) -> Kept {
-        let epoch = |file| self.durable_epoch(file).unwrap_or_default();
-        Kept {
-            accepted: epoch(&ACCEPTED_EPOCH),
-            current: epoch(&CURRENT_EPOCH),
-            durable: self.tap.durable(),
-            last: self.tap.last(),
+        let changes = self.disk.durable_changes();
+        let (mut as_of, mut accepted, mut current) = self.epochs_kept.get();
+        if as_of != changes {
+            let epoch = |file| self.durable_epoch(file).unwrap_or_default();
+            (as_of, accepted, current) = (changes, epoch(&ACCEPTED_EPOCH), epoch(&CURRENT_EPOCH));
+            self.epochs_kept.set((as_of, accepted, current));
         }
+        Kept { accepted, current, durable: self.tap.durable(), last: self.tap.last() }
     }
 
     /// The epoch of its history, as the file names it that a process finds now, or the next one under its temporary name, as

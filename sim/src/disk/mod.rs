@@ -104,6 +104,8 @@ pub struct Disk {
     sync_mode: SyncMode,
     /// How often a synchronisation has succeeded; what a run reached is judged by such counts.
     sync_count: u64,
+    /// See [`Disk::durable_changes`].
+    durable_changes: u64,
 }
 
 impl Default for Disk {
@@ -120,6 +122,7 @@ impl Default for Disk {
             capacity: u64::MAX,
             sync_mode: SyncMode::Honest,
             sync_count: 0,
+            durable_changes: 0,
         }
     }
 }
@@ -150,6 +153,12 @@ impl Disk {
         self.sync_count
     }
 
+    /// How often what a power failure leaves may have changed in another way than by appending to the log that is open: as
+    /// long as it does not, what was read of the durable files other than logs need not be read again.
+    pub const fn durable_changes(&self) -> u64 {
+        self.durable_changes
+    }
+
     /// All files, as the operating system shows them.
     pub fn files(&self) -> impl Iterator<Item = (&FileName, &Content)> {
         self.names.iter().map(|(name, id)| (name, self.files[id].image()))
@@ -167,6 +176,7 @@ impl Disk {
 
     /// Turns bits of one byte of a file around, wherever copies of it are.
     pub fn rot(&mut self, file: &FileName, offset: usize, bits: u8) {
+        self.durable_changes += 1;
         if let Some(id) = self.names.get(file) {
             self.files.get_mut(id).expect("a name leads to a file").rot(offset, bits);
         }
@@ -175,6 +185,7 @@ impl Disk {
     /// Puts a file there, durably: the state a scenario begins with.
     pub fn put(&mut self, file: FileName, bytes: &[u8]) {
         let dir = file.dir;
+        self.durable_changes += 1;
         self.create(&file, false).expect("creating anew cannot fail");
         let content = self.file_mut(&file).expect("just created");
         content.write(0, bytes);
@@ -184,6 +195,7 @@ impl Disk {
 
     /// Removes a file, durably.
     pub fn take(&mut self, file: &FileName) {
+        self.durable_changes += 1;
         self.names.remove(file);
         self.durable_names.remove(file);
         self.pending_names.retain(|change| match change {
@@ -266,6 +278,7 @@ impl Disk {
     /// The power fails: what was not synced is lost, kept or torn, each name and each write by itself.
     pub fn lose_power(&mut self, rng: &mut Rng, profile: &TearProfile) {
         self.end_process();
+        self.durable_changes += 1;
         for change in std::mem::take(&mut self.pending_names) {
             if !rng.chance(profile.lost) {
                 apply_name(&mut self.durable_names, change);
@@ -401,6 +414,8 @@ impl Disk {
                 Ok(())
             }
             Step::SyncFile(file) => {
+                // What is synchronised while it is open is the log.
+                self.durable_changes += u64::from(matches!(file, Target::Named(_)));
                 let mode = self.sync_mode;
                 let content = self.target_mut(&file)?;
                 match mode {
@@ -465,6 +480,7 @@ impl Disk {
         if !self.pending_names.iter().any(is_there) {
             return;
         }
+        self.durable_changes += 1;
         let (now, later) = std::mem::take(&mut self.pending_names).into_iter().partition(is_there);
         self.pending_names = later;
         let now: Vec<NameChange> = now;
