@@ -1,6 +1,7 @@
 //! Reads ZooKeeper's transaction log a second time, apart from the core: the order of transactions as the disk has
 //! it, and which of them a power failure would leave.
 
+use std::cmp::Reverse;
 use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
@@ -135,10 +136,8 @@ impl LogTap {
     /// A disk operation ended: looks which records are on the medium now.
     pub fn on_done(&mut self, disk: &Disk) {
         while let Some((file, placed)) = self.volatile.front() {
-            let end = placed.start + placed.bytes.len();
-            let there = disk
-                .durable_file(file)
-                .is_some_and(|content| content.read(placed.start..end) == placed.bytes);
+            let there =
+                disk.durable_file(file).is_some_and(|content| content.has(placed.start, &placed.bytes));
             if !there {
                 return;
             }
@@ -212,19 +211,22 @@ fn durable_on(disk: &Disk) -> Zxid {
 
 /// The last transaction that files hold. A snapshot without its end holds nothing.
 fn end_of<'a>(files: impl Iterator<Item = (&'a FileName, &'a Content)>) -> Zxid {
-    let mut last = Zxid::ZERO;
+    let (mut last, mut logs) = (Zxid::ZERO, Vec::new());
     for (file, content) in files {
         if let Some(zxid) = numbered(file, Dir::Snapshot, "snapshot.")
+            && zxid > last
             && is_whole(content)
         {
-            last = last.max(zxid);
+            last = zxid;
         }
-        if numbered(file, Dir::Log, "log.").is_some() {
-            let bytes = content.to_vec();
-            last = records(&bytes).map(|record| record.zxid).max().unwrap_or(last).max(last);
+        if let Some(first) = numbered(file, Dir::Log, "log.") {
+            logs.push((first, content));
         }
     }
-    last
+    // A log is named after its first transaction: what is in those before it is older.
+    logs.sort_unstable_by_key(|&(first, _)| Reverse(first));
+    let last_in = |content: &Content| records(&content.written()).map(|record| record.zxid).max();
+    logs.into_iter().find_map(|(_, content)| last_in(content)).map_or(last, |logged| last.max(logged))
 }
 
 /// Whether a snapshot has its end.

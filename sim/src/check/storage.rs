@@ -4,6 +4,8 @@
 //!
 //! A snapshot that cannot be finished has its disk to blame.
 
+use std::collections::BTreeSet;
+
 use zabra_core::store::{Dir, FileName};
 use zabra_core::types::Zxid;
 
@@ -54,28 +56,41 @@ pub fn snapshot_failed(node: NodeId, why: &str, excuse: Option<Excuse>) -> Resul
 pub fn still_needed(disk: &Disk, removed: &[FileName]) -> Option<StillNeeded> {
     let log_of = |file: &FileName| numbered(file, Dir::Log, "log.");
     let logs: Vec<(&FileName, &Content)> = disk.files().filter(|(file, _)| log_of(file).is_some()).collect();
-    let stays = |file: &FileName| !removed.contains(file);
+    let going: BTreeSet<&FileName> = removed.iter().collect();
+    let stays = |file: &FileName| !going.contains(file);
     let last = logs.iter().filter(|(file, _)| stays(file)).filter_map(|(file, _)| log_of(file)).max()?;
     if removed.iter().filter_map(log_of).all(|log| log > last) {
         return None;
     }
-    // The logs are read once: there may be many snapshots.
+    let snapshots: Vec<Zxid> = disk
+        .files()
+        .filter(|(file, _)| stays(file))
+        .filter_map(|(file, _)| numbered(file, Dir::Snapshot, "snapshot."))
+        .collect();
+    // The logs are read once: there may be many snapshots. Those that go come first, for most often nothing of them is behind
+    // any snapshot, and the others, which are many more, need not be read.
+    let oldest = snapshots.iter().min()?;
+    let (kept, gone): (Vec<_>, Vec<_>) = logs.into_iter().partition(|(file, _)| stays(file));
     let mut logged: Vec<(Zxid, bool)> = Vec::new();
-    for (file, content) in logs {
-        let stays = stays(file);
-        logged.extend(records(&content.to_vec()).map(|record| (record.zxid, stays)));
+    let mut read = |logs: Vec<(_, &Content)>, stays| {
+        for (_, content) in logs {
+            logged.extend(records(&content.written()).map(|record| (record.zxid, stays)));
+        }
+        logged.iter().any(|(zxid, _)| zxid > oldest)
+    };
+    if !read(gone, false) {
+        return None;
     }
+    read(kept, true);
     let first_behind = |snapshot: Zxid, all: bool| {
         let behind = logged.iter().filter(|&&(zxid, stays)| zxid > snapshot && (all || stays));
         behind.map(|&(zxid, _)| zxid).min()
     };
-    let snapshots = disk.files().filter(|(file, _)| stays(file));
-    let snapshots = snapshots.filter_map(|(file, _)| numbered(file, Dir::Snapshot, "snapshot."));
     let needed = |snapshot| {
         let first = first_behind(snapshot, true);
         first.filter(|_| first != first_behind(snapshot, false)).map(|first| StillNeeded { snapshot, first })
     };
-    snapshots.filter_map(needed).next()
+    snapshots.into_iter().find_map(needed)
 }
 
 /// See the module.

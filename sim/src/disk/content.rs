@@ -87,6 +87,18 @@ impl Content {
         bytes
     }
 
+    /// Whether these bytes are there.
+    pub fn has(&self, at: usize, bytes: &[u8]) -> bool {
+        let range = at..at + bytes.len();
+        match &self.pieces[self.under(&range)] {
+            // What was written at once lies in one piece.
+            [piece] if piece.start <= at && range.end <= piece.end() => {
+                piece.bytes[at - piece.start..][..bytes.len()] == *bytes
+            }
+            _ => self.read(range) == bytes,
+        }
+    }
+
     /// The last bytes, as many as that or all there are.
     pub fn tail(&self, count: usize) -> Vec<u8> {
         self.read(self.len.saturating_sub(count)..self.len)
@@ -95,6 +107,11 @@ impl Content {
     /// All of it.
     pub fn to_vec(&self) -> Vec<u8> {
         self.read(0..self.len)
+    }
+
+    /// All of it up to the last byte that was written: of a log without what was preallocated, which is more than that.
+    pub fn written(&self) -> Vec<u8> {
+        self.read(0..self.pieces.last().map_or(0, Piece::end))
     }
 
     /// The pieces that have something in a part of the file.
@@ -132,6 +149,13 @@ mod tests {
                 let (from, to) = (rng.index(20), rng.index(20));
                 let clipped = plain.get(from..to.min(plain.len())).unwrap_or_default();
                 assert_eq!(content.read(from..to.max(from)), clipped, "{from} to {to} of {plain:?}");
+                assert!(content.has(from, clipped));
+                let other: Vec<u8> = clipped.iter().map(|byte| byte ^ 1).collect();
+                assert_eq!(content.has(from, &other), other.is_empty());
+                let rest = plain.get(from..).unwrap_or_default();
+                assert!(!content.has(from, &[rest, &[0]].concat()), "a byte behind the end");
+                let written = content.written();
+                assert!(plain.starts_with(&written) && plain[written.len()..].iter().all(|&byte| byte == 0));
                 assert_eq!(content.tail(from), plain[plain.len().saturating_sub(from)..]);
             }
         }
