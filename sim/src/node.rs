@@ -7,11 +7,12 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use zabra_core::recovery::Recovery;
 use zabra_core::server::{Input, Role, Server};
 use zabra_core::store::{DiskOp, FileName, Stream, epochs};
-use zabra_core::time::Instant;
+use zabra_core::time::{Instant, Now};
 use zabra_core::types::{ConnId, LinkId as PeerLink, Membership, ServerId, SessionId, Zxid};
 use zabra_core::wire::Deframer;
 
@@ -124,8 +125,8 @@ pub struct Node {
     pub inbox: VecDeque<Input>,
     /// When it is told.
     pub wake: Option<SimTime>,
-    /// When its server wants to be told the time, by its monotonic clock.
-    pub timeout: Option<Instant>,
+    /// When its server wants to be told the time, by its monotonic clock, and by the world's.
+    timeout: Option<(Instant, SimTime)>,
     /// When its timer is set for.
     pub timer: Option<SimTime>,
     /// Turns in a row in which nothing came but the time, and after which it asked for the time again at once.
@@ -230,6 +231,28 @@ impl Node {
     /// Whether it has no process that works.
     pub const fn is_down(&self) -> bool {
         matches!(self.life, Life::Down | Life::Stopped)
+    }
+
+    /// How long ago the server wanted to be told of the time, if that has come.
+    pub fn delay(&self, now: Instant) -> Duration {
+        self.timeout.map_or(Duration::ZERO, |(instant, _)| now.since(instant))
+    }
+
+    /// Takes note of when its server wants to be told the time. Most often that is what it wanted before.
+    pub fn expect(&mut self, timeout: Option<Instant>) {
+        if timeout != self.timeout.map(|(instant, _)| instant) {
+            self.timeout = timeout.map(|instant| (instant, self.clock.when(instant)));
+        }
+    }
+
+    /// When its server wants to be told the time.
+    pub fn due(&self) -> Option<SimTime> {
+        self.timeout.map(|(_, at)| at)
+    }
+
+    /// Whether that has come.
+    pub fn is_due(&self, now: Now) -> bool {
+        self.timeout.is_some_and(|(instant, _)| instant <= now.mono)
     }
 
     /// Takes note of what its wall clock shows.

@@ -75,7 +75,7 @@ impl World {
                 let now = node.clock.now(self.now);
                 let seed = node.rng.seed();
                 let server = Server::new(config, recovered, seed, now);
-                node.timeout = server.poll_timeout();
+                node.expect(server.poll_timeout());
                 node.life = Life::Up(Box::new(server));
                 let mono = now.mono.as_nanos();
                 self.observe(Observed::Started { node: id, recovered: last, mono })?;
@@ -154,7 +154,7 @@ impl World {
             return Ok(());
         }
         node.timer = None;
-        match node.timeout.map(|instant| node.clock.when(instant)) {
+        match node.due() {
             Some(due) if due <= self.now => self.process(id),
             // It was set for something that has come or gone meanwhile.
             Some(due) => {
@@ -189,10 +189,11 @@ impl World {
         self.notice_delay(id)?;
         let node = &mut self.nodes[id.0];
         node.idle_turns = if inputs.is_empty() { node.idle_turns + 1 } else { 0 };
-        let Life::Up(server) = &mut node.life else { return Ok(()) };
         let now = node.clock.now(self.now);
+        let is_due = node.is_due(now);
+        let Life::Up(server) = &mut node.life else { return Ok(()) };
         let (mut spoke, mut closed, mut down) = (Vec::new(), Vec::new(), Vec::new());
-        if node.timeout.is_some_and(|due| due <= now.mono) {
+        if is_due {
             // Whether time or news comes first in a batch must not matter.
             let place = node.rng.index(inputs.len() + 1);
             inputs.insert(place, Input::Tick);
@@ -269,7 +270,7 @@ impl World {
     fn notice_delay(&mut self, id: NodeId) -> Result<(), Violation> {
         let node = &self.nodes[id.0];
         let mono = node.clock.now(self.now).mono;
-        let late = node.timeout.map_or(Duration::ZERO, |due| mono.since(due));
+        let late = node.delay(mono);
         if late < DELAY {
             return Ok(());
         }
@@ -282,8 +283,9 @@ impl World {
         node.shows_after_turn(self.now);
         let mono = node.clock.now(self.now).mono.as_nanos();
         let Life::Up(server) = &node.life else { return Ok(()) };
-        node.timeout = server.poll_timeout();
-        let due = node.timeout.map(|instant| node.clock.when(instant).max(self.now));
+        let timeout = server.poll_timeout();
+        node.expect(timeout);
+        let due = node.due().map(|due| due.max(self.now));
         if due.is_none_or(|due| due > self.now) {
             node.idle_turns = 0;
         }
