@@ -1,6 +1,7 @@
 //! A number that stands for everything that happened in a run: equal for equal runs, on any machine, in any build.
 
 use std::fmt::{self, Write};
+use std::net::{IpAddr, SocketAddr};
 
 use zabra_core::server::{Action, Event, Input};
 use zabra_core::store::{DiskAnswer, DiskDone, DiskOp};
@@ -52,10 +53,23 @@ impl Trace {
                 self.number(*number);
                 self.number(*bytes as u64);
             }
+            Input::Accepted { conn: ConnId(number), from } => {
+                self.number(*number);
+                self.address(from);
+            }
+            Input::Closed { conn: ConnId(number) } => self.number(*number),
             Input::Disk(done) => self.done(done),
             Input::Tick => self.number(0),
             other => self.debug(other),
         }
+    }
+
+    fn address(&mut self, address: &SocketAddr) {
+        match address.ip() {
+            IpAddr::V4(ip) => self.number(ip.to_bits().into()),
+            IpAddr::V6(ip) => self.bytes(&ip.octets()),
+        }
+        self.number(address.port().into());
     }
 
     /// Adds what came of a request to a disk.
@@ -86,6 +100,10 @@ impl Trace {
                 self.number(*digest);
             }
             Action::Event(Event::Committed { zxid }) => self.number(zxid.0 as u64),
+            Action::Close { conn: ConnId(number), why } => {
+                self.number(*number);
+                self.debug(why);
+            }
             other => self.debug(other),
         }
     }
