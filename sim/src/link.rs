@@ -169,13 +169,19 @@ impl Link {
 
     /// The piece due at `now` arrives. Answers what the receiver reads now.
     pub fn arrive(&mut self, to: End, now: SimTime) -> Pieces {
+        let mut read = self.read(to);
         let pipe = self.pipe(to);
         // A hold that began after the piece was sent has moved its arrival; the world was told the new one.
         while pipe.flying.front().is_some_and(|segment| segment.at <= now) && !pipe.silent {
             let segment = pipe.flying.pop_front().expect("just seen");
-            pipe.unread.push_back(segment.bytes);
+            if pipe.reading {
+                pipe.in_flight -= segment.bytes.len();
+                read.push(segment.bytes);
+            } else {
+                pipe.unread.push_back(segment.bytes);
+            }
         }
-        self.read(to)
+        read
     }
 
     /// What lies there for a receiver that reads; it makes room for as much, so call [`Link::pump`] afterwards.

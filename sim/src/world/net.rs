@@ -243,11 +243,12 @@ impl World {
 
     /// Lets a link take what waits at its sender, and tells a server how much that was.
     pub(super) fn pump(&mut self, id: LinkId, to: End) {
-        let profile = self.net();
-        let Some(state) = self.links.get_mut(id) else { return };
-        if state.link.is_flushed(to) && !state.closing {
+        let is_idle = |state: &LinkState| state.link.is_flushed(to) && !state.closing;
+        if self.links.get(id).is_none_or(is_idle) {
             return;
         }
+        let profile = self.net();
+        let Some(state) = self.links.get_mut(id) else { return };
         let (taken, arrivals) = state.link.pump(to, self.now, &mut self.net_rng, &profile);
         let sender = state.holder(to.other());
         let closes = to == End::Dialer && state.closing && state.link.is_flushed(to);
