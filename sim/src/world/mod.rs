@@ -103,12 +103,12 @@ enum Event {
     Wake { node: NodeId, generation: u64 },
 }
 
-/// When something happens. Of the same moment the tie decides, which is drawn; the number makes the order total.
+/// When something happens. Of the same moment the tie decides, which is drawn; should that be the same, too, it is up to the
+/// heap, which does the same in every run.
 #[derive(Debug)]
 struct Due {
     at: SimTime,
     tie: u64,
-    number: u64,
     event: Event,
 }
 
@@ -122,7 +122,7 @@ impl Due {
 impl Ord for Due {
     /// The earliest is the greatest: that is what a heap has on top.
     fn cmp(&self, other: &Self) -> Ordering {
-        other.key().cmp(&self.key()).then_with(|| other.number.cmp(&self.number))
+        other.key().cmp(&self.key())
     }
 }
 
@@ -147,8 +147,6 @@ pub struct World {
     options: Options,
     now: SimTime,
     heap: BinaryHeap<Due>,
-    /// Makes the order of events total.
-    scheduled: u64,
     tie_rng: Rng,
     net_rng: Rng,
     disk_rng: Rng,
@@ -204,7 +202,6 @@ impl World {
             seed,
             now: SimTime::ZERO,
             heap: BinaryHeap::new(),
-            scheduled: 0,
             tie_rng: options.omissions.luck(seed, "ties"),
             net_rng: options.omissions.luck(seed, "net"),
             disk_rng: options.omissions.luck(seed, "disk"),
@@ -417,8 +414,7 @@ impl World {
 
     fn schedule(&mut self, at: SimTime, event: Event) {
         let tie = self.tie_rng.bits();
-        self.scheduled += 1;
-        self.heap.push(Due { at: at.max(self.now), tie, number: self.scheduled, event });
+        self.heap.push(Due { at: at.max(self.now), tie, event });
     }
 
     fn pass_to(&mut self, at: SimTime) {
