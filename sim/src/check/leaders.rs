@@ -21,6 +21,7 @@ impl<T> Default for Leaders<T> {
 
 impl<T> Leaders<T> {
     /// Takes note of who begins to lead, and of whom `begin` is known then, and of who stops.
+    #[inline(always)]
     pub fn follow(&mut self, what: &Observed, begin: impl FnOnce() -> T) {
         match what {
             Observed::RoleTaken { node, standing, .. } if standing.role == Role::Leading => {

@@ -157,6 +157,7 @@ pub struct Reports {
 }
 
 impl Check for Reports {
+    #[inline(always)]
     fn observe(&mut self, record: &Record, facts: &Facts) -> Result<(), Violation> {
         let now = record.at;
         let wrong =
