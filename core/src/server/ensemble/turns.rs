@@ -189,15 +189,23 @@ impl Serving<'_> {
 impl Server {
     /// Looks whether whoever has the tree has to leave it to others. Whether there is something to be done about it.
     pub(super) fn take_turns(&mut self) -> bool {
-        let now = self.now.mono;
-        let half = init_time(&self.config) / 2;
-        let window = self.link_window();
         let (is_walking, disk_waits) = (self.snapshot.is_some(), self.snapshotter.is_due());
         let disk_rests = !disk_waits && !self.snapshotter.is_running();
+        let Some(serving) = self.ensemble.as_deref_mut().and_then(Ensemble::serving) else {
+            return false;
+        };
+        let Transfers { snapshot, turns, .. } = serving.transfers;
+        turns.disk_gave_way &= !disk_rests;
+        // This is asked after every input, and most often nobody has the tree, nor had it just now.
+        if snapshot.is_none() && !is_walking && !turns.disk_is_next {
+            turns.disk_waited_for = Stopwatch::default();
+            turns.due = None;
+            return false;
+        }
+        let (now, half, window) = (self.now.mono, init_time(&self.config) / 2, self.link_window());
         let Some(mut serving) = self.ensemble.as_deref_mut().and_then(Ensemble::serving) else {
             return false;
         };
-        serving.transfers.turns.disk_gave_way &= !disk_rests;
         let (late, due) = serving.judge(half, window, disk_waits, now);
         let (disk_is_late, disk_due) = serving.judge_disk(half / 2, is_walking, now);
         serving.transfers.turns.due = Instant::earliest(&[due, disk_due]);
