@@ -6,7 +6,7 @@ use super::END_PATH;
 use super::stream::SIGNATURE;
 use crate::types::{Acl, AclList, SessionId, StatPersisted, TxnDigest, Zxid};
 use crate::wire::checksum::Checksum;
-use crate::wire::data::{encode_acl_entries, encode_stat_persisted};
+use crate::wire::data::{STAT_PERSISTED_LEN, encode_acl_entries, encode_stat_persisted};
 use crate::wire::jute::Writer;
 use crate::wire::record::FileHeader;
 
@@ -121,6 +121,8 @@ impl Encoder {
         assert_ne!(path, END_PATH, "the root's path is empty in a snapshot");
         self.part = Part::Nodes;
         self.write(out, |out| {
+            // Two lengths and an ACL's id besides. At the end of a chunk it may have to grow, and then once only.
+            out.reserve(4 + path.len() + 4 + data.map_or(0, <[u8]>::len) + 8 + STAT_PERSISTED_LEN);
             let mut writer = Writer::new(out);
             writer.string(path);
             writer.buffer(data);
