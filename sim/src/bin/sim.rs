@@ -1,13 +1,16 @@
 //! Runs simulated worlds: `run` a few, `replay` or `watch` one, `shrink` one that fails, `soak` until stopped, `meta`
 //! each twice, `hash` to compare builds, `speed` to time them.
 
+use std::alloc::{GlobalAlloc, Layout};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use mimalloc::MiMalloc;
+use libmimalloc_sys::{
+    mi_free, mi_malloc, mi_malloc_aligned, mi_realloc, mi_realloc_aligned, mi_zalloc, mi_zalloc_aligned,
+};
 use sim::fault::{Fault, FaultKind};
 use sim::marks::Reached;
 use sim::omissions::Omissions;
@@ -20,8 +23,56 @@ use sim::shrink::Effort;
 use sim::world::Counts;
 
 /// Worlds live and die by the thousand, each in a thread of its own, and are made of small things that come and go.
+///
+/// This is mimalloc, as its crate has it, but for one thing: what needs no more than the usual alignment takes the shorter way
+/// that does not look for any.
+struct Allocator;
+
 #[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
+static ALLOCATOR: Allocator = Allocator;
+
+/// Whether all memory of this size is aligned well enough.
+const fn is_usual(size: usize, align: usize) -> bool {
+    align <= size_of::<usize>() && align <= size
+}
+
+// SAFETY: each of these does what is asked of an allocator, and all memory comes from the same heaps and goes back to them,
+// whichever way it is taken.
+unsafe impl GlobalAlloc for Allocator {
+    #[inline]
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        let (size, align) = (layout.size(), layout.align());
+        // SAFETY: it takes any size, and alignments are powers of two.
+        unsafe { if is_usual(size, align) { mi_malloc(size) } else { mi_malloc_aligned(size, align) } }.cast()
+    }
+
+    #[inline]
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        let (size, align) = (layout.size(), layout.align());
+        // SAFETY: as above.
+        unsafe { if is_usual(size, align) { mi_zalloc(size) } else { mi_zalloc_aligned(size, align) } }.cast()
+    }
+
+    #[inline]
+    unsafe fn dealloc(&self, ptr: *mut u8, _layout: Layout) {
+        // SAFETY: whoever calls has it from here.
+        unsafe { mi_free(ptr.cast()) }
+    }
+
+    #[inline]
+    unsafe fn realloc(&self, ptr: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        let align = layout.align();
+        // SAFETY: as above, both.
+        unsafe {
+            if is_usual(new_size, align) {
+                mi_realloc(ptr.cast(), new_size)
+            } else {
+                mi_realloc_aligned(ptr.cast(), new_size, align)
+            }
+        }
+        .cast()
+    }
+}
 
 /// Seeded fault injection for Zabra.
 #[derive(Debug, Parser)]
