@@ -380,6 +380,9 @@ impl Server {
                 || self.pending.digest() == self.tree.digest(),
             "the predicted digest is not the tree's"
         );
+        if ASSERTS_ALL {
+            self.check_waits();
+        }
         if let Some(oldest) = self.proposals.front() {
             let durable = self.log.durable();
             assert!(!alone || oldest.header.zxid > durable, "a durable transaction was not applied");

@@ -29,8 +29,9 @@ use bytes::Bytes;
 
 use super::leader::beginning;
 use super::learners::{LearnerMaster, Learners, LearnersOutput};
-use super::progress::Stage;
+use super::progress::{Progress, Stage};
 use super::tail::Tail;
+use crate::ASSERTS_ALL;
 use crate::config::EnsembleConfig;
 use crate::time::Instant;
 use crate::types::{HangupReason, LearnerInfo, LinkId, Message, ServerId, Zxid};
@@ -112,12 +113,16 @@ impl ObserverMaster {
     /// Brings those up to date that have nothing of this epoch which this server does not know to be committed.
     fn begin_syncs(&mut self, now: Instant) {
         for link in self.learners.in_stage(Stage::Promised) {
-            let last_zxid = self.learners.get(link).map_or(Zxid::ZERO, |learner| learner.last_zxid);
-            let is_of_this_epoch = i64::from(last_zxid.epoch()) == self.epoch && !last_zxid.begins_epoch();
-            if last_zxid <= self.committed || !is_of_this_epoch {
+            if self.learners.get(link).is_some_and(|learner| self.may_begin_sync(learner)) {
                 self.learners.begin_sync(link, now, &mut self.outputs);
             }
         }
+    }
+
+    fn may_begin_sync(&self, learner: &Progress) -> bool {
+        let last_zxid = learner.last_zxid;
+        let is_of_this_epoch = i64::from(last_zxid.epoch()) == self.epoch && !last_zxid.begins_epoch();
+        learner.stage == Stage::Promised && (last_zxid <= self.committed || !is_of_this_epoch)
     }
 
     fn on_ack(&mut self, link: LinkId, zxid: Zxid, now: Instant) {
@@ -147,6 +152,12 @@ impl ObserverMaster {
 
     /// Time passed.
     pub fn on_tick(&mut self, now: Instant) {
+        // As with a leader: who waited for a commit goes on with it.
+        let waits = |learner: &Progress| self.may_begin_sync(learner);
+        assert!(
+            !ASSERTS_ALL || !self.learners.values().any(waits),
+            "an observer waits for what is committed"
+        );
         if now >= self.next_ping {
             self.next_ping = now + self.tick / 2;
             self.learners.drop_silent(now, self.committed, &mut self.outputs);

@@ -60,6 +60,12 @@ impl Leading {
         self.syncs.iter().any(|sync| matches!(sync.asked_by, Asker::Conn(_)))
     }
 
+    /// Whether the oldest sync is one that may be answered, by a server that has applied so much.
+    pub(super) fn has_due_sync(&self, applied: Zxid) -> bool {
+        let (confirmed, begins) = (self.confirmed, beginning(self.leader.epoch()));
+        self.syncs.front().is_some_and(|sync| sync.is_due(confirmed, applied, begins))
+    }
+
     /// Takes the oldest syncs for as long as they are due: learners hear of theirs behind what they were told before; the
     /// clients of this server are named.
     fn end_syncs(&mut self, is_due: impl Fn(&Sync) -> bool) -> Vec<ConnId> {
@@ -87,6 +93,13 @@ struct Sync {
     behind: Zxid,
     round: u64,
     asked_by: Asker,
+}
+
+impl Sync {
+    /// Whether it may be answered without a commit. Before the first transaction of the epoch there is nothing to wait for.
+    fn is_due(&self, confirmed: u64, applied: Zxid, begins: Zxid) -> bool {
+        self.round <= confirmed && (self.behind <= applied || self.behind == begins)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -419,11 +432,8 @@ impl Server {
     fn answer_syncs(&mut self) {
         let applied = self.tree.last_zxid();
         let Some(leading) = self.leading() else { return };
-        let begins = beginning(leading.leader.epoch());
-        let confirmed = leading.confirmed;
-        // Before the first transaction of the epoch there is nothing to wait for.
-        let synced = leading
-            .end_syncs(|sync| sync.round <= confirmed && (sync.behind <= applied || sync.behind == begins));
+        let (confirmed, begins) = (leading.confirmed, beginning(leading.leader.epoch()));
+        let synced = leading.end_syncs(|sync| sync.is_due(confirmed, applied, begins));
         for conn in synced {
             self.answer_sync(conn);
         }

@@ -32,6 +32,7 @@
 //! | `promises` | the epoch files |
 //! | `read_only` | without a leader, clients that only read |
 //! | `report` | what operators are told |
+//! | `waits` | that nobody waits for what has come |
 //! | `disk` | what all of these ask of the disk |
 
 mod configs;
@@ -54,6 +55,7 @@ mod report;
 mod strangers;
 mod transfer;
 mod turns;
+mod waits;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;

@@ -68,6 +68,11 @@ impl Strangers {
         Some(stranger)
     }
 
+    /// What the oldest waits for.
+    pub(super) fn first_round(&self) -> Option<u64> {
+        self.waiting.front().map(|stranger| stranger.round)
+    }
+
     /// How many questions of a learner wait.
     fn of(&self, link: LinkId) -> usize {
         self.by_link.get(&link).copied().unwrap_or(0)

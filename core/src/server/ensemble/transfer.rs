@@ -60,6 +60,12 @@ impl Transfers {
         let resumes = self.snapshot.as_ref().map(|snapshot| snapshot.pace.resumes()).filter(|&at| at > now);
         Instant::earliest(&[due, resumes, self.turns.due])
     }
+
+    /// Whether somebody waits for a snapshot, and none is to begin.
+    pub(super) fn forgets_somebody(&self) -> bool {
+        let waits = |transfer: &Transfer| matches!(transfer, Transfer::Waiting);
+        self.snapshot_due.is_none() && self.under_way.values().any(waits)
+    }
 }
 
 /// What a role that brings learners up to date does it with.

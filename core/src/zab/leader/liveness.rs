@@ -2,6 +2,7 @@
 //! `zab.synclimit`).
 
 use super::{Leader, LeaderOutput, Phase, StepDownReason};
+use crate::ASSERTS_ALL;
 use crate::time::Instant;
 use crate::types::LinkId;
 use crate::zab::progress::{Progress, Stage};
@@ -78,6 +79,9 @@ impl Leader {
         if self.phase == Phase::Over {
             return;
         }
+        if ASSERTS_ALL {
+            self.check_waits();
+        }
         if self.phase == Phase::HandingOver {
             self.end_handing_over();
             if now >= self.init_deadline {
@@ -98,6 +102,20 @@ impl Leader {
             if !self.is_followed() {
                 self.step_down(StepDownReason::QuorumLost);
             }
+        }
+    }
+
+    /// Nobody waits for what has come: it goes on in the turn in which that came. Or it would stand until something else
+    /// comes, or its time is over; then it tries again, and nobody ever knows.
+    fn check_waits(&self) {
+        let waits = |stage| self.learners.values().any(|learner| learner.stage == stage);
+        if matches!(self.phase, Phase::History | Phase::Broadcast) {
+            assert!(!waits(Stage::Waiting), "a learner waits for an epoch that is decided");
+            assert!(!waits(Stage::Promised), "a learner waits for a history that is decided");
+        }
+        if self.phase == Phase::Broadcast {
+            assert!(!waits(Stage::Acknowledged), "a learner waits for an epoch that has begun");
+            assert!(self.acks_came || self.committable().is_none(), "a quorum has what is not committed");
         }
     }
 

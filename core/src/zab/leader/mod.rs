@@ -318,16 +318,7 @@ impl Leader {
             return;
         }
         while self.phase == Phase::Broadcast {
-            let following = |learner: &&Progress| learner.stage == Stage::Following && !learner.observer;
-            let followers = self.learners.values().filter(following);
-            let acked = followers.filter_map(|learner| Some((learner.acked, learner.server?)));
-            let own = Some((self.durable, self.me)).filter(|_| self.votes);
-            let acked = self.quorums.committed(acked.chain(own).collect());
-            let Some(reached) = acked else { return };
-            if reached <= self.committed || i64::from(reached.epoch()) != self.epoch || reached.begins_epoch()
-            {
-                return;
-            }
+            let Some(reached) = self.committable() else { return };
             let changes = self.quorums.next_from().filter(|&from| from <= reached);
             let zxid = changes.unwrap_or(reached);
             assert!(zxid > self.committed, "a change of members is committed once");
@@ -339,6 +330,17 @@ impl Leader {
             }
             self.activate(zxid);
         }
+    }
+
+    /// What a quorum has, if that is more than what is committed.
+    fn committable(&self) -> Option<Zxid> {
+        let following = |learner: &&Progress| learner.stage == Stage::Following && !learner.observer;
+        let followers = self.learners.values().filter(following);
+        let acked = followers.filter_map(|learner| Some((learner.acked, learner.server?)));
+        let own = Some((self.durable, self.me)).filter(|_| self.votes);
+        let reached = self.quorums.committed(acked.chain(own).collect())?;
+        let is_new = reached > self.committed && i64::from(reached.epoch()) == self.epoch;
+        (is_new && !reached.begins_epoch()).then_some(reached)
     }
 
     /// The transaction is committed: tells the learners.
