@@ -38,11 +38,6 @@ impl<T> Leaders<T> {
     }
 
     /// What is known of a server, if it leads.
-    pub fn get(&self, node: NodeId) -> Option<&T> {
-        self.known.get(&node)
-    }
-
-    /// Likewise, to change it.
     pub fn get_mut(&mut self, node: NodeId) -> Option<&mut T> {
         self.known.get_mut(&node)
     }

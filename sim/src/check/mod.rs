@@ -76,7 +76,7 @@ checkers! {
     /// | `Epoch` | `check/epoch.rs` | promises, histories and leaders of epochs | D1, D5, P1, P2 |
     /// | `Facts` | `check/facts.rs`, `check/stamps.rs` | every transaction was asked for, once, succeeds where the reference does, and bears the time of who ordered it | C6, C7, C10, D3, D6, P6, P7, P9, S1, S2, S6, S7, S11, T2, T4, T5, P19 |
     /// | `Joining` | `check/joining.rs` | how a learner is brought up to date, and when it serves | P14, P15 |
-    /// | `Leadership` | `check/leadership.rs` | who leads is followed | P18 |
+    /// | `Leadership` | `check/leadership.rs` | who leads is followed, by those who acknowledge | P16, P18 |
     /// | `Ledger` | `check/ledger` | every message of leader and learner against the disk of who sends it | D1, D5, D9, L5, P3, P4, P5, P10, P11, P12, P13, P15, P16, P19 |
     /// | `Liveness` | `check/liveness.rs` | rest, once all faults have stopped; nobody stops for no reason | D7, L1, L2, L3, L4, L5, L7, L8, T4 |
     /// | `Members` | `check/members.rs` | what is in force was agreed on | P19 |
