@@ -16,6 +16,7 @@ use zabra_core::time::{Instant, Now};
 use zabra_core::types::{ConnId, LinkId as PeerLink, Membership, ServerId, SessionId, Zxid};
 use zabra_core::wire::Deframer;
 
+use crate::check::attached::Placed;
 use crate::check::stamps::Shown;
 use crate::clock::{Clock, SimTime};
 use crate::disk::{Content, Disk};
@@ -141,6 +142,8 @@ pub struct Node {
     pub granted: Vec<(SessionId, NodeId)>,
     /// Its connections.
     pub conns: BTreeMap<ConnId, Conn>,
+    /// Sessions that have come to another place, or to their end, in this turn.
+    pub placed: Vec<(SessionId, Placed)>,
     /// Never used twice, not even by later processes.
     pub next_conn: u64,
     /// Its links to other servers, by its own numbers.
@@ -199,6 +202,7 @@ impl Node {
             epochs_kept: Cell::default(),
             granted: Vec::new(),
             conns: BTreeMap::new(),
+            placed: Vec::new(),
             next_conn: 1,
             peers: BTreeMap::new(),
             next_peer: 1,
@@ -338,6 +342,7 @@ impl Node {
         self.show_due = 0;
         self.granted.clear();
         self.conns.clear();
+        self.placed.clear();
         self.peers.clear();
         self.standing = None;
         self.applied = Zxid::ZERO;

@@ -5,6 +5,7 @@
 //! failure stops the run at its cause. Two things are in no record: whether all have come to rest at the end, and whether
 //! a server is busy for nothing. The world asks [`liveness`] about them.
 
+pub mod attached;
 pub mod by_request;
 pub mod by_zxid;
 pub mod chain;
@@ -80,7 +81,7 @@ checkers! {
     /// | `Ledger` | `check/ledger` | every message of leader and learner against the disk of who sends it | D1, D5, D9, L5, P3, P4, P5, P10, P11, P12, P13, P15, P16, P19 |
     /// | `Liveness` | `check/liveness.rs` | rest, once all faults have stopped; nobody stops for no reason | D7, L1, L2, L3, L4, L5, L7, L8, T4 |
     /// | `Members` | `check/members.rs` | what is in force was agreed on | P19 |
-    /// | `Moved` | `check/moved.rs` | a session has one place | S7 |
+    /// | `Moved` | `check/moved.rs`, `check/attached.rs` | a session has one place | S7 |
     /// | `Order` | `check/order.rs` | answers, against the reference | C1, C3, C4, C5, C6, C7, C8, C10, S10, T2, T3, T5 |
     /// | `Panic` | `world/process.rs` | what servers assert themselves | the core's own |
     /// | `Relay` | `check/relay.rs` | what learners pass on is done in its order | P21 |

@@ -9,7 +9,7 @@ use zabra_core::types::{ConnId, SessionId, Zxid};
 use zabra_core::wire::Reader;
 
 use super::{Event, World};
-use crate::check::{Checker, Violation, liveness, storage};
+use crate::check::{Checker, Violation, attached, liveness, storage};
 use crate::client::codec::ReplyHead;
 use crate::clock::SimTime;
 use crate::disk::SyncMode;
@@ -280,6 +280,10 @@ impl World {
     /// The sessions that were heard of are touched only now: in the batch, a tick may have come first.
     fn after_drain(&mut self, id: NodeId, heard: &[(SessionId, Touch, bool)]) -> Result<(), Violation> {
         let node = &mut self.nodes[id.0];
+        for (session, placed) in std::mem::take(&mut node.placed) {
+            let count = node.conns.values().filter(|conn| conn.session == Some(session)).count();
+            attached::in_one_place(id, session, placed, count)?;
+        }
         node.shows_after_turn(self.now);
         let mono = node.clock.now(self.now).mono.as_nanos();
         let Life::Up(server) = &node.life else { return Ok(()) };
@@ -387,6 +391,7 @@ impl World {
             Told::SessionAttached { session, conn, timeout_ms } => {
                 let Some(conn) = self.nodes[id.0].conns.get_mut(&conn) else { return Ok(()) };
                 conn.session = Some(session);
+                self.nodes[id.0].placed.push((session, attached::Placed::Attached));
                 self.observe(Observed::Attached { node: id, session, timeout_ms, mono })
             }
             Told::SessionOpened { session, conn, timeout_ms } => {
@@ -394,6 +399,10 @@ impl World {
                 conn.session = Some(session);
                 let (mono, how) = (conn.heard, Touch::Opened { timeout_ms });
                 self.observe(Observed::Touched { node: id, session, mono, how, surely: true })
+            }
+            Told::SessionClosed { session } => {
+                self.nodes[id.0].placed.push((session, attached::Placed::Over));
+                Ok(())
             }
             Told::SessionExpired { session } => {
                 self.observe(Observed::SessionExpired { node: id, session, mono })
@@ -442,7 +451,6 @@ impl World {
             }
             Told::FileNotRemoved { .. }
             | Told::QuotaExceeded { .. }
-            | Told::SessionClosed { .. }
             | Told::SessionUnknown { .. }
             | Told::SlowSync { .. }
             // It hangs up on its leader, which nobody is given reason to.
