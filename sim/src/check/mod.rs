@@ -27,6 +27,7 @@ pub mod relay;
 pub mod replica;
 pub mod report;
 pub mod session;
+pub mod snapshot;
 pub mod stamps;
 pub mod storage;
 #[cfg(test)]
@@ -91,7 +92,7 @@ checkers! {
     /// | `Session` | `check/session.rs` | sessions live as long as promised | S3, S4, S6, S9, S10, S11 |
     /// | `Stop` | `onlooker.rs` | the record that somebody waits for: not wrong, but the end of the run | none |
     /// | `Storage` | `check/storage.rs` | what is removed from a disk, and what does not get there | D8, D10 |
-    /// | `Tree` | `check/tree.rs` | digests of trees | C7, D3, D4, D6, S5, T1, T2, T3, T4 |
+    /// | `Tree` | `check/tree.rs`, `check/snapshot.rs` | digests of trees, and what is in snapshots | C7, D3, D4, D6, S5, T1, T2, T3, T4 |
     /// | `Watch` | `check/watch.rs` | watch events | W1, W2, W3, W4, W5, W6, W7 |
     /// | `Wire` | `check/wire.rs`, `client/tap.rs` | what servers send can be read, and comes in turn | C2, P16, S8, S11 |
     Checker {

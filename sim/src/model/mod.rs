@@ -184,6 +184,11 @@ impl Model {
         versions[..until].last()?.1.as_ref()
     }
 
+    /// How many znodes there were once `zxid` was executed.
+    pub fn count_at(&self, zxid: Zxid) -> usize {
+        self.versions.keys().filter(|path| self.node_at(path, zxid).is_some()).count()
+    }
+
     /// All paths that exist now.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         self.versions

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use zabra_core::recovery::Recovery;
 use zabra_core::server::{Action, Event as Told, HaltReason, Input, Server};
-use zabra_core::store::DiskOp;
+use zabra_core::store::{Dir, DiskOp, FileName};
 use zabra_core::types::{ConnId, SessionId, Zxid};
 use zabra_core::wire::Reader;
 
 use super::{Event, World};
-use crate::check::{Checker, Violation, attached, liveness, storage};
+use crate::check::{Checker, Violation, attached, liveness, snapshot, storage};
 use crate::client::codec::ReplyHead;
 use crate::clock::SimTime;
 use crate::disk::SyncMode;
@@ -18,7 +18,7 @@ use crate::history::{Nonsense, Observed, Rewind, Touch};
 use crate::node::{DiskQueue, Life, Node, Standing};
 use crate::places::NodeId;
 use crate::rt;
-use crate::txnlog::LogTap;
+use crate::txnlog::{LogTap, numbered};
 
 /// How many of the last things in an inbox are looked at for something that a new one belongs to.
 const INBOX_SEARCHED: usize = 16;
@@ -407,9 +407,12 @@ impl World {
             Told::SessionExpired { session } => {
                 self.observe(Observed::SessionExpired { node: id, session, mono })
             }
-            Told::SnapshotFinished { .. } => {
+            Told::SnapshotFinished { zxid } => {
                 self.counts.snapshots += 1;
-                Ok(())
+                let named = |file: &FileName| numbered(file, Dir::Snapshot, "snapshot.") == Some(zxid);
+                let bytes = self.nodes[id.0].disk.files().find(|(file, _)| named(file));
+                let Some((_, bytes)) = bytes else { return Ok(()) };
+                snapshot::is_as_named(id, zxid, &bytes.to_vec(), self.judge.facts())
             }
             Told::SnapshotFailed { zxid, error } => {
                 let why = format!("the one at {zxid}: {error:?}");
