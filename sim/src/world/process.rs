@@ -540,7 +540,10 @@ impl World {
         let node = &mut self.nodes[id.0];
         node.disk_fails = node.disk.is_limited();
         node.is_damaged = self.rotten == Some(id);
-        let (raised, by) = (node.rng.chance(self.options.faults.promise), node.rng.within(1, 2) as i64);
+        let raised = node.rng.chance(self.options.faults.promise);
+        // So many that elections that each get one further do not make up for them, now and then.
+        let (least, most) = if node.rng.chance(250_000) { (20, 60) } else { (1, 2) };
+        let by = node.rng.within(least, most) as i64;
         // Only who votes is ever elected.
         if raised && id.0 < self.options.servers && !self.healed && node.promise_more(by) {
             self.remark(id, "promised an epoch that nobody else has heard of".into())?;
