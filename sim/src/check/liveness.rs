@@ -1,14 +1,14 @@
 //! The world comes to rest: once all faults have stopped, every server serves and every client has its last request
-//! answered within a bound, and from then on nobody gives a role up, and no empty container stays, nor a TTL node whose time
-//! is over (T4): `world::rest` says what that asks for. And no server stops by itself, or does not start on what a crash has
-//! left (D7, L8), unless it was asked to or its disk failed, or asks for the time over and over without doing anything: its
-//! process would be busy for nothing.
+//! answered within a bound, and from then on nobody gives a role up, no client loses its connection, and no empty container
+//! stays, nor a TTL node whose time is over (T4): `world::rest` says what that asks for. And no server stops by itself, or
+//! does not start on what a crash has left (D7, L8), unless it was asked to or its disk failed, or asks for the time over and
+//! over without doing anything: its process would be busy for nothing.
 
 use std::time::Duration;
 
 use super::{Check, Checker, Facts, Violation};
 use crate::history::{Observed, Record};
-use crate::places::NodeId;
+use crate::places::{ClientId, NodeId};
 
 /// No server stops without an excuse.
 #[derive(Debug)]
@@ -85,6 +85,15 @@ pub fn calm(roles_lost: u64, time: Duration) -> Result<(), Violation> {
     ))
 }
 
+/// No client lost its connection while nothing was wrong.
+///
+/// # Errors
+/// If one did.
+pub fn connected(lost: Option<ClientId>, time: Duration) -> Result<(), Violation> {
+    let words = |client| format!("{client} lost its connection in {time:?} in which nothing was wrong");
+    lost.map_or(Ok(()), |client| Err(Violation::new(Checker::Liveness, words(client))))
+}
+
 /// Of the znodes that the servers were to remove when nothing was wrong any more, none is left after `time`.
 ///
 /// # Errors
@@ -144,6 +153,13 @@ mod tests {
     fn l5_a_role_that_was_lost_for_no_reason() {
         assert_eq!(calm(0, Duration::ZERO), Ok(()));
         assert!(calm(1, Duration::ZERO).unwrap_err().what.contains("1 roles were lost"));
+    }
+
+    #[test]
+    fn l5_a_connection_that_was_lost_for_no_reason() {
+        assert_eq!(connected(None, Duration::ZERO), Ok(()));
+        let violation = connected(Some(ClientId(2)), Duration::ZERO).unwrap_err();
+        assert!(violation.what.starts_with("c2 lost its connection"), "{violation}");
     }
 
     #[test]

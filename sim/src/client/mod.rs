@@ -233,6 +233,11 @@ impl SimClient {
         self.machine.as_ref().is_some_and(|machine| machine.state() == SessionState::Connected)
     }
 
+    /// The timeout of its session.
+    pub fn session_timeout(&self) -> Duration {
+        self.machine.as_ref().map_or(Duration::ZERO, |machine| machine.session_timeout())
+    }
+
     /// Requests without an answer, scripted ones that were not sent yet included.
     pub fn outstanding(&self) -> usize {
         self.account.outstanding() + self.script.len()

@@ -207,6 +207,12 @@ impl Model {
         present.filter(move |(_, node)| is_abandoned(node)).map(|(path, _)| path.as_str())
     }
 
+    /// How many containers and TTL nodes there are.
+    pub fn fleeting(&self) -> usize {
+        let present = self.versions.values().filter_map(|versions| versions.last()?.1.as_ref());
+        present.filter(|node| node.owner == CONTAINER || node.ttl().is_some()).count()
+    }
+
     /// TTL nodes whose time was over when the clock showed `wall`, and that were not set, and had no child, since `zxid`
     /// or longer.
     pub fn overdue(&self, zxid: Zxid, wall: WallTime) -> impl Iterator<Item = &str> {

@@ -173,7 +173,7 @@ impl Options {
     /// turn comes.
     fn space_removals(&mut self, seed: Seed) {
         let mut rng = seed.stream("removals", 0);
-        self.config.container_max_per_minute = *rng.pick(&[10_000, 3_000]);
+        self.config.container_max_per_minute = *rng.pick(&[10_000, 3_000, 600]);
     }
 
     /// How much all clients ask for in a second: what one asks for depends on how many there are, so that many

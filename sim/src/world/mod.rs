@@ -3,6 +3,7 @@
 //! Nothing happens but by an event, and events of the same moment are put in an order drawn from the seed. The world
 //! decides nothing that a server or client could decide; it carries bytes, time and misfortune.
 
+mod calm;
 pub mod counts;
 mod cuts;
 mod disks;

@@ -4,11 +4,11 @@
 //!    must serve all clients within the bound, whatever state the others are in.
 //! 2. Then all are. Every server serves, every client has its last request answered, and a last write is applied by
 //!    every server: all have the same history, and (as digests are compared with each transaction) the same tree.
-//! 3. Then nothing may happen any more: no server gives its role up while nothing is wrong. But containers that were empty
+//! 3. Then nothing may happen any more: no server gives its role up while nothing is wrong, and no client loses its
+//!    connection. But containers that were empty
 //!    before must be gone, and TTL nodes whose time was over (T4), whichever server leads now, and however it came by them.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use zabra_core::server::Role;
 use zabra_core::time::WallTime;
@@ -26,8 +26,6 @@ use crate::op::Op;
 use crate::places::{ClientId, NodeId};
 use crate::roster::Roster;
 
-/// How long roles must last once everybody is at rest. Servers look for containers more than twice in this time.
-const CALM: Duration = Duration::from_secs(5);
 /// How often the last write is made, if it does not come through.
 const LAST_WRITES: u32 = 6;
 
@@ -172,12 +170,14 @@ impl World {
         self.agree()?;
         let (lost, last) = (self.member_roles_lost, self.model().last());
         let wall = self.ordering_wall();
-        self.run_for(CALM)?;
-        liveness::calm(self.member_roles_lost - lost, CALM)?;
+        let (time, steady) = (self.calm_time(), self.steady());
+        self.run_for(time)?;
+        liveness::calm(self.member_roles_lost - lost, time)?;
+        self.still_steady(&steady, time)?;
         let model = self.model();
-        liveness::cleared_away(model.abandoned(last), "an empty container", CALM)?;
+        liveness::cleared_away(model.abandoned(last), "an empty container", time)?;
         let overdue = wall.into_iter().flat_map(|wall| model.overdue(last, wall));
-        liveness::cleared_away(overdue, "a TTL node whose time is over", CALM)
+        liveness::cleared_away(overdue, "a TTL node whose time is over", time)
     }
 
     /// What the wall clock of the server shows that stamps transactions.
