@@ -251,6 +251,13 @@ pub struct Judge {
 }
 
 impl Judge {
+    /// For servers whose logs are soon full, or not.
+    #[must_use]
+    pub const fn with_full_logs(mut self, full: bool) -> Self {
+        self.sessions.defer(full);
+        self
+    }
+
     /// Every checker there is, for servers that expire sessions in steps of `tick`, give them no timeouts but between two,
     /// and belong to `ensemble`, or for one that stands alone. Leaders give up when nobody was heard of for `sync_limit`.
     pub fn new(

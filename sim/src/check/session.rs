@@ -3,7 +3,7 @@
 //! Not a moment less (S3): no server declares a session expired before its whole timeout has passed since the last time
 //! it heard of it, or since it began to serve. Not for ever (S4): it does at the next tick, which is what ZooKeeper rounds
 //! up to, or in the turn that comes then; a tick later if the server stood still meanwhile, for it hears first what was
-//! said while it did. A client is told that its session is gone only if it is.
+//! said while it did; and where logs are soon full nobody outside knows when a server looks at what it was told. A client is told that its session is gone only if it is.
 //!
 //! Once a server has declared it expired, it gives it to nobody any more (S10), whatever becomes of the transaction that
 //! ends it; another leader may.
@@ -139,6 +139,8 @@ pub struct Sessions {
     watched: BTreeMap<NodeId, BTreeMap<SessionId, Watched>>,
     /// Until when each server that stood still may wait for what was said meanwhile, by its clock.
     waits: BTreeMap<NodeId, u64>,
+    /// Whether servers may look much later at what they were told.
+    may_defer: bool,
     /// What each server has declared expired since it decides, and when.
     over: BTreeMap<NodeId, BTreeMap<SessionId, SimTime>>,
     /// Who asked which server about one of these, and was not answered yet.
@@ -153,9 +155,15 @@ impl Sessions {
             timeouts: (shortest.as_millis() as i32, longest.as_millis() as i32),
             watched: BTreeMap::new(),
             waits: BTreeMap::new(),
+            may_defer: false,
             over: BTreeMap::new(),
             in_vain: BTreeSet::new(),
         }
+    }
+
+    /// Says whether servers may look much later at what they were told: a log that is full holds up those who speak.
+    pub const fn defer(&mut self, may_defer: bool) {
+        self.may_defer = may_defer;
     }
 
     /// Nothing that happened to the server's predecessor counts: every session starts afresh.
@@ -203,6 +211,9 @@ impl Sessions {
             return Ok(());
         }
         let may_take = (self.tick + SLACK).as_nanos() as u64;
+        if self.may_defer {
+            return Ok(());
+        }
         if self.waits.get(&node).is_some_and(|until| mono <= until + SLACK.as_nanos() as u64) {
             return Ok(());
         }

@@ -241,6 +241,11 @@ impl Options {
         options
     }
 
+    /// Whether logs are soon full.
+    pub const fn has_full_logs(&self) -> bool {
+        self.config.log_buffer_max < 64 << 10
+    }
+
     fn fill_logs(&mut self, seed: Seed) {
         let mut rng = seed.stream("full logs", 0);
         let (bytes, stall) = (*rng.pick(&[500, 2_000, 8_000]), Duration::from_secs(*rng.pick(&[2, 5])));

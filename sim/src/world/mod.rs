@@ -226,7 +226,8 @@ impl World {
                 options.config.tick_time
                     * options.config.ensemble.as_ref().map_or(0, |ensemble| ensemble.sync_limit),
                 options.config.ensemble.as_ref().map(|_| Roster::first(options.servers, options.observers)),
-            ),
+            )
+            .with_full_logs(options.has_full_logs()),
             history: History::new(HISTORY_KEPT),
             trace: Trace::default(),
             actions: Vec::new(),
