@@ -241,7 +241,7 @@ fn sync_contiguous_who_asked_for_a_snapshot_takes_nothing_else() {
     }
 }
 
-/// What came before it counts is no less for having been committed elsewhere: neither cut nor replaced.
+/// A learner that was told that a transaction is committed takes no snapshot that ends before it: it leaves that leader.
 #[test]
 fn sync_contiguous_a_snapshot_of_less_than_is_committed_is_refused() {
     let mut learn = Learn::promised(false, Zxid::new(1, 5));
