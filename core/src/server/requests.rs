@@ -246,10 +246,7 @@ impl Server {
         let bytes = if self.ensemble.is_some() {
             self.log_and_propose(&header, &txn, txn_digest.as_ref())
         } else {
-            if !wire::txn::names_batch(&txn) {
-                self.log.begin_batch();
-            }
-            self.log.append(zxid, |out, batch| {
+            self.log.append(zxid, wire::txn::names_batch(&txn), |out, batch| {
                 record::append(out, |out| {
                     wire::txn::encode_logged(&header, &txn, txn_digest.as_ref(), batch, out);
                 });

@@ -15,8 +15,9 @@
 //! ```
 //!
 //! A record is told with which batch it leaves, so that it can say so on the disk: a segment is one append and one
-//! sync, and it is only handed out once the one before is durable. Recovery relies on both. A record that has no place to
-//! say so begins a segment ([`LogWriter::begin_batch`]).
+//! sync, and it is only handed out once the one before is durable. Recovery relies on both. A record that has no place
+//! to say so begins a segment: behind a hole in its batch, recovery would take it for one that was written after the
+//! batch was durable.
 //!
 //! Invariants: zxids strictly grow; durable ≤ appended; a file is created before its first append and never
 //! after a failure: a failed write or sync is not tried again, since nobody knows what the file then holds.
@@ -50,11 +51,9 @@ pub struct LogWriter {
     pre_alloc_size: u64,
     file_size_limit: Option<u64>,
     sync: bool,
-    /// Records that have not left yet, oldest first; every segment but the first begins a new file, or a batch that was
-    /// asked for. Never holds an empty segment.
+    /// Records that have not left yet, oldest first; every segment but the first begins a new file, follows one that is
+    /// full, or begins with a record that does not name its batch. Never holds an empty segment.
     segments: VecDeque<Segment>,
-    /// The next record begins a batch.
-    batch_pending: bool,
     /// The next record begins a new file.
     roll_pending: bool,
     /// The newest record given to this writer.
@@ -103,7 +102,6 @@ impl LogWriter {
             file_size_limit: config.txn_log_size_limit,
             sync: config.force_sync,
             segments: VecDeque::new(),
-            batch_pending: false,
             roll_pending: true,
             appended: last_zxid,
             tail_bytes: 0,
@@ -119,12 +117,18 @@ impl LogWriter {
     }
 
     /// Adds the record of transaction `zxid`; `encode` appends its bytes to the buffer it is given and touches
-    /// nothing else of it. It is also given the first zxid of the batch that the record is in. Returns how many bytes
-    /// it took, for [`super::Snapshotter::on_append`].
+    /// nothing else of it. It is also given the first zxid of the batch that the record is in, and `names_batch` says
+    /// whether the record will say it; one that does not leaves with none before it. Returns how many bytes it took, for
+    /// [`super::Snapshotter::on_append`].
     ///
     /// # Panics
     /// If `zxid` is not greater than every one before, or nothing was encoded.
-    pub fn append(&mut self, zxid: Zxid, encode: impl FnOnce(&mut Vec<u8>, Zxid)) -> usize {
+    pub fn append(
+        &mut self,
+        zxid: Zxid,
+        names_batch: bool,
+        encode: impl FnOnce(&mut Vec<u8>, Zxid),
+    ) -> usize {
         assert!(zxid > self.appended, "log order: {zxid} after {}", self.appended);
         let over_limit = self.file_size_limit.is_some_and(|limit| self.tail_bytes > limit);
         if self.roll_pending || over_limit {
@@ -134,13 +138,10 @@ impl LogWriter {
             self.tail_bytes = bytes.len() as u64;
             self.buffered_bytes += bytes.len();
             self.segments.push_back(Segment { begins: Some(log_name(zxid)), bytes, first: zxid, last: zxid });
-        } else if self.batch_pending
-            || self.segments.back().is_none_or(|last| last.bytes.len() >= APPEND_BYTES)
-        {
+        } else if !names_batch || self.segments.back().is_none_or(|last| last.bytes.len() >= APPEND_BYTES) {
             let bytes = Vec::with_capacity(self.usual_bytes);
             self.segments.push_back(Segment { begins: None, bytes, first: zxid, last: zxid });
         }
-        self.batch_pending = false;
         let segment = self.segments.back_mut().expect("one was pushed just above if there was none");
         let before = segment.bytes.len();
         encode(&mut segment.bytes, segment.first);
@@ -157,13 +158,6 @@ impl LogWriter {
     /// purged one day.
     pub fn roll(&mut self) {
         self.roll_pending = true;
-    }
-
-    /// The next record leaves with none before it, in an append of its own or with those that follow. For a record that
-    /// does not say which batch it is in: behind a hole in its batch, recovery would take it for one that was written
-    /// after the batch was durable.
-    pub fn begin_batch(&mut self) {
-        self.batch_pending = true;
     }
 
     /// What the disk is to do next, if anything: call until `None`.
@@ -277,7 +271,7 @@ mod tests {
     }
 
     fn append(log: &mut LogWriter, zxid: i64, len: usize) {
-        assert_eq!(log.append(Zxid(zxid), |buffer, _| buffer.resize(buffer.len() + len, b'x')), len);
+        assert_eq!(log.append(Zxid(zxid), true, |buffer, _| buffer.resize(buffer.len() + len, b'x')), len);
     }
 
     #[test]
@@ -285,7 +279,7 @@ mod tests {
         let mut tickets = Tickets::default();
         let mut log = writer(&Config::default());
         for zxid in 10..30 {
-            log.append(Zxid(zxid), |buffer, batch| {
+            log.append(Zxid(zxid), true, |buffer, batch| {
                 assert!(batch >= Zxid(zxid - 4), "four records of a MiB are a piece");
                 buffer.resize(buffer.len() + (1 << 20), b'x');
             });
@@ -354,7 +348,7 @@ mod tests {
                     if zxid % roll_every == 0 {
                         log.roll();
                     }
-                    log.append(Zxid(zxid.into()), |buffer, batch| buffer.extend([zxid, batch.0 as u8]));
+                    log.append(Zxid(zxid.into()), true, |buffer, batch| buffer.extend([zxid, batch.0 as u8]));
                     if zxid % gathered == 0 {
                         for ticket in in_flight.drain(..) {
                             log.on_done(&done(ticket)).expect("it went well");
@@ -377,18 +371,16 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_begins_a_batch_leaves_with_none_before_it() {
+    fn a_record_that_does_not_name_its_batch_leaves_with_none_before_it() {
         let mut tickets = Tickets::default();
         let mut log = writer(&Config::default());
         for zxid in 10..18 {
             // 13 begins a file as well, and 16 and 17 come one behind the other.
-            if [10, 11, 13, 16, 17].contains(&zxid) {
-                log.begin_batch();
-            }
+            let names_batch = ![10, 11, 13, 16, 17].contains(&zxid);
             if zxid == 13 {
                 log.roll();
             }
-            log.append(Zxid(zxid), |buffer, batch| buffer.extend([zxid as u8, batch.0 as u8]));
+            log.append(Zxid(zxid), names_batch, |buffer, batch| buffer.extend([zxid as u8, batch.0 as u8]));
         }
         let (mut appends, mut files) = (Vec::new(), 0);
         while let Some(op) = log.poll_op(&mut tickets) {

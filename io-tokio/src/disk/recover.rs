@@ -164,7 +164,7 @@ mod tests {
                 kind: NodeKind::Persistent,
                 parent_cversion: -1,
             });
-            log.append(zxid, |out, batch| {
+            log.append(zxid, true, |out, batch| {
                 record::append(out, |out| txn::encode_logged(&header, &create, None, batch, out));
             });
             if number % 1000 == 0 || number == count {

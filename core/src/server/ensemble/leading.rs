@@ -479,10 +479,7 @@ impl Server {
         wire::txn::encode(header, txn, digest, &mut leading.encoded);
         // Exactly as large as it has to be: many of these are kept.
         let payload = Bytes::copy_from_slice(&leading.encoded);
-        if !wire::txn::names_batch(txn) {
-            self.log.begin_batch();
-        }
-        let bytes = self.log.append(header.zxid, |out, batch| {
+        let bytes = self.log.append(header.zxid, wire::txn::names_batch(txn), |out, batch| {
             record::append(out, |out| wire::txn::copy_logged(&payload, txn, batch, out));
         });
         leading.proposal_sizes.add(payload.len());

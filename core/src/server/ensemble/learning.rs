@@ -277,10 +277,7 @@ impl Server {
             return self.refuse_leader();
         }
         self.see_config(&header, &txn);
-        if !wire::txn::names_batch(&txn) {
-            self.log.begin_batch();
-        }
-        let bytes = self.log.append(zxid, |out, batch| {
+        let bytes = self.log.append(zxid, wire::txn::names_batch(&txn), |out, batch| {
             record::append(out, |out| wire::txn::copy_logged(&payload, &txn, batch, out));
         });
         self.snapshotter.on_append(bytes);
