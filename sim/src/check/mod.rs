@@ -94,7 +94,7 @@ checkers! {
     /// | `Storage` | `check/storage.rs` | what is removed from a disk, and what does not get there | D8, D10 |
     /// | `Tree` | `check/tree.rs`, `check/snapshot.rs` | digests of trees, and what is in snapshots | C7, D3, D4, D6, S5, T1, T2, T3, T4 |
     /// | `Watch` | `check/watch.rs` | watch events | W1, W2, W3, W4, W5, W6, W7 |
-    /// | `Wire` | `check/wire.rs`, `client/tap.rs` | what servers send can be read, and comes in turn | C2, P16, S8, S11 |
+    /// | `Wire` | `check/wire.rs`, `client/tap.rs` | what servers send can be read, and comes in turn | C2, P16, S8 |
     Checker {
         /// What an application of a trial says must not be.
         Application,

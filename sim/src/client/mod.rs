@@ -439,7 +439,7 @@ impl SimClient {
                 }
                 ClientAction::Connect { dial, address, .. } => {
                     self.on_dial(&address)?;
-                    self.tap = Some(Tap::new(self.id, dial, self.claims, Manner::Honest, self.granted));
+                    self.tap = Some(Tap::new(self.id, dial, self.claims, Manner::Honest));
                     self.wants.push_back(Want::Dial { dial, address });
                 }
                 ClientAction::Event(event) => {

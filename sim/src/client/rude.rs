@@ -98,7 +98,7 @@ impl SimClient {
             | Rudeness::Return(_)
             | Rudeness::Thief => Manner::Liar,
         };
-        self.tap = Some(Tap::new(self.id, dial, Claims::default(), manner, self.granted));
+        self.tap = Some(Tap::new(self.id, dial, Claims::default(), manner));
         let address = self.rng.pick(&self.servers).clone();
         self.wants.push_back(Want::Dial { dial, address });
         let until = now + self.rng.duration(Duration::from_millis(1), LONGEST);

@@ -2,12 +2,11 @@
 //! as the bytes say. The checkers judge by this, and not by what the client machine makes of it.
 //!
 //! It believes nothing: bytes that make no sense, answers in another order than that of the requests (C2), and a session that
-//! is given to somebody without its password (S8), or with another timeout than asked for within the limits (S11), are a
-//! violation. So is a machine that says of itself what is not so, on a new connection or where it renews its watches (C11).
+//! is given to somebody without its password (S8) are a violation. So is a machine that says of itself what is not so, on a
+//! new connection or where it renews its watches (C11).
 
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use zabra_core::client::Credentials;
@@ -67,8 +66,6 @@ pub struct Tap {
     dial: DialId,
     manner: Manner,
     claims: Claims,
-    /// The shortest session timeout that servers grant, and the longest, in milliseconds.
-    granted: (i32, i32),
     stage: Stage,
     /// The client hangs up, and hears nothing of what else is said.
     deaf: bool,
@@ -83,10 +80,6 @@ pub struct Tap {
     scratch: Vec<u8>,
 }
 
-fn millis(duration: Duration) -> i32 {
-    i32::try_from(duration.as_millis()).unwrap_or(i32::MAX)
-}
-
 fn garbled(client: ClientId, garbled: &Garbled) -> Violation {
     Violation::new(Checker::Wire, format!("{client}: {garbled}"))
 }
@@ -97,19 +90,12 @@ fn wrong<T>(what: String) -> Result<T, Violation> {
 
 impl Tap {
     /// A connection in the making, of a client of which this is so.
-    pub fn new(
-        client: ClientId,
-        dial: DialId,
-        claims: Claims,
-        manner: Manner,
-        granted: (Duration, Duration),
-    ) -> Self {
+    pub fn new(client: ClientId, dial: DialId, claims: Claims, manner: Manner) -> Self {
         Self {
             client,
             dial,
             manner,
             claims,
-            granted: (millis(granted.0), millis(granted.1)),
             stage: Stage::New,
             deaf: false,
             sent: Deframer::new(FRAME_MAX),
@@ -330,14 +316,6 @@ impl Tap {
         let session = response.session;
         if resumed && session != presented {
             return Err(Garbled(format!("asked for {presented}, got {session}")));
-        }
-        let (shortest, longest) = self.granted;
-        let due_ms = asked_ms.clamp(shortest, longest);
-        if response.timeout_ms != due_ms {
-            let given = response.timeout_ms;
-            return Err(Garbled(format!(
-                "asked for a timeout of {asked_ms} ms, got {given}, which should be {due_ms}"
-            )));
         }
         self.stage = Stage::Up { session };
         self.claims.held = Some(Credentials { session, password: response.password });
