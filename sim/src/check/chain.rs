@@ -163,27 +163,16 @@ impl Chain {
 
 #[cfg(test)]
 mod tests {
-    use zabra_core::time::WallTime;
-    use zabra_core::types::{OpCode, SessionId};
+    use zabra_core::types::OpCode;
 
     use super::*;
+    use crate::check::testing::logged;
 
     const A: NodeId = NodeId(0);
     const B: NodeId = NodeId(1);
 
     fn txn(epoch: u32, counter: u32) -> Logged {
-        Logged {
-            zxid: Zxid::new(epoch, counter),
-            session: SessionId(1),
-            cxid: 1,
-            time: WallTime(0),
-            op: OpCode::CREATE,
-            error: None,
-            timeout_ms: None,
-            removes: None,
-            members: None,
-            checksum: 7,
-        }
+        Logged { checksum: 7, ..logged(Zxid::new(epoch, counter), 1, OpCode::CREATE) }
     }
 
     fn log(chain: &mut Chain, node: NodeId, txns: &[(u32, u32)]) {

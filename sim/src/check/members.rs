@@ -105,13 +105,11 @@ mod tests {
     use std::rc::Rc;
 
     use bytes::Bytes;
-    use zabra_core::time::WallTime;
-    use zabra_core::types::{OpCode, SessionId};
 
     use super::*;
+    use crate::check::testing::logged_change;
     use crate::link::LinkId;
     use crate::places::server_of;
-    use crate::txnlog::Logged;
 
     const L: NodeId = NodeId(0);
     const F: NodeId = NodeId(1);
@@ -129,19 +127,7 @@ mod tests {
         fn begin() -> Self {
             let facts = Facts::new(Some(Roster::first(3, 0)));
             let mut tale = Self { facts, check: Members::default(), at: SimTime::ZERO, result: Ok(()) };
-            let record = Logged {
-                zxid: CHANGE,
-                session: SessionId(7),
-                cxid: 1,
-                time: WallTime(0),
-                op: OpCode::RECONFIG,
-                error: None,
-                timeout_ms: None,
-                removes: None,
-                members: Some(Roster::first(4, 0)),
-                checksum: 0,
-            };
-            tale.tell(Observed::Logged { node: L, record });
+            tale.tell(Observed::Logged { node: L, record: logged_change(CHANGE, 4) });
             tale
         }
 

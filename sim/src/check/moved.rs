@@ -160,16 +160,15 @@ mod tests {
 
     use bytes::Bytes;
     use zabra_core::server::Role;
-    use zabra_core::time::WallTime;
 
     use super::*;
+    use crate::check::testing::{self, S};
     use crate::link::LinkId;
     use crate::node::Standing;
 
     const L: NodeId = NodeId(0);
     const F: NodeId = NodeId(1);
     const G: NodeId = NodeId(2);
-    const S: SessionId = SessionId(7);
 
     fn heard(from: NodeId, message: Message) -> Observed {
         Observed::Heard { node: L, from, link: LinkId(1), message: Rc::new(message) }
@@ -191,18 +190,7 @@ mod tests {
     }
 
     fn logged(error: Option<ErrorCode>) -> Observed {
-        let record = Logged {
-            zxid: Zxid::new(1, 1),
-            session: S,
-            cxid: 5,
-            time: WallTime(0),
-            op: OpCode::CREATE,
-            error,
-            timeout_ms: None,
-            removes: None,
-            members: None,
-            checksum: 0,
-        };
+        let record = Logged { error, ..testing::logged(Zxid::new(1, 1), 5, OpCode::CREATE) };
         Observed::Logged { node: L, record }
     }
 

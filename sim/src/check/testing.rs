@@ -64,18 +64,8 @@ impl Story {
     /// A transaction in the log of one server: the begin of a session for each.
     pub fn log_at(&mut self, node: usize, epoch: u32, counter: u32) {
         let zxid = Zxid::new(epoch, counter);
-        let record = Logged {
-            zxid,
-            session: SessionId(S.0 | zxid.0),
-            cxid: 0,
-            time: WallTime(0),
-            op: OpCode::CREATE_SESSION,
-            error: None,
-            timeout_ms: Some(4000),
-            removes: None,
-            members: None,
-            checksum: 0,
-        };
+        let (session, timeout_ms) = (SessionId(S.0 | zxid.0), Some(4000));
+        let record = Logged { session, timeout_ms, ..logged(zxid, 0, OpCode::CREATE_SESSION) };
         self.tell(Observed::Logged { node: NodeId(node), record });
     }
 
@@ -122,18 +112,8 @@ impl Story {
         timeout_ms: Option<i32>,
         error: Option<ErrorCode>,
     ) {
-        let record = Logged {
-            zxid: Zxid(zxid),
-            session: S,
-            cxid,
-            time: WallTime(zxid * 10),
-            op,
-            error,
-            timeout_ms,
-            removes: None,
-            members: None,
-            checksum: 0,
-        };
+        let time = WallTime(zxid * 10);
+        let record = Logged { time, error, timeout_ms, ..logged(Zxid(zxid), cxid, op) };
         self.tell(Observed::Logged { node: NODE, record });
     }
 
@@ -200,6 +180,27 @@ impl Story {
             }
         }
     }
+}
+
+/// A transaction of the session as a log has it, that went well.
+pub const fn logged(zxid: Zxid, cxid: i32, op: OpCode) -> Logged {
+    Logged {
+        zxid,
+        session: S,
+        cxid,
+        time: WallTime(0),
+        op,
+        error: None,
+        timeout_ms: None,
+        removes: None,
+        members: None,
+        checksum: 0,
+    }
+}
+
+/// A change of members, to the first `count` servers.
+pub fn logged_change(zxid: Zxid, count: usize) -> Logged {
+    Logged { members: Some(Roster::first(count, 0)), ..logged(zxid, 1, OpCode::RECONFIG) }
 }
 
 pub fn create(path: &str) -> Op {

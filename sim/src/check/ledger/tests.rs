@@ -3,14 +3,12 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
-use zabra_core::time::WallTime;
-use zabra_core::types::{LearnerInfo, OpCode, SessionId};
+use zabra_core::types::LearnerInfo;
 
 use super::*;
-use crate::check::testing::Story;
+use crate::check::testing::{Story, logged_change};
 use crate::node::Standing;
 use crate::places::server_of;
-use crate::txnlog::Logged;
 
 const L: NodeId = NodeId(0);
 const F: NodeId = NodeId(1);
@@ -325,19 +323,7 @@ fn p19_a_change_of_members_without_a_quorum_of_the_new_ones() {
         propose(&mut story, 1);
         let zxid = Zxid::new(2, 1);
         for node in [L, F] {
-            let record = Logged {
-                zxid,
-                session: SessionId(7),
-                cxid: 1,
-                time: WallTime(0),
-                op: OpCode::RECONFIG,
-                error: None,
-                timeout_ms: None,
-                removes: None,
-                members: Some(Roster::first(count, 0)),
-                checksum: 0,
-            };
-            story.tell(Observed::Logged { node, record });
+            story.tell(Observed::Logged { node, record: logged_change(zxid, count) });
             story.tell(Observed::Synced { node, durable: zxid });
         }
         learner_says(&mut story, F, Message::Ack { zxid }, kept(2, 2, zxid));
