@@ -205,14 +205,7 @@ impl Server {
         };
         let identities = conn.as_deref().map_or(&[][..], |conn| &conn.identities);
         let origin = Origin { session, identities, zxid, time: self.now.wall };
-        let members = self.members_asked_about(op);
-        self.quota_log.at(self.now.mono);
-        let (tree, pending, config, quota_log) =
-            (&self.tree, &mut self.pending, &self.config, &mut self.quota_log);
-        let mut prep = Prep { tree, pending, config, origin, members, hint: Hint::NONE, quota_log };
-        let txn = decide(&mut prep);
-        let hint = prep.hint;
-        self.tell_quotas();
+        let (txn, hint) = self.prepare(origin, op, decide);
         if let Some(conn) = conn.as_deref_mut() {
             conn.waiting.push_back(Waiting::Write { zxid });
         }
@@ -220,8 +213,25 @@ impl Server {
         self.log_txn(Decided { zxid, session, cxid, op, txn, hint, asked });
     }
 
+    /// Decides what comes of a write behind everything that was proposed, and what helps to apply that.
+    pub(super) fn prepare(
+        &mut self,
+        origin: Origin<'_>,
+        op: OpCode,
+        decide: impl FnOnce(&mut Prep<'_>) -> Txn,
+    ) -> (Txn, Hint) {
+        let members = self.members_asked_about(op);
+        self.quota_log.at(self.now.mono);
+        let (tree, pending, config, quota_log) =
+            (&self.tree, &mut self.pending, &self.config, &mut self.quota_log);
+        let mut prep = Prep { tree, pending, config, origin, members, hint: Hint::NONE, quota_log };
+        let decided = (decide(&mut prep), prep.hint);
+        self.tell_quotas();
+        decided
+    }
+
     /// Tells which quotas were exceeded.
-    pub(super) fn tell_quotas(&mut self) {
+    fn tell_quotas(&mut self) {
         while let Some((exceeded, untold)) = self.quota_log.poll() {
             self.tell(Event::QuotaExceeded { exceeded, untold });
         }

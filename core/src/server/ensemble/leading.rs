@@ -12,7 +12,7 @@ use super::transfer::{Serving, Transfers};
 use super::{Ensemble, Role};
 use crate::conn::Waiting;
 use crate::conn::summary::Sizes;
-use crate::pipeline::prep::{Origin, Prep};
+use crate::pipeline::prep::Origin;
 use crate::server::local::creates_ephemeral;
 use crate::server::requests::{Decided, is_write};
 use crate::server::{Action, Event, HangupReason, PeerPort, Phase, Role as RoleName, Server};
@@ -357,16 +357,10 @@ impl Server {
             return Txn::Error { code: ErrorCode::UNIMPLEMENTED };
         }
         let origin = Origin { session, identities, zxid, time: self.now.wall };
-        let members = self.members_asked_about(op);
-        self.quota_log.at(self.now.mono);
-        let (tree, pending, config, quota_log) =
-            (&self.tree, &mut self.pending, &self.config, &mut self.quota_log);
-        let mut prep = Prep { tree, pending, config, origin, members, hint: Hint::NONE, quota_log };
-        let txn = match op {
+        let (txn, _) = self.prepare(origin, op, |prep| match op {
             OpCode::CLOSE_SESSION => prep.close_session(),
             _ => prep.transaction(op, &request),
-        };
-        self.tell_quotas();
+        });
         txn
     }
 
