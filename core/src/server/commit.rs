@@ -12,7 +12,7 @@ use super::{Asked, CloseReason, Event, Proposal, Server};
 use crate::auth;
 use crate::conn::{Conn, Waiting};
 use crate::pipeline::reply::write_reply;
-use crate::tree::{Applied, Hint, Notification};
+use crate::tree::{Applied, Hint, WatchedEvent};
 use crate::types::{ConnId, ErrorCode, OpCode, Perms, Txn, TxnHeader, Zxid};
 use crate::wire::reply::WatchEvent;
 
@@ -210,7 +210,7 @@ impl Server {
                 return;
             }
             let mut fired = Fired::default();
-            watches.fire(&change, &mut |Notification { conn, event, path, zxid, acl }| {
+            watches.fire(&change, &mut |WatchedEvent { conn, event, path, zxid, acl }| {
                 fired.add(event);
                 let Some(conn) = conns.get_mut(conn) else { return };
                 if !auth::allows(config, acl, Perms::READ, &conn.identities) {

@@ -39,7 +39,7 @@ pub use self::expire::is_expired;
 pub use self::hint::Hint;
 pub use self::load::{LoadError, TreeLoader};
 pub use self::quota::{QuotaExceeded, QuotaResource, QuotaTotals, StatsTrack};
-pub use self::watch::{Notification, WatchSummary, WatchTable};
+pub use self::watch::{WatchSummary, WatchTable, WatchedEvent};
 
 use self::acl_table::AclTable;
 use self::cursor::Cursor;

@@ -22,7 +22,7 @@ use crate::types::{AclList, ConnId, EventType, WatcherType, Zxid, path};
 
 /// One connection is to be told of one change, if it may read the znode.
 #[derive(Clone, Copy, Debug)]
-pub struct Notification<'a> {
+pub struct WatchedEvent<'a> {
     /// Whom to tell.
     pub conn: ConnId,
     /// What happened.
@@ -228,7 +228,7 @@ impl WatchTable {
     ///
     /// A connection hears of a deletion once, however it watched the znode, and of the change to the parent's
     /// children after that.
-    pub fn fire(&mut self, change: &Change<'_>, notify: &mut dyn FnMut(Notification<'_>)) {
+    pub fn fire(&mut self, change: &Change<'_>, notify: &mut dyn FnMut(WatchedEvent<'_>)) {
         if self.is_empty() {
             return;
         }
@@ -237,7 +237,7 @@ impl WatchTable {
             Change::Created { path, zxid, acl, parent_acl } => {
                 let mut send = |told: &mut Vec<ConnId>, event, path, acl| {
                     for conn in told.drain(..) {
-                        notify(Notification { conn, event, path, zxid, acl });
+                        notify(WatchedEvent { conn, event, path, zxid, acl });
                     }
                 };
                 self.trigger_data(path, &mut told);
@@ -249,7 +249,7 @@ impl WatchTable {
             Change::DataChanged { path, zxid, acl } => {
                 self.trigger_data(path, &mut told);
                 for conn in told.drain(..) {
-                    notify(Notification { conn, event: EventType::NodeDataChanged, path, zxid, acl });
+                    notify(WatchedEvent { conn, event: EventType::NodeDataChanged, path, zxid, acl });
                 }
             }
             Change::Deleted { path, zxid, acl, parent_acl } => {
@@ -259,14 +259,14 @@ impl WatchTable {
                 let (told_already, by_child) = told.split_at(from_data);
                 let by_child = by_child.iter().filter(|conn| told_already.binary_search(conn).is_err());
                 for &conn in told_already.iter().chain(by_child) {
-                    notify(Notification { conn, event: EventType::NodeDeleted, path, zxid, acl });
+                    notify(WatchedEvent { conn, event: EventType::NodeDeleted, path, zxid, acl });
                 }
                 told.clear();
                 let path = path::parent(path).unwrap_or(path::ROOT);
                 self.trigger_child(path, &mut told);
                 for conn in told.drain(..) {
                     let event = EventType::NodeChildrenChanged;
-                    notify(Notification { conn, event, path, zxid, acl: parent_acl });
+                    notify(WatchedEvent { conn, event, path, zxid, acl: parent_acl });
                 }
             }
         }
