@@ -104,12 +104,15 @@ pub struct Recovered {
 pub struct Recovery {
     config: Config,
     hash_seed: [u64; 4],
+    /// On an empty disk a new database may begin. Where it may not, a member of an ensemble counts as one that has lost
+    /// its data, and a server that stands alone does not start.
     may_begin: bool,
-    /// An operator said so.
+    /// The operator left ZooKeeper's `initialize` file.
     initialize: bool,
     /// Everything behind this transaction is to be forgotten.
     target: Option<Zxid>,
-    /// Of what goes, others have what counts: this server is to get it from them, and has nothing until then.
+    /// All that there is makes way for a leader's snapshot: should that not come, the next start must not take this server
+    /// for one that never had anything.
     discards: bool,
     tickets: Tickets,
     /// The last ticket that is somebody else's.
