@@ -53,8 +53,8 @@ pub(super) struct Transfers {
 }
 
 impl Transfers {
-    /// When a snapshot is to begin, unless it waits for the tree, and not for the time; when more of it may go out; and when
-    /// somebody who has the tree has had it for long enough.
+    /// When it is time for something: for a snapshot to begin (one that is overdue waits for the tree, not for the time),
+    /// for more of one to go out, or for somebody to make room who has had the tree for long enough.
     pub(super) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let due = self.snapshot_due.filter(|&due| due > now);
         let resumes = self.snapshot.as_ref().map(|snapshot| snapshot.pace.resumes()).filter(|&at| at > now);
@@ -336,75 +336,84 @@ impl Server {
 
     fn continue_transfer(&mut self, link: LinkId) {
         let (window, readable) = (self.link_window(), self.readable_log_end());
-        while let Some(Serving { master, transfers, peers, tail, configs, .. }) =
-            self.ensemble.as_deref_mut().and_then(Ensemble::serving)
-        {
-            if peers.owed(link) > window {
-                return;
-            }
-            let over = match transfers.under_way.get_mut(&link) {
-                None | Some(Transfer::Snapshot { .. } | Transfer::Waiting) => return,
-                Some(Transfer::Memory { sent }) if *sent < tail.base() => Over::Forgotten(*sent),
-                Some(Transfer::Memory { sent }) => match tail.behind(*sent).next() {
-                    Some((zxid, txn)) if *zxid <= tail.committed() => {
-                        send_committed(peers, link, *zxid, txn);
-                        *sent = *zxid;
-                        master.on_sent(link, *zxid);
-                        Over::Not
-                    }
-                    Some(_) | None => {
-                        let sent = *sent;
-                        transfers.under_way.remove(&link);
-                        let config = config_for_learners(configs, master);
-                        return master.on_caught_up(link, sent, tail, &config);
-                    }
-                },
-                Some(Transfer::Log { reader, sent, started }) => match reader.step() {
-                    Ok(LogStep::Blocked) => return,
-                    Ok(LogStep::End) => Over::Sent(*sent),
-                    Ok(LogStep::Record { zxid, payload }) => {
-                        send_committed(peers, link, zxid, &payload);
-                        *sent = zxid;
-                        master.on_sent(link, zxid);
-                        Over::Not
-                    }
-                    Ok(LogStep::Start(LogStart::Found)) if *started => Over::Not,
-                    Ok(LogStep::Start(LogStart::Found)) => {
-                        *started = true;
-                        self.metrics.counters.diff_count += 1;
-                        peers.send(link, &Message::Diff { zxid: self.tree.last_zxid() });
-                        Over::Not
-                    }
-                    Ok(LogStep::Start(LogStart::Missing { .. })) | Err(_) if *started => Over::Broken,
-                    // Nothing was said to the learner yet that a snapshot would contradict.
-                    Ok(LogStep::Start(LogStart::Missing { .. })) | Err(_) => Over::Refused,
-                },
-            };
-            match over {
-                Over::Not => {}
+        while let Some(step) = self.step_transfer(link, window) {
+            match step {
+                Step::Said => {}
                 // More was written meanwhile than memory keeps for it: a large snapshot takes long.
-                Over::Forgotten(sent) if sent < readable => {
+                Step::Forgotten { sent } if sent < readable => {
                     return self.begin_log_transfer(link, sent, true);
                 }
                 // Trying the same again would not help. Nor would a log whose disk is behind what memory forgets.
-                Over::Broken | Over::Forgotten(_) => {
-                    transfers.snapshot_next.extend(master.server_on(link));
-                    return master.hang_up(link, HangupReason::SlowReader);
-                }
-                Over::Refused => {
+                Step::Broken | Step::Forgotten { .. } => return self.give_up_transfer(link),
+                Step::Refused => {
                     // Its reader may have read ahead.
                     self.forget_transfer(link);
                     return self.wait_for_snapshot(link);
                 }
                 // What comes behind that is in memory.
-                Over::Sent(zxid) => {
+                Step::LogEnd { sent } => {
                     self.forget_transfer(link);
                     if let Some(transfers) = self.transfers() {
-                        transfers.under_way.insert(link, Transfer::Memory { sent: zxid });
+                        transfers.under_way.insert(link, Transfer::Memory { sent });
                     }
                 }
             }
         }
+    }
+
+    /// Says to a learner what comes next in its transfer, if it has room for that. `None`: the transfer is over, or waits
+    /// for something.
+    fn step_transfer(&mut self, link: LinkId, window: usize) -> Option<Step> {
+        let Serving { master, transfers, peers, tail, configs, .. } =
+            self.ensemble.as_deref_mut()?.serving()?;
+        if peers.owed(link) > window {
+            return None;
+        }
+        match transfers.under_way.get_mut(&link)? {
+            Transfer::Snapshot { .. } | Transfer::Waiting => None,
+            Transfer::Memory { sent } if *sent < tail.base() => Some(Step::Forgotten { sent: *sent }),
+            Transfer::Memory { sent } => match tail.behind(*sent).next() {
+                Some((zxid, txn)) if *zxid <= tail.committed() => {
+                    send_committed(peers, link, *zxid, txn);
+                    *sent = *zxid;
+                    master.on_sent(link, *zxid);
+                    Some(Step::Said)
+                }
+                Some(_) | None => {
+                    let sent = *sent;
+                    transfers.under_way.remove(&link);
+                    let config = config_for_learners(configs, master);
+                    master.on_caught_up(link, sent, tail, &config);
+                    None
+                }
+            },
+            Transfer::Log { reader, sent, started } => match reader.step() {
+                Ok(LogStep::Blocked) => None,
+                Ok(LogStep::End) => Some(Step::LogEnd { sent: *sent }),
+                Ok(LogStep::Record { zxid, payload }) => {
+                    send_committed(peers, link, zxid, &payload);
+                    *sent = zxid;
+                    master.on_sent(link, zxid);
+                    Some(Step::Said)
+                }
+                Ok(LogStep::Start(LogStart::Found)) if *started => Some(Step::Said),
+                Ok(LogStep::Start(LogStart::Found)) => {
+                    *started = true;
+                    self.metrics.counters.diff_count += 1;
+                    peers.send(link, &Message::Diff { zxid: self.tree.last_zxid() });
+                    Some(Step::Said)
+                }
+                Ok(LogStep::Start(LogStart::Missing { .. })) | Err(_) if *started => Some(Step::Broken),
+                Ok(LogStep::Start(LogStart::Missing { .. })) | Err(_) => Some(Step::Refused),
+            },
+        }
+    }
+
+    /// Neither memory nor the log brings the learner up to date: it is to come again, for a snapshot.
+    fn give_up_transfer(&mut self, link: LinkId) {
+        let Some(serving) = self.ensemble.as_deref_mut().and_then(Ensemble::serving) else { return };
+        serving.transfers.snapshot_next.extend(serving.master.server_on(link));
+        serving.master.hang_up(link, HangupReason::SlowReader);
     }
 
     /// What the transfers ask of the disk.
@@ -458,13 +467,18 @@ fn config_for_learners(configs: &Configs, master: &dyn LearnerMaster) -> Bytes {
     if master.is_serving() { configs.text().clone() } else { configs.newest_text() }
 }
 
-/// What came of a step.
-enum Over {
+/// What came of one step of a transfer.
+enum Step {
+    /// The log cannot be relied on any further.
     Broken,
-    Forgotten(Zxid),
-    Not,
+    /// Memory does not reach back to what was sent last.
+    Forgotten { sent: Zxid },
+    /// All that can be read of the log was sent.
+    LogEnd { sent: Zxid },
+    /// The log is no way, and nothing was said to the learner yet that a snapshot would contradict.
     Refused,
-    Sent(Zxid),
+    /// The learner was told what came next, or knew it.
+    Said,
 }
 
 fn readers(transfers: &mut Transfers) -> impl Iterator<Item = (LinkId, &mut LogReader)> {
