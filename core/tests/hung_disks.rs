@@ -6,6 +6,7 @@ use zabra_core::server::{Event, Role};
 use zabra_core::testing::cluster::{Cluster, members};
 use zabra_core::types::{ConnId, Message, OpCode, Zxid};
 use zabra_core::wire::Request;
+use zabra_core::wire::connect::ConnectResponse;
 use zabra_core::zab::leader::StepDownReason;
 use zabra_core::zab::learner::LostReason;
 
@@ -111,4 +112,31 @@ fn a_learner_whose_disk_hangs_gives_its_leader_up_and_comes_back() {
     cluster.pass(SYNC_TIME * 6);
     assert_eq!(cluster.role(4), Some(Role::Observing), "{}", cluster.roles());
     assert_eq!(cluster.applied(4), cluster.applied(1));
+}
+
+/// A leader whose log is full does not look at all that learners and clients say; so it holds nothing against them.
+#[test]
+fn sess_nobody_expires_while_a_leader_is_not_listening() {
+    let (mut cluster, conn) = ensemble();
+    let (_, opened) = cluster.client(1).expect("a session");
+    for id in 1..=4 {
+        cluster.hold_disk(id, true);
+    }
+    write(&mut cluster, conn, 9);
+    let expired = |cluster: &Cluster| {
+        let expired = |event: &&Event| matches!(event, Event::SessionExpired { .. });
+        cluster.events(3).iter().filter(expired).count()
+    };
+    cluster.pass(opened_for(&opened) * 2);
+    assert_eq!(cluster.role(3), Some(Role::Leading), "{}", cluster.roles());
+    assert_eq!(expired(&cluster), 0);
+    for id in 1..=4 {
+        cluster.hold_disk(id, false);
+    }
+    cluster.pass(opened_for(&opened) * 2);
+    assert_eq!(expired(&cluster), 2, "nobody has said anything since");
+}
+
+fn opened_for(opened: &ConnectResponse) -> Duration {
+    Duration::from_millis(opened.timeout_ms.unsigned_abs().into())
 }

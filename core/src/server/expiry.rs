@@ -52,15 +52,22 @@ impl Containers {
 /// Keeps a server that stood still (its process was stopped, its machine paused or far too busy) from holding that against
 /// its clients: what they said meanwhile, and what followers have to report of theirs, is on its way, and a tick may be
 /// looked at first. A tick is as long as followers may take to report. ZooKeeper expires whoever is due by then.
+///
+/// So it is with a server that has no room: who is not read from until its log has got on may have said something, too.
 #[derive(Debug, Default)]
 pub(super) struct Leniency {
     until: Option<Instant>,
 }
 
 impl Leniency {
-    /// Whether no session is to expire yet, in a tick that was due at `due` and comes at `now`.
-    fn holds(&mut self, due: Option<Instant>, now: Instant, tick: Duration) -> bool {
+    /// Whether no session is to expire yet, in a tick that was due at `due` and comes at `now`, of a server that is `deaf` to
+    /// some who may speak.
+    fn holds(&mut self, due: Option<Instant>, now: Instant, tick: Duration, deaf: bool) -> bool {
         match self.until {
+            _ if deaf => {
+                self.until = Some(now + tick);
+                true
+            }
             Some(until) if now < until => true,
             // However late that is again: a server that never keeps up would keep all sessions.
             Some(_) => {
@@ -86,7 +93,8 @@ impl Server {
         if self.phase != Phase::Running {
             return;
         }
-        let lenient = self.leniency.holds(self.poll_timeout(), self.now.mono, self.config.tick_time);
+        let deaf = self.log_is_full() || self.holds_requests();
+        let lenient = self.leniency.holds(self.poll_timeout(), self.now.mono, self.config.tick_time, deaf);
         if self.ensemble.is_some() {
             self.tick_ensemble();
         }

@@ -117,6 +117,11 @@ fn size(message: &Message) -> usize {
 }
 
 impl Server {
+    /// Whether something is held.
+    pub(in crate::server) fn holds_requests(&self) -> bool {
+        self.ensemble.as_deref().is_some_and(|ensemble| !ensemble.peers.held.is_empty())
+    }
+
     /// A learner asks for something: it is done, or held until there is room.
     pub(super) fn on_said(&mut self, link: LinkId, server: ServerId, message: Message) {
         if !self.is_to_wait(link, &message) {
