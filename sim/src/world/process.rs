@@ -243,7 +243,7 @@ impl World {
         let node = &mut self.nodes[id.0];
         // What came on a link or a connection that the server has closed meanwhile may not have been looked at.
         let of_links = reported.into_iter().map(|(link, session, how)| {
-            let surely = node.peers.contains_key(&link);
+            let surely = node.peers.contains_key(&link) && !down.contains(&link);
             (session, how, surely)
         });
         let (asked, reported): (Vec<_>, Vec<_>) =
