@@ -196,7 +196,7 @@ impl Sessions {
             return Err(Violation::new(Checker::Session, words));
         }
         let Some(watched) = self.watched.entry(node).or_default().remove(&session) else { return Ok(()) };
-        if mono < watched.due.least {
+        if mono < watched.due.least && !self.may_defer {
             let early = Duration::from_nanos(watched.due.least - mono);
             let timeout = Duration::from_nanos(watched.timeout.least);
             let words =
