@@ -11,7 +11,10 @@
 //! it was brought up to date with itself, it has in its database and in its log, but not there. What it sends then does
 //! not lead to what it has. Where a learner notices, it cuts off again what came, none of which it has acknowledged, and
 //! connects once more to the same leader: having promised to its epoch already it owes no promise that counts, and may
-//! say that it cannot tell what it has (a zxid of -1), on which every leader sends a snapshot. In an election it says truly
+//! say that it cannot tell what it has (a zxid of -1), on which every leader sends a snapshot. The wish outlives this
+//! leader ([`Start::wants_snapshot`]): the next one may have the same hole, or be the same one, in an epoch that is still
+//! to be promised to. That promise says truly what there is, and counts; what is offered for it is not taken, and the
+//! next connection is the one that asks. In an election it says truly
 //! where its log ends, which stays until the snapshot is durable, except for what is behind the snapshot's end: that is cut
 //! off before; and if nothing here leads up to there, all of it goes, and this server has no vote until the snapshot is
 //! durable. What TRUNC has cut off before the hole was noticed does not come back other than with the snapshot.
@@ -90,6 +93,8 @@ pub struct Start {
     pub own: OwnHistory,
     /// The newest transaction that a leader with a quorum said is committed.
     pub known_committed: Zxid,
+    /// What a leader sent before did not lead to what it had: this one is to send a snapshot, whatever it has.
+    pub wants_snapshot: bool,
     /// How long it waits before it connects.
     pub wait: Duration,
 }
@@ -137,7 +142,17 @@ pub struct Learner {
 impl Learner {
     /// Begins to follow.
     pub fn new(start: Start, tick: Duration, config: &EnsembleConfig, now: Instant) -> Self {
-        let Start { me, leader, leader_zxid, observer, config_version, own, known_committed, wait } = start;
+        let Start {
+            me,
+            leader,
+            leader_zxid,
+            observer,
+            config_version,
+            own,
+            known_committed,
+            wants_snapshot,
+            wait,
+        } = start;
         let due = (!wait.is_zero()).then(|| now + wait);
         let connect_limit = match config.connect_to_leader_limit {
             0 => config.init_limit,
@@ -158,7 +173,7 @@ impl Learner {
             init_time: tick * config.init_limit,
             sync_time: tick * config.sync_limit,
             epoch: 0,
-            wants_snapshot: false,
+            wants_snapshot,
             disclaimed: false,
             by_snapshot: false,
             skip_known: false,
@@ -296,6 +311,8 @@ impl Learner {
             (Phase::Promised, Message::Diff { .. } | Message::Trunc { .. }) if self.disclaimed => {
                 self.fail(LostReason::BadMessage);
             }
+            // The promise is durable: what it answers next counts nowhere, and it may say so.
+            (Phase::Promised, Message::Diff { .. }) if self.wants_snapshot => self.connect_anew(),
             (Phase::Promised, Message::Diff { .. }) => self.on_diff(),
             // Nobody's history is of an epoch that its leader has not begun.
             (
@@ -306,6 +323,7 @@ impl Learner {
                 | Message::Snap { zxid }
                 | Message::Trunc { zxid },
             ) if !self.may_have(zxid) => self.fail(LostReason::BadMessage),
+            (Phase::Promised, Message::Trunc { .. }) if self.wants_snapshot => self.connect_anew(),
             (Phase::Promised, Message::Trunc { zxid }) if zxid < self.known_committed => {
                 self.ask_for_snapshot(LostReason::CommittedMissing);
             }
@@ -418,6 +436,7 @@ impl Learner {
         self.durable = zxid;
         self.by_snapshot = true;
         self.skip_known = true;
+        self.wants_snapshot = false;
         self.phase = Phase::Synchronizing;
         self.commit(zxid, None);
     }
@@ -438,9 +457,7 @@ impl Learner {
     /// See the module.
     fn ask_for_snapshot(&mut self, why: LostReason) {
         self.outputs.clear();
-        if let Some(link) = self.link.take() {
-            self.outputs.push_back(LearnerOutput::Hangup { link, why: HangupReason::BadMessage });
-        }
+        self.hang_up();
         self.outputs.push_back(LearnerOutput::AskForSnapshot { why });
         self.wants_snapshot = true;
         if self.logged == self.own_end {
@@ -448,6 +465,18 @@ impl Learner {
         }
         self.phase = Phase::TakingBack;
         self.outputs.push_back(LearnerOutput::TakeBack { zxid: self.own_end });
+    }
+
+    /// What the leader offers is of no use, before it has sent any of it.
+    fn connect_anew(&mut self) {
+        self.hang_up();
+        self.dial_again();
+    }
+
+    fn hang_up(&mut self) {
+        if let Some(link) = self.link.take() {
+            self.outputs.push_back(LearnerOutput::Hangup { link, why: HangupReason::BadMessage });
+        }
     }
 
     fn dial_again(&mut self) {

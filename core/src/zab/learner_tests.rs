@@ -8,6 +8,22 @@ use crate::types::SessionId;
 const LINK: LinkId = LinkId(7);
 const TICK: Duration = Duration::from_millis(100);
 
+/// It has promised nothing newer than the epoch of what it has.
+fn start() -> Start {
+    let last_zxid = Zxid::new(1, 5);
+    Start {
+        me: ServerId(1),
+        leader: ServerId(2),
+        leader_zxid: Zxid::new(1, 5),
+        observer: false,
+        config_version: 0,
+        own: OwnHistory { accepted_epoch: 1, current_epoch: 1, last_zxid, has_data: true },
+        known_committed: Zxid::ZERO,
+        wants_snapshot: false,
+        wait: Duration::ZERO,
+    }
+}
+
 struct Learn {
     learner: Learner,
     now: Instant,
@@ -19,16 +35,10 @@ impl Learn {
     }
 
     fn with(observer: bool, own: OwnHistory) -> Self {
-        let start = Start {
-            me: ServerId(1),
-            leader: ServerId(2),
-            leader_zxid: Zxid::new(1, 5),
-            observer,
-            config_version: 0,
-            own,
-            known_committed: Zxid::ZERO,
-            wait: Duration::ZERO,
-        };
+        Self::begun(Start { observer, own, ..start() })
+    }
+
+    fn begun(start: Start) -> Self {
         let now = Instant::from_millis(1000);
         let learner = Learner::new(start, TICK, &EnsembleConfig::new(members(3, 1)), now);
         let mut learn = Self { learner, now };
@@ -226,6 +236,48 @@ fn sync_contiguous_who_asks_for_a_snapshot_promises_as_before() {
     assert!(learn.took().contains(&sent(promise)));
 }
 
+/// What a leader before has sent did not lead to what it had. To a new epoch it owes a promise that counts, and says truly
+/// what it has; what it is offered for that it does not take, and asks at once.
+#[test]
+fn sync_contiguous_the_wish_for_a_snapshot_outlives_the_leader() {
+    let last = Zxid::new(1, 5);
+    for offered in [Message::Diff { zxid: last }, Message::Trunc { zxid: Zxid::new(1, 4) }] {
+        let mut learn = Learn::begun(Start { wants_snapshot: true, ..start() });
+        learn.say(Message::LeaderInfo { epoch: 2, protocol_version: LearnerInfo::PROTOCOL_VERSION });
+        learn.learner.on_accepted_saved(2);
+        let promise = Message::AckEpoch { last_zxid: last, current_epoch: 1 };
+        assert!(learn.took().contains(&sent(promise)));
+        learn.say(offered);
+        let hangup = LearnerOutput::Hangup { link: LINK, why: HangupReason::BadMessage };
+        assert_eq!(
+            learn.took(),
+            [hangup, LearnerOutput::Dial],
+            "nothing is cut off, nor taken for all there is"
+        );
+        learn.learner.on_link_up(LINK);
+        learn.took();
+        learn.say(Message::LeaderInfo { epoch: 2, protocol_version: LearnerInfo::PROTOCOL_VERSION });
+        let answer = Message::AckEpoch { last_zxid: Zxid::UNKNOWN, current_epoch: Message::UNCOUNTED };
+        assert_eq!(learn.took(), [sent(answer)]);
+        learn.say(Message::Snap { zxid: Zxid::new(1, 8) });
+        learn.learner.on_snapshot_installed(Zxid::new(1, 8));
+        learn.say(Message::NewLeader { zxid: beginning(2), config: None });
+        learn.learner.on_current_saved(2);
+        assert!(learn.took().contains(&sent(Message::Ack { zxid: beginning(2) })));
+    }
+}
+
+/// A snapshot is taken as it comes, also for the promise that counts.
+#[test]
+fn sync_contiguous_a_snapshot_that_comes_unasked_is_what_was_wished_for() {
+    let mut learn = Learn::begun(Start { wants_snapshot: true, ..start() });
+    learn.say(Message::LeaderInfo { epoch: 2, protocol_version: LearnerInfo::PROTOCOL_VERSION });
+    learn.learner.on_accepted_saved(2);
+    learn.took();
+    learn.say(Message::Snap { zxid: Zxid::new(1, 8) });
+    assert_eq!(learn.took(), [LearnerOutput::ReceiveSnapshot { zxid: Zxid::new(1, 8) }]);
+}
+
 /// A leader that sends a difference to who cannot tell what it has is of no use.
 #[test]
 fn sync_contiguous_who_asked_for_a_snapshot_takes_nothing_else() {
@@ -414,17 +466,7 @@ fn sync_connect_is_tried_five_times() {
 }
 
 fn tries_to_connect(is_alive: bool) -> u32 {
-    let own = OwnHistory { accepted_epoch: 0, current_epoch: 0, last_zxid: Zxid::ZERO, has_data: true };
-    let start = Start {
-        me: ServerId(1),
-        leader: ServerId(2),
-        leader_zxid: Zxid::UNKNOWN,
-        observer: false,
-        config_version: 0,
-        own,
-        known_committed: Zxid::ZERO,
-        wait: Duration::ZERO,
-    };
+    let start = Start { leader_zxid: Zxid::UNKNOWN, ..start() };
     let mut now = Instant::from_millis(1000);
     let mut learner = Learner::new(start, TICK * 10, &EnsembleConfig::new(members(3, 0)), now);
     let mut dials = 0;
@@ -451,13 +493,7 @@ fn tries_to_connect(is_alive: bool) -> u32 {
 #[test]
 fn cfg_connecttolearnermasterlimit_bounds_all_attempts_together() {
     for (limit, ticks) in [(0, 10), (3, 3), (25, 25)] {
-        let own =
-            OwnHistory { accepted_epoch: 1, current_epoch: 1, last_zxid: Zxid::new(1, 5), has_data: true };
-        let (me, leader, wait) = (ServerId(1), ServerId(2), Duration::ZERO);
-        let known_committed = Zxid::ZERO;
-        let leader_zxid = Zxid::UNKNOWN;
-        let start =
-            Start { me, leader, leader_zxid, observer: false, config_version: 0, own, known_committed, wait };
+        let start = Start { leader_zxid: Zxid::UNKNOWN, ..start() };
         let mut config = EnsembleConfig::new(members(3, 0));
         config.connect_to_leader_limit = limit;
         let begin = Instant::from_millis(1000);

@@ -385,7 +385,9 @@ impl Server {
         self.replace_database(tree, sessions, zxid);
         self.tell(Event::SnapshotInstalled { zxid });
         let now = self.now.mono;
-        if let Some(Ensemble { role: Role::Learning(learning), .. }) = self.ensemble.as_deref_mut() {
+        let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
+        ensemble.wants_snapshot = false;
+        if let Role::Learning(learning) = &mut ensemble.role {
             learning.learner.on_snapshot_installed(zxid);
             learning.learner.heard(now);
         }

@@ -249,6 +249,8 @@ impl Server {
         let epoch = leading.leader.epoch();
         let leader = Some(ensemble.me);
         ensemble.know_committed(zxid);
+        // What it has is what all have.
+        ensemble.wants_snapshot = false;
         ensemble.election.on_epoch(epoch);
         self.answer_notifications();
         self.measure_available(true);

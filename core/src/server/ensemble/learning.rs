@@ -120,6 +120,7 @@ impl Server {
             config_version: ensemble.configs.current().version(),
             own,
             known_committed: ensemble.known_committed,
+            wants_snapshot: ensemble.wants_snapshot,
             wait: ensemble.pauses.before_connecting(leader, spares_leader),
         };
         let learner = Learner::new(start, self.config.tick_time, config, now);
@@ -178,7 +179,10 @@ impl Server {
         let ensemble = self.ensemble.as_deref_mut().expect("only a member learns");
         match output {
             LearnerOutput::Activate { zxid, designated } => self.activate_as_learner(zxid, designated),
-            LearnerOutput::AskForSnapshot { why } => self.tell(Event::SnapshotAskedFor { why }),
+            LearnerOutput::AskForSnapshot { why } => {
+                ensemble.wants_snapshot = true;
+                self.tell(Event::SnapshotAskedFor { why });
+            }
             LearnerOutput::Commit { zxid, designated } => self.commit_as_learner(zxid, designated),
             LearnerOutput::Configuration { text } => self.on_configuration(&text),
             LearnerOutput::Dial => self.dial_leader(),
