@@ -139,6 +139,21 @@ fn sync_hole_inside_an_epoch_is_noticed() {
     has_everything(&mut cluster);
 }
 
+/// It ends between logging what comes behind the hole and noticing. The next start notices in its place: it votes as
+/// before, and takes nothing but a snapshot. Nothing more was written that could show it later.
+#[test]
+fn sync_hole_is_noticed_by_the_next_start() {
+    let (mut cluster, _) = behind(1);
+    begin_diff(&mut cluster, 2);
+    let proposal = proposal(&cluster, Zxid::new(2, 1));
+    cluster.forge(3, 1, &proposal);
+    assert_eq!(asked_for_a_snapshot(&cluster, 1), []);
+    cluster.kill(1, 0);
+    cluster.heal();
+    cluster.start(1);
+    has_everything(&mut cluster);
+}
+
 /// The leader is lost before it has sent the snapshot. The next one may have the same hole: what it offers is not taken,
 /// and it is asked at once.
 #[test]

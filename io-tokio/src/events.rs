@@ -19,6 +19,7 @@ pub(crate) fn log_notice(notice: &Notice, directories: &Directories) {
         }
         Notice::BatchCut { .. }
         | Notice::BehindEnsemble { .. }
+        | Notice::Diverged { .. }
         | Notice::Harmless { .. }
         | Notice::LogTailCut { .. }
         | Notice::Rewound { .. }

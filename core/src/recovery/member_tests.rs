@@ -8,9 +8,11 @@ use alloc::vec::Vec;
 use super::test_disk::{History, TestDisk};
 use super::{Notice, Recovered, RecoveryError};
 use crate::config::{Config, EnsembleConfig};
-use crate::store::epochs::{ACCEPTED_EPOCH, UNSYNCED, epoch_file};
+use crate::store::epochs::{ACCEPTED_EPOCH, CURRENT_EPOCH, UNSYNCED, epoch_file};
 use crate::store::inventory::{log_name, snapshot_name};
-use crate::types::{Member, MemberRole, Membership, ServerId, Zxid};
+use crate::types::{
+    AclList, CreateTxn, Member, MemberRole, Membership, NodeKind, OpCode, ServerId, SessionId, Txn, Zxid,
+};
 
 fn member_of(voters: i64) -> Config {
     let member = |id| {
@@ -213,4 +215,64 @@ fn a_member_that_waits_for_a_leader_is_not_started_alone() {
     let accepting = Config { accept_data_loss: true, ..Config::default() };
     assert_eq!(disk.recover(&accepting).expect("it is accepted").last_zxid, Zxid(4));
     assert!(!disk.files.contains_key(&file));
+}
+
+/// A log of two transactions of epoch 1, and behind a third that was left out one of epoch 2 and one of epoch 3. Whether
+/// the last of them makes up for what was left out.
+fn with_a_hole(made_up: bool) -> TestDisk {
+    let mut history = History::new(&Config::default());
+    let (snapshot, bytes) = history.snapshot();
+    history.next = Zxid::new(1, 1);
+    let (first, first_bytes, _) = history.log(2);
+    history.record();
+    let missing = "/n100000003".into();
+    history.next = Zxid::new(2, 1);
+    let (second, mut second_bytes, _) = history.log(0);
+    if made_up {
+        let delete = Txn::Delete { path: missing };
+        second_bytes.extend(history.append(OpCode::DELETE, SessionId::NONE, delete));
+    } else {
+        second_bytes.extend(history.record());
+    }
+    history.next = Zxid::new(3, 1);
+    if made_up {
+        let create = CreateTxn {
+            path: "/new".into(),
+            data: None,
+            acl: AclList::OpenUnsafe,
+            kind: NodeKind::Persistent,
+            parent_cversion: 50,
+        };
+        second_bytes.extend(history.append(OpCode::CREATE, SessionId::NONE, Txn::Create(create)));
+    } else {
+        second_bytes.extend(history.record());
+    }
+    TestDisk::default()
+        .put(snapshot, bytes)
+        .put(log_name(first), first_bytes)
+        .put(log_name(second), second_bytes)
+        .put(epoch_file(ACCEPTED_EPOCH), b"3".to_vec())
+}
+
+/// ZOOKEEPER-4925: what it logged behind a hole, and has not acknowledged. It votes with what it has, and nothing is
+/// changed. What it has acknowledged is no less its own for a digest that differs, and a difference that has gone is
+/// none.
+#[test]
+fn sync_hole_in_what_was_never_acknowledged_is_found_at_the_start() {
+    let table = [("1", false, true), ("2", false, false), ("3", false, false), ("1", true, false)];
+    for (current, made_up, diverged) in table {
+        let mut disk = with_a_hole(made_up).put(epoch_file(CURRENT_EPOCH), current.as_bytes().to_vec());
+        let before = disk.files.clone();
+        for _ in 0..2 {
+            let recovered = disk.recover(&member_of(3)).expect("it starts");
+            assert_eq!((recovered.diverged, recovered.unsynced), (diverged, false), "{current} {made_up}");
+            assert!(recovered.digest_mismatches > 0, "{current} {made_up}");
+            let (since, last_zxid) = (Zxid::new(2, 1), Zxid::new(3, 1));
+            assert_eq!(recovered.last_zxid, last_zxid, "{current} {made_up}");
+            let said = recovered.report.contains(&Notice::Diverged { since, last_zxid });
+            assert_eq!(said, diverged, "{current} {made_up}: {:?}", recovered.report);
+            assert_eq!(disk.files, before, "{current} {made_up}");
+        }
+        assert!(!disk.recover(&Config::default()).expect("it has no leader").diverged);
+    }
 }

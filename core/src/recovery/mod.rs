@@ -86,6 +86,10 @@ pub struct Recovered {
     /// `disk.load.empty`). The file [`UNSYNCED`] says so until then. What is damaged was not touched: it goes when a
     /// leader has been found, by [`Recovery::rewinding`] to the last transaction.
     pub unsynced: bool,
+    /// The log of a member of an ensemble ends with what a leader sent it that had a hole in its memory, and that was never
+    /// acknowledged (see `database.rs`). The server votes and counts, for what it has acknowledged is all there; but
+    /// what it follows with is to be a snapshot.
+    pub diverged: bool,
     /// The files there are now.
     pub inventory: Inventory,
     /// How much of the log had to be replayed, for [`crate::store::Snapshotter::new`]; where there was no snapshot
@@ -528,10 +532,9 @@ impl Recovery {
     ) -> Result<(), RecoveryError> {
         let from_nothing = base.is_none();
         database.finish();
-        let Database { mut tree, sessions, last_zxid, mismatches, config_before, report: found, .. } =
-            database;
+        let last_zxid = database.last_zxid;
         let mut report = core::mem::take(&mut self.report);
-        report.extend(found);
+        report.append(&mut database.report);
         let damaged = self.nothing_usable || replay.stopped_at_damage;
         let empty = from_nothing && replay.txns == 0 && !damaged;
         let marker = epoch_file(UNSYNCED);
@@ -549,6 +552,9 @@ impl Recovery {
         let stays_marked = marked && !fresh && !self.config.accept_data_loss;
         let unsynced = behind || damaged || stays_marked || empty && !self.may_begin;
         let epochs = self.epochs.check(last_zxid, damaged)?;
+        let diverged = epochs.as_ref().and_then(|epochs| database.diverged(epochs));
+        report.extend(diverged.map(|since| Notice::Diverged { since, last_zxid }));
+        let Database { mut tree, sessions, mismatches, config_before, .. } = database;
         if self.target.is_none() && unsynced {
             report.push(Notice::Unsynced { last_zxid });
         }
@@ -587,6 +593,7 @@ impl Recovery {
             config_before,
             epochs,
             unsynced,
+            diverged: diverged.is_some(),
             inventory: core::mem::take(&mut self.inventory),
             replayed_txns,
             replayed_bytes: replay.bytes,

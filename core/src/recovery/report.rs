@@ -72,6 +72,14 @@ pub enum Notice {
         /// What came out.
         found: u64,
     },
+    /// The log ends with what a leader sent that had left something out, and that this server never acknowledged: it is to
+    /// have a snapshot from the next one.
+    Diverged {
+        /// The first transaction that shows it.
+        since: Zxid,
+        /// The last transaction.
+        last_zxid: Zxid,
+    },
     /// A new database was begun.
     FreshDatabase,
     /// Bytes that are no record were passed over; the records on both sides follow each other, so none is missing.
@@ -364,6 +372,11 @@ impl fmt::Display for Notice {
                 f,
                 "the digest of the tree behind {zxid} was logged as {expected:#x} and is {found:#x}; this server's \
                  data may differ from its ensemble's"
+            ),
+            Self::Diverged { since, last_zxid } => write!(
+                f,
+                "the log from {since} to {last_zxid} came from a leader that had left out something before it; this server never \
+                 acknowledged any of that, and asks the next leader for a snapshot"
             ),
             Self::FreshDatabase => f.write_str("the directories are empty: beginning a new database"),
             Self::Harmless { file, damage } => {

@@ -70,6 +70,7 @@ pub fn empty(config: &Config) -> Recovered {
         config_before: None,
         epochs: None,
         unsynced: false,
+        diverged: false,
         inventory: Inventory::new(Vec::new()),
         replayed_txns: 0,
         replayed_bytes: 0,

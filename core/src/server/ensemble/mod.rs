@@ -110,8 +110,8 @@ pub(super) struct Ensemble {
     room: bool,
     /// It has data that it may vote with (PARITY `fle.zxid-1`).
     has_data: bool,
-    /// What a leader sent did not lead to what that leader had: the next one, or the same one again, is to send a snapshot
-    /// (see `zab::learner`). Until that is installed, or this server itself leads.
+    /// What a leader sent did not lead to what that leader had, now or before this server was started: the next one, or the
+    /// same one again, is to send a snapshot (see `zab::learner`). Until that is installed, or this server itself leads.
     wants_snapshot: bool,
     /// Whether clients that only read are served meanwhile.
     read_only: ReadOnly,
@@ -165,7 +165,7 @@ impl Ensemble {
             stale: BTreeSet::new(),
             room: false,
             has_data: !recovered.unsynced,
-            wants_snapshot: false,
+            wants_snapshot: recovered.diverged,
             read_only: ReadOnly::Off,
             is_damaged: recovered.unsynced,
             looking_since: None,

@@ -30,7 +30,9 @@ impl Ensemble {
     /// It looks for a leader, if it has not before.
     pub(super) fn await_read_only(&mut self, config: &Config, now: Instant) {
         let wanted = config.ensemble.as_ref().is_some_and(|ensemble| ensemble.read_only_mode);
-        if wanted && self.has_data && self.read_only == ReadOnly::Off {
+        // Across a hole in the log there may be a tree that nobody ever had.
+        let is_whole = self.has_data && !self.wants_snapshot;
+        if wanted && is_whole && self.read_only == ReadOnly::Off {
             self.read_only = ReadOnly::Due(now + config.tick_time.max(GRACE_MIN));
         }
     }
