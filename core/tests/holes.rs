@@ -81,9 +81,14 @@ fn installed(cluster: &Cluster, id: i64) -> usize {
 
 /// It follows, has all that the leader has, and has it on its disk.
 fn has_everything(cluster: &mut Cluster) {
+    has_everything_after(cluster, 1);
+}
+
+/// Likewise, after it has got so many snapshots.
+fn has_everything_after(cluster: &mut Cluster, snapshots: usize) {
     cluster.settle();
     assert_eq!(cluster.role(1), Some(Role::Following), "{}", cluster.roles());
-    assert_eq!(installed(cluster, 1), 1);
+    assert_eq!(installed(cluster, 1), snapshots);
     let (conn, _) = cluster.client(1).expect("a session");
     assert!(cluster.write(1, conn, "/after"));
     cluster.pass(Duration::from_millis(300));
@@ -91,7 +96,7 @@ fn has_everything(cluster: &mut Cluster) {
     cluster.kill(1, 0);
     cluster.start(1);
     cluster.settle();
-    assert_eq!(installed(cluster, 1), 1, "nothing was missing on its disk");
+    assert_eq!(installed(cluster, 1), snapshots, "nothing was missing on its disk");
     for number in 0..10 {
         assert!(cluster.exists(1, &format!("/missing{number}")), "{number}");
     }
@@ -154,6 +159,34 @@ fn sync_hole_is_noticed_by_the_next_start() {
     has_everything(&mut cluster);
 }
 
+/// The leader is lost before the disk has cut off what came from it: it is cut off nevertheless, and before this server
+/// votes.
+#[test]
+fn sync_hole_is_cut_off_also_if_the_leader_is_lost() {
+    let (mut cluster, last) = behind(3);
+    begin_diff(&mut cluster, 2);
+    cluster.hold_disk(1, true);
+    let zxid = Zxid::new(2, 1);
+    let proposal = proposal(&cluster, zxid);
+    cluster.forge(3, 1, &proposal);
+    cluster.forge(3, 1, &Message::Commit { zxid });
+    assert_eq!(asked_for_a_snapshot(&cluster, 1), [LostReason::Diverged]);
+    cluster.kill(3, 1);
+    cluster.start(3);
+    cluster.pass(Duration::from_millis(400));
+    let cut = Event::Rewound { asked: last, last_zxid: last };
+    let at = |cluster: &Cluster, wanted: &dyn Fn(&Event) -> bool| cluster.events(1).iter().rposition(wanted);
+    let lost = at(&cluster, &|event| matches!(event, Event::LeaderLost { .. })).expect("it looks itself");
+    assert!(!cluster.events(1).contains(&cut), "the disk is at work: {:?}", cluster.events(1));
+    cluster.hold_disk(1, false);
+    cluster.heal();
+    cluster.settle();
+    let cut = at(&cluster, &|event| *event == cut).expect("it was never acknowledged");
+    let looks = at(&cluster, &|event| matches!(event, Event::RoleTaken { role: Role::Looking, .. }));
+    assert!(lost < cut && Some(cut) < looks, "{:?}", cluster.events(1));
+    has_everything(&mut cluster);
+}
+
 /// The leader is lost before it has sent the snapshot. The next one may have the same hole: what it offers is not taken,
 /// and it is asked at once.
 #[test]
@@ -177,6 +210,16 @@ fn sync_hole_is_remembered_when_the_leader_is_lost() {
 /// It is the leader that lacks what was committed, as far as it knows: nothing is cut off for it.
 #[test]
 fn sync_hole_at_the_end_of_memory_cuts_off_nothing_that_is_committed() {
+    offered_less(true);
+}
+
+/// ZooKeeper's leader may know of a commit a moment later than those whom it tells. That is no reason to copy all it has.
+#[test]
+fn sync_choice_trunc_of_what_the_leader_commits_a_moment_later_costs_nothing() {
+    offered_less(false);
+}
+
+fn offered_less(has_hole: bool) {
     let mut cluster = Cluster::new(&members(3, 0), |_| {});
     cluster.start_all();
     let (conn, _) = cluster.client(1).expect("a session");
@@ -195,10 +238,22 @@ fn sync_hole_at_the_end_of_memory_cuts_off_nothing_that_is_committed() {
     let epoch = i64::from(last.epoch());
     let protocol_version = LearnerInfo::PROTOCOL_VERSION;
     cluster.forge(3, 1, &Message::LeaderInfo { epoch, protocol_version });
-    cluster.heal();
-    cluster.forge(3, 1, &Message::Trunc { zxid: Zxid(last.0 - 5) });
-    assert_eq!(asked_for_a_snapshot(&cluster, 1), [LostReason::CommittedMissing]);
+    let less = Message::Trunc { zxid: Zxid(last.0 - 5) };
+    if has_hole {
+        cluster.forge(3, 1, &less);
+        // It connects once more, to a leader that may have caught up.
+        cluster.pass(Duration::from_millis(200));
+        cluster.forge(3, 1, &Message::LeaderInfo { epoch, protocol_version });
+        cluster.heal();
+        cluster.forge(3, 1, &less);
+    } else {
+        cluster.heal();
+        cluster.forge(3, 1, &less);
+    }
+    let expected: &[LostReason] = if has_hole { &[LostReason::CommittedMissing] } else { &[] };
+    assert_eq!(asked_for_a_snapshot(&cluster, 1), expected);
     let cut = |event: &Event| matches!(event, Event::Rewound { .. });
     assert!(!cluster.events(1)[before..].iter().any(cut), "{:?}", &cluster.events(1)[before..]);
-    has_everything(&mut cluster);
+    cluster.pass(Duration::from_millis(200));
+    has_everything_after(&mut cluster, expected.len());
 }

@@ -22,6 +22,7 @@
 mod output;
 
 use alloc::collections::VecDeque;
+use core::mem;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -121,6 +122,8 @@ pub struct Learner {
     wants_snapshot: bool,
     /// It was told that this server cannot tell what it has.
     disclaimed: bool,
+    /// It wanted something cut off that this server knows to be committed.
+    was_behind: bool,
     /// A snapshot came from it: ZooKeeper's hold more than they say.
     by_snapshot: bool,
     /// Behind a snapshot of ZooKeeper's: what it has already may come again.
@@ -175,6 +178,7 @@ impl Learner {
             epoch: 0,
             wants_snapshot,
             disclaimed: false,
+            was_behind: false,
             by_snapshot: false,
             skip_known: false,
             own_end: own.last_zxid,
@@ -325,7 +329,7 @@ impl Learner {
             ) if !self.may_have(zxid) => self.fail(LostReason::BadMessage),
             (Phase::Promised, Message::Trunc { .. }) if self.wants_snapshot => self.connect_anew(),
             (Phase::Promised, Message::Trunc { zxid }) if zxid < self.known_committed => {
-                self.ask_for_snapshot(LostReason::CommittedMissing);
+                self.on_leader_behind(now);
             }
             (Phase::Promised, Message::Snap { zxid }) if zxid < self.known_committed => {
                 self.fail(LostReason::CommittedMissing);
@@ -473,6 +477,18 @@ impl Learner {
         self.dial_again();
     }
 
+    /// The leader would have something cut off that this server knows to be committed: that is not done, even where
+    /// nothing would be lost. ZooKeeper's says so now and then though it lacks nothing, if it has told its learners of a
+    /// commit and not carried it out itself yet; it would send the same again behind the cut. In a moment it has, and
+    /// offers something else. Who says so twice has a hole.
+    fn on_leader_behind(&mut self, now: Instant) {
+        if mem::replace(&mut self.was_behind, true) {
+            return self.ask_for_snapshot(LostReason::CommittedMissing);
+        }
+        self.hang_up();
+        self.begin_again(Some(now + self.connect_delay));
+    }
+
     fn hang_up(&mut self) {
         if let Some(link) = self.link.take() {
             self.outputs.push_back(LearnerOutput::Hangup { link, why: HangupReason::BadMessage });
@@ -480,11 +496,15 @@ impl Learner {
     }
 
     fn dial_again(&mut self) {
+        self.begin_again(None);
+        self.outputs.push_back(LearnerOutput::Dial);
+    }
+
+    fn begin_again(&mut self, due: Option<Instant>) {
         self.committed = Zxid::ZERO;
         self.unacked.clear();
         self.attempts = 1;
-        self.phase = Phase::Dialing { due: None };
-        self.outputs.push_back(LearnerOutput::Dial);
+        self.phase = Phase::Dialing { due };
     }
 
     /// The snapshot cannot be had: the bytes are none.

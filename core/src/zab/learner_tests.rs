@@ -293,6 +293,38 @@ fn sync_contiguous_who_asked_for_a_snapshot_takes_nothing_else() {
     }
 }
 
+/// ZooKeeper's leader may say so for a moment though it lacks nothing: it is asked again, and nothing is cut off. Who says
+/// so twice has a hole.
+#[test]
+fn sync_choice_trunc_of_what_is_committed_is_not_done_and_asked_about() {
+    let (last, less) = (Zxid::new(1, 5), Zxid::new(1, 4));
+    for caught_up in [true, false] {
+        let mut learn = Learn::begun(Start { known_committed: last, ..start() });
+        let said = Message::LeaderInfo { epoch: 2, protocol_version: LearnerInfo::PROTOCOL_VERSION };
+        learn.say(said.clone());
+        learn.learner.on_accepted_saved(2);
+        learn.took();
+        learn.say(Message::Trunc { zxid: less });
+        let hangup = LearnerOutput::Hangup { link: LINK, why: HangupReason::BadMessage };
+        assert_eq!(learn.took(), core::slice::from_ref(&hangup), "it takes a moment");
+        learn.now = learn.learner.poll_timeout().expect("it connects once more");
+        learn.learner.on_tick(learn.now);
+        assert_eq!(learn.took(), [LearnerOutput::Dial]);
+        learn.learner.on_link_up(LINK);
+        learn.say(said);
+        let answer = Message::AckEpoch { last_zxid: last, current_epoch: Message::UNCOUNTED };
+        assert!(learn.took().contains(&sent(answer)));
+        if caught_up {
+            learn.say(Message::Diff { zxid: last });
+            assert_eq!(learn.took(), [LearnerOutput::Commit { zxid: last, designated: None }]);
+        } else {
+            learn.say(Message::Trunc { zxid: less });
+            let ask = LearnerOutput::AskForSnapshot { why: LostReason::CommittedMissing };
+            assert_eq!(learn.took(), [hangup, ask, LearnerOutput::Dial]);
+        }
+    }
+}
+
 /// A learner that was told that a transaction is committed takes no snapshot that ends before it: it leaves that leader.
 #[test]
 fn sync_contiguous_a_snapshot_of_less_than_is_committed_is_refused() {
