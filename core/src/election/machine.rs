@@ -384,8 +384,10 @@ impl Election {
             (leads && is_quorum).then_some(supporters)
         });
         if let Some(supporters) = decided {
+            // The leader knows best what it was elected for: who follows it may have gone to it for a vote from before.
+            let zxid = looking.settled.get(&vote.leader).map_or(vote.zxid, |heard| heard.vote.zxid);
             self.round = round;
-            self.settle(vote, supporters);
+            self.settle(Vote { zxid, ..vote }, supporters);
             return;
         }
         if looking.finalize_at.is_some() {

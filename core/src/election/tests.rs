@@ -472,6 +472,13 @@ fn zookeeper_1732_join() {
     election.on_notification(AT_0, ServerId(2), &says(PeerState::Following, 3, 8, 2, 4));
     assert_eq!(election.state(), PeerState::Following);
 
+    // What the leader was elected for, it says itself.
+    let decided = outputs(&mut election).into_iter().find_map(|output| match output {
+        ElectionOutput::Decided { vote, .. } => Some(vote),
+        _ => None,
+    });
+    assert_eq!(decided, Some(Vote { leader: ServerId(3), zxid: Zxid(9), peer_epoch: 2 }));
+
     // The other side: an answer before the epoch is known, and another when it is.
     let (mut election, view) = alone(1, 1);
     election.look(AT_0, history(5, 1), view);

@@ -86,6 +86,8 @@ pub struct Start {
     pub leader: ServerId,
     /// What the leader had when it was elected, as far as votes say so: its followers have no less.
     pub leader_zxid: Zxid,
+    /// Whether the leader may have been elected once more since it said that, for less.
+    pub vote_may_be_old: bool,
     /// Whether this server has no vote.
     pub observer: bool,
     /// The version of the configuration it knows.
@@ -106,6 +108,7 @@ pub struct Learner {
     me: ServerId,
     leader: ServerId,
     leader_zxid: Zxid,
+    vote_may_be_old: bool,
     observer: bool,
     own: OwnHistory,
     config_version: i64,
@@ -149,6 +152,7 @@ impl Learner {
             me,
             leader,
             leader_zxid,
+            vote_may_be_old,
             observer,
             config_version,
             own,
@@ -165,6 +169,7 @@ impl Learner {
             me,
             leader,
             leader_zxid,
+            vote_may_be_old,
             observer,
             own,
             config_version,
@@ -199,6 +204,16 @@ impl Learner {
     /// Whom it follows.
     pub const fn leader(&self) -> ServerId {
         self.leader
+    }
+
+    /// What the leader was elected for, as far as votes say so.
+    pub const fn leader_zxid(&self) -> Zxid {
+        self.leader_zxid
+    }
+
+    /// The leader cannot be heard in elections: should it look once more, this server does not know.
+    pub const fn doubt_vote(&mut self) {
+        self.vote_may_be_old = true;
     }
 
     /// The epoch it follows in; 0 before the leader has said so.
@@ -592,6 +607,12 @@ impl Learner {
     /// Whether the leader was elected for more than it has sent, and than there was here. A zxid that begins an epoch says
     /// nothing of what it stands behind: whoever else leads may never have heard of that epoch. ZooKeeper's snapshots
     /// hold what the leader's database does, which has no hole.
+    ///
+    /// A vote may be older than the leader. One that was elected for what it had can lose its quorum to another, be cut off
+    /// by that one what nobody else had, and be elected again for less, while a learner still tries to connect to it. As a
+    /// rule a learner hears in time that its leader looks again, and leaves it; but not if the link that would say so is
+    /// broken, and as an observer never. Then it leaves the leader and looks itself, for a vote that is of now. If that
+    /// says the same, it is not old.
     fn lacks_the_end(&self) -> bool {
         !self.by_snapshot && !self.leader_zxid.begins_epoch() && self.logged < self.leader_zxid
     }
@@ -600,6 +621,9 @@ impl Learner {
     fn on_new_leader(&mut self, zxid: Zxid, config: Option<Bytes>) {
         if zxid != beginning(self.epoch) {
             return self.fail(LostReason::BadMessage);
+        }
+        if self.lacks_the_end() && self.vote_may_be_old {
+            return self.fail(LostReason::NotContiguous);
         }
         if self.lacks_the_end() {
             return self.ask_for_snapshot(LostReason::NotContiguous);

@@ -15,6 +15,7 @@ fn start() -> Start {
         me: ServerId(1),
         leader: ServerId(2),
         leader_zxid: Zxid::new(1, 5),
+        vote_may_be_old: false,
         observer: false,
         config_version: 0,
         own: OwnHistory { accepted_epoch: 1, current_epoch: 1, last_zxid, has_data: true },
@@ -220,6 +221,33 @@ fn sync_contiguous_a_gap_at_the_end_is_noticed_with_newleader() {
     learn.say(Message::NewLeader { zxid: beginning(2), config: None });
     learn.learner.on_current_saved(2);
     assert!(learn.took().contains(&sent(Message::Ack { zxid: beginning(2) })));
+}
+
+/// The leader was elected for more than it has sent, if that was said of this election and not of one before: who looks
+/// again hears it.
+#[test]
+fn sync_contiguous_a_vote_that_may_be_old_is_no_sign_of_a_gap() {
+    let last = Zxid::new(1, 3);
+    let own = OwnHistory { last_zxid: last, ..start().own };
+    let unheard: fn(Start) -> Learn = |start| {
+        let mut learn = Learn::begun(start);
+        learn.learner.doubt_vote();
+        learn
+    };
+    let old: fn(Start) -> Learn = |start| Learn::begun(Start { vote_may_be_old: true, ..start });
+    for (begin, leader_zxid, why) in [
+        (unheard, Zxid::new(1, 5), Some(LostReason::NotContiguous)),
+        (old, Zxid::new(1, 5), Some(LostReason::NotContiguous)),
+        (old, last, None),
+    ] {
+        let mut learn = begin(Start { own, leader_zxid, ..start() });
+        learn.say(Message::LeaderInfo { epoch: 2, protocol_version: LearnerInfo::PROTOCOL_VERSION });
+        learn.learner.on_accepted_saved(2);
+        learn.say(Message::Diff { zxid: last });
+        learn.took();
+        learn.say(Message::NewLeader { zxid: beginning(2), config: None });
+        assert_eq!(learn.lost(), why, "{leader_zxid}");
+    }
 }
 
 /// To a later epoch it owes a promise that counts, and says truly what it has.

@@ -112,10 +112,13 @@ impl Server {
             observer && !ensemble.masters.has_untried(ensemble.configs.current(), leader, observer);
         // Who passes on what a leader says need not have heard of this one yet.
         let from_others = observer && ensemble.masters.are_sought();
+        // Observers are not told who looks.
+        let is_heard = !observer && ensemble.election.is_reachable(leader);
         let start = Start {
             me: ensemble.me,
             leader,
             leader_zxid: if from_others { Zxid::UNKNOWN } else { leader_zxid },
+            vote_may_be_old: !is_heard && ensemble.lacked != Some((leader, leader_zxid)),
             observer,
             config_version: ensemble.configs.current().version(),
             own,
@@ -189,9 +192,13 @@ impl Server {
             LearnerOutput::Hangup { link, why } => self.hang_up(link, why),
             LearnerOutput::Log { zxid, txn } => self.log_proposal(zxid, txn),
             LearnerOutput::Lost { why } => {
-                let Ensemble { role: Role::Learning(learning), pauses, designated, .. } = ensemble else {
+                let Ensemble { role: Role::Learning(learning), pauses, designated, lacked, .. } = ensemble
+                else {
                     unreachable!("the learner said so")
                 };
+                if why == LostReason::NotContiguous {
+                    *lacked = Some((learning.learner.leader(), learning.learner.leader_zxid()));
+                }
                 // Who is told where to go need not look.
                 let spares_voters = learning.learner.is_observer() && designated.is_none();
                 pauses.on_lost(learning.learner.leader(), why, spares_voters, self.now.mono);
@@ -253,6 +260,7 @@ impl Server {
             ensemble.promises.save(Promise::Synced);
         }
         ensemble.know_committed(ensemble.tail.committed());
+        ensemble.lacked = None;
         ensemble.masters.on_serving();
         ensemble.pauses.on_serving();
         ensemble.election.on_epoch(epoch);

@@ -113,6 +113,8 @@ pub(super) struct Ensemble {
     /// What a leader sent did not lead to what that leader had, now or before this server was started: the next one, or the
     /// same one again, is to send a snapshot (see `zab::learner`). Until that is installed, or this server itself leads.
     wants_snapshot: bool,
+    /// Who had sent less than it was elected for when this server left it, and for what that was.
+    lacked: Option<(ServerId, Zxid)>,
     /// Whether clients that only read are served meanwhile.
     read_only: ReadOnly,
     /// Behind the end of the log there may be something damaged on the disk.
@@ -166,6 +168,7 @@ impl Ensemble {
             room: false,
             has_data: !recovered.unsynced,
             wants_snapshot: recovered.diverged,
+            lacked: None,
             read_only: ReadOnly::Off,
             is_damaged: recovered.unsynced,
             looking_since: None,
