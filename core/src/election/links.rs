@@ -67,12 +67,12 @@ const STEADY: Duration = Duration::from_secs(1);
 /// A voter with a link that has said nothing for this long, while this server looks, is connected to anew.
 const SILENCE_MIN: Duration = Duration::from_secs(2);
 
-/// Every attempt at a new link in place of one that is silent doubles the time, up to this: voters that have told each other
-/// everything, and are too few, have nothing to say either.
+/// Every attempt at a new link in place of one that is silent doubles the time, up to this: voters that have told each
+/// other everything, and are too few, have nothing to say either.
 const SILENCE_MAX: Duration = Duration::from_secs(8);
 
-/// How long a server with a greater id may be silent. Whose link it is goes first; and ZooKeeper, knocked at, closes the link
-/// that stands before it makes another, so nobody knocks in haste.
+/// How long a server with a greater id may be silent. Whose link it is goes first; and ZooKeeper, knocked at, closes the
+/// link that stands before it makes another, so nobody knocks in haste.
 const SILENCE_OF_GREATER: Duration = Duration::from_millis(8_500);
 
 /// How a link came about.
@@ -209,9 +209,9 @@ impl Links {
 
     /// Who belongs to the ensemble now, and who perhaps will.
     ///
-    /// Where this server listens the one in force says, or else the other: whoever has a greater id and has not heard of
-    /// the change can connect to a server that is about to join only where its greeting says. One that is in neither has
-    /// left, and listens where it did.
+    /// Where this server listens the one in force says, or else the other: whoever has a greater id and has not heard
+    /// of the change can connect to a server that is about to join only where its greeting says. One that is in neither
+    /// has left, and listens where it did.
     pub fn set_membership(&mut self, current: &Membership, next: Option<&Membership>) {
         let entries = [Some(current), next].into_iter().flatten().filter_map(|it| it.member(self.me));
         if let Some(own) = entries.map(|member| &member.election).find(|own| !own.is_empty()) {

@@ -36,8 +36,8 @@ use crate::types::{Ticket, Zxid};
 /// before the end is reached.
 const GROW_MARGIN: u64 = 4096;
 
-/// An append takes no more records once it has so many bytes: what a slow disk does must come to an end now and then, or nobody
-/// can tell it from one that hangs.
+/// An append takes no more records once it has so many bytes: what a slow disk does must come to an end now and then, or
+/// nobody can tell it from one that hangs.
 const APPEND_BYTES: usize = 4 << 20;
 
 /// No more room than this is made ahead.

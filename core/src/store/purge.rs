@@ -1,7 +1,7 @@
 //! When old snapshots and logs are removed (`autopurge.purgeInterval`).
 //!
-//! All that can go is asked for in one removal. Where that fails, each file is tried on its own before the round is over, so that
-//! one which cannot be removed keeps no other, and can be named.
+//! All that can go is asked for in one removal. Where that fails, each file is tried on its own before the round is over,
+//! so that one which cannot be removed keeps no other, and can be named.
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;

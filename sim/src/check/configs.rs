@@ -1,5 +1,6 @@
-//! Which configurations there are, and which rules. A configuration is known by its version: the transaction that makes it,
-//! which somebody has proposed, if only to be cut off before it was in any log; or, of the first one, the epoch of the leader that gave it its version.
+//! Which configurations there are, and which rules. A configuration is known by its version: the transaction that makes
+//! it, which somebody has proposed, if only to be cut off before it was in any log; or, of the first one, the epoch of
+//! the leader that gave it its version.
 //!
 //! One is *established* once it is agreed on for good: its transaction is committed, or a leader has said UPTODATE in an
 //! epoch that it begins with it, which a leader may do with one that it has seen and that is in no log. The newest
