@@ -41,7 +41,7 @@
 //!
 //! | bug | why |
 //! |---|---|
-//! | ZOOKEEPER-1277, zxids used up | no run is that long; `core/src/zab/leader/tests.rs`, `zab_rollover_ends_the_epoch` |
+//! | ZOOKEEPER-1277, zxids used up | no run is that long; `core/src/zab/leader/tests/broadcast.rs`, `zab_rollover_ends_the_epoch` |
 //! | ZOOKEEPER-1514, 3109, rounds and changed minds of voters | votes held back one by one; `core/src/election/tests.rs` |
 //! | ZOOKEEPER-2172, 2865, members that change during a snapshot | worlds in which members change draw it (`--members`); `core/tests/reconfig.rs` |
 //! | ZOOKEEPER-4787, characters in notifications | to us they are bytes; `core/src/wire/election.rs` |
