@@ -57,8 +57,8 @@ impl BulkFiles {
         }
         match op {
             DiskOp::SnapshotCreate { file, .. } => self.snapshot_create(file).map(done),
-            DiskOp::SnapshotAppend { bytes, .. } => return self.snapshot_append(&bytes),
-            DiskOp::SnapshotFinish { .. } => return self.snapshot_finish(),
+            DiskOp::SnapshotAppend { bytes, .. } => return self.snapshot_append(&bytes).map(done),
+            DiskOp::SnapshotFinish { .. } => return self.snapshot_finish().map(done),
             DiskOp::SnapshotDiscard { .. } => self.snapshot_discard().map(done),
             DiskOp::Sync { files, .. } => self.sync(&files).map(done),
             DiskOp::Replace { file, bytes, .. } => self.replace(&file, &bytes).map(done),
@@ -84,40 +84,20 @@ impl BulkFiles {
         Ok(())
     }
 
-    fn snapshot_append(&mut self, bytes: &[u8]) -> Result<DiskAnswer, DiskError> {
-        // Without a snapshot its creation failed, and this was asked for before that was known.
-        let snapshot = self.snapshot.as_mut().ok_or(DiskError::NotFound)?;
-        if let Some(error) = snapshot.failed {
-            return Err(error);
-        }
-        snapshot.append(bytes).map(done).map_err(|error| {
-            let error = disk_error(&error);
-            snapshot.failed = Some(error);
-            error
-        })
+    fn snapshot_append(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
+        self.snapshot_being_written()?.unless_failed(|snapshot| snapshot.append(bytes))
     }
 
-    fn snapshot_finish(&mut self) -> Result<DiskAnswer, DiskError> {
-        let snapshot = self.snapshot.as_mut().ok_or(DiskError::NotFound)?;
-        if let Some(error) = snapshot.failed {
-            return Err(error);
-        }
-        let result = snapshot.file.sync_all();
-        let result = result.and_then(|()| {
-            fs::rename(&snapshot.temporary, self.directories.path(&snapshot.name))?;
-            self.directories.sync(snapshot.name.dir)
-        });
-        match result {
-            Ok(()) => {
-                self.snapshot = None;
-                Ok(DiskAnswer::Done)
-            }
-            Err(error) => {
-                let error = disk_error(&error);
-                snapshot.failed = Some(error);
-                Err(error)
-            }
-        }
+    fn snapshot_finish(&mut self) -> Result<(), DiskError> {
+        let directories = self.directories.clone();
+        self.snapshot_being_written()?.unless_failed(|snapshot| snapshot.finish(&directories))?;
+        self.snapshot = None;
+        Ok(())
+    }
+
+    fn snapshot_being_written(&mut self) -> Result<&mut Snapshot, DiskError> {
+        // Without a snapshot its creation failed, and this was asked for before that was known.
+        self.snapshot.as_mut().ok_or(DiskError::NotFound)
     }
 
     fn snapshot_discard(&mut self) -> io::Result<()> {
@@ -251,6 +231,14 @@ impl BulkFiles {
 }
 
 impl Snapshot {
+    /// Does the next step, unless an earlier one failed.
+    fn unless_failed(&mut self, step: impl FnOnce(&mut Self) -> io::Result<()>) -> Result<(), DiskError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        step(self).map_err(|error| *self.failed.insert(disk_error(&error)))
+    }
+
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.file.write_all(bytes)?;
         self.unsynced += bytes.len();
@@ -259,6 +247,13 @@ impl Snapshot {
             self.file.sync_data()?;
         }
         Ok(())
+    }
+
+    /// Gives it its name, once all of it is durable.
+    fn finish(&self, directories: &Directories) -> io::Result<()> {
+        self.file.sync_all()?;
+        fs::rename(&self.temporary, directories.path(&self.name))?;
+        directories.sync(self.name.dir)
     }
 }
 

@@ -524,10 +524,7 @@ impl<M: Machine> Driver<M> {
 
     /// When something is to be done though nothing happens.
     fn deadline(&self) -> Option<Instant> {
-        match (self.machine.poll_timeout(), self.leaving.deadline()) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        }
+        [self.machine.poll_timeout(), self.leaving.deadline()].into_iter().flatten().min()
     }
 
     /// Whether everything that was to be sent has left.
