@@ -10,6 +10,7 @@ use zabra_core::testing::cluster::{Cluster, create, members};
 use zabra_core::testing::lone::new_session;
 use zabra_core::types::{ConnId, ErrorCode, LearnerInfo, Message, OpCode, ServerId, SessionId, Zxid};
 use zabra_core::wire::connect::ConnectRequest;
+use zabra_core::wire::record::FileHeader;
 use zabra_core::wire::{Request, quorum};
 
 fn agree(cluster: &mut Cluster, ids: &[i64]) {
@@ -135,7 +136,7 @@ fn what_was_never_committed_is_cut_off() {
     assert!(cluster.exists(3, "/kept") && cluster.exists(3, "/new"));
 }
 
-/// PARITY `sync.truncate.fail`: nothing leads up to where the log is to end. The process does, and changes no file.
+/// PARITY `sync.truncate.fail`: what leads up to where the log is to end is damaged. The process ends, and changes no file.
 #[test]
 fn sync_truncate_fail_ends_the_process() {
     let mut cluster = three();
@@ -145,7 +146,9 @@ fn sync_truncate_fail_ends_the_process() {
     cluster.silence(3, 1);
     cluster.start(1);
     cluster.pass(Duration::from_millis(300));
-    cluster.disk(1).files().retain(|file, _| !file.name.starts_with("snapshot."));
+    let mut logs = cluster.disk(1).files().iter_mut().filter(|(file, _)| file.name.starts_with("log."));
+    let (_, log) = logs.next().expect("it has logged something");
+    log[FileHeader::LEN + 8] ^= 1;
     let protocol_version = LearnerInfo::PROTOCOL_VERSION;
     cluster.forge(3, 1, &Message::LeaderInfo { epoch: 1, protocol_version });
     assert_eq!(cluster.halted(1), None);

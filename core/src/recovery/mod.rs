@@ -533,6 +533,11 @@ impl Recovery {
         let from_nothing = base.is_none();
         database.finish();
         let last_zxid = database.last_zxid;
+        if let Some(target) = self.target
+            && rewind::ends_in_a_gap(&self.inventory, target, last_zxid, repairs.reaches)
+        {
+            return Err(RecoveryError::CannotRewind { target, found: Some(last_zxid) });
+        }
         let mut report = core::mem::take(&mut self.report);
         report.append(&mut database.report);
         let damaged = self.nothing_usable || replay.stopped_at_damage;

@@ -22,6 +22,8 @@ pub(super) struct Repairs {
     pub(super) truncate: Option<(FileName, u64)>,
     /// Without any of these repairs, and without any snapshot behind the target, the log could be replayed to its end.
     pub(super) goes_on: bool,
+    /// How far it leads without a gap, what is behind the target included.
+    pub(super) reaches: Zxid,
 }
 
 /// What is not to be replayed.
@@ -373,10 +375,14 @@ impl Replay {
             Verdict::RefuseCorrupt if all_found => Verdict::Cut,
             verdict => verdict,
         };
-        let mut repairs = Repairs { goes_on: between != Between::Corrupt, ..Repairs::default() };
+        let goes_on = between != Between::Corrupt;
+        let mut repairs = Repairs { goes_on, reaches: last_zxid, ..Repairs::default() };
         let report = &mut database.report;
-        if let Some(Unwanted { file, offset, goes_on, .. }) = self.unwanted.take() {
+        if let Some(Unwanted { file, offset, last, goes_on }) = self.unwanted.take() {
             repairs.goes_on &= goes_on;
+            if repairs.goes_on {
+                repairs.reaches = last;
+            }
             self.cut(&file, offset, true, &mut repairs);
         } else if let Some(Dropping { file, offset, records }) = self.dropping.take() {
             self.stopped_at_damage = self.limits.stop_at_damage;

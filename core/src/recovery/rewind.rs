@@ -23,8 +23,13 @@
 //! The target need not be a record. With counter 0 it is the beginning of an epoch, and the last record before it is
 //! the right one. Any other target that is not found means that this server's history is not the one that the leader
 //! has in mind: it is then cut to the last record before, which [`super::Recovered::last_zxid`] shows, and the leader
-//! must be asked again. If not even that is possible ([`super::RecoveryError::CannotRewind`] or another error that
-//! recovery knows), nothing is changed.
+//! must be asked again.
+//!
+//! That takes a log that leads past the target. Where it ends before, and a snapshot from behind the target stands on what
+//! is not here any more (a leader sent it), what is missing in between may be committed, and this snapshot all that a
+//! quorum relies on: without it, nobody might have that. So nothing is changed then
+//! ([`super::RecoveryError::CannotRewind`]), nor with any other error that recovery knows, and the server needs a snapshot
+//! from the leader, before it gives up its own.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -59,6 +64,13 @@ pub(super) fn unwanted_snapshots(
         ahead: ahead.map(|(snapshot, _)| snapshot.file.clone()).collect(),
         behind: behind.map(|snapshot| snapshot.file.clone()).collect(),
     }
+}
+
+/// Whether what leads up to `last_zxid` does not show what was between that and the target: it goes on in a snapshot from
+/// behind the target, and the log, which reaches as far as `reaches`, does not lead there.
+pub(super) fn ends_in_a_gap(inventory: &Inventory, target: Zxid, last_zxid: Zxid, reaches: Zxid) -> bool {
+    let newest = inventory.snapshots().last().map(|snapshot| snapshot.zxid);
+    last_zxid < target && newest.is_some_and(|newest| newest > target && newest > reaches)
 }
 
 impl Unwanted {

@@ -199,6 +199,23 @@ fn sync_trunc_across_a_snapshot_from_a_leader_with_a_crash_at_every_point() {
     }
 }
 
+/// Likewise, with nothing behind the leader's snapshot yet: what it stands for may be all that a quorum relies on.
+#[test]
+fn sync_trunc_before_a_snapshot_that_no_log_leads_to_changes_nothing() {
+    let mut local = replaced();
+    local.disk.files.retain(|file, _| file.dir != Dir::Log || *file == log_name(Zxid::new(1, 1)));
+    local.disk.files.remove(&snapshot_name(Zxid::new(2, 10)));
+    for target in [Zxid::new(1, 4), Zxid::new(1, 6), Zxid::new(2, 0), Zxid::new(2, 6)] {
+        let mut disk = local.disk.clone();
+        let error = disk.rewind(&config(), target).expect_err("it may have been here");
+        assert_eq!(error, RecoveryError::CannotRewind { target, found: Some(Zxid::new(1, 3)) });
+        assert_eq!(disk, local.disk, "nothing is changed");
+    }
+    for target in [Zxid::new(1, 2), Zxid::new(1, 3), Zxid::new(2, 7)] {
+        local.check_crashes(target);
+    }
+}
+
 #[test]
 fn without_a_snapshot_from_before_the_target_nothing_is_changed() {
     let (_, mut local) = agreed();

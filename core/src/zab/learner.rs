@@ -446,6 +446,14 @@ impl Learner {
         self.commit(last_zxid, None);
     }
 
+    /// The log cannot be cut to what was asked for, and is as it was. It is not the leader's fault.
+    pub fn on_rewind_refused(&mut self) {
+        if self.phase != Phase::Rewinding {
+            return;
+        }
+        self.ask_for_snapshot(LostReason::NoWayBack);
+    }
+
     /// The snapshot is the database, and durable.
     pub fn on_snapshot_installed(&mut self, zxid: Zxid) {
         if self.phase != Phase::Snapshot {
@@ -476,7 +484,7 @@ impl Learner {
     /// See the module.
     fn ask_for_snapshot(&mut self, why: LostReason) {
         self.outputs.clear();
-        self.hang_up();
+        self.hang_up(hangup_reason(why));
         self.outputs.push_back(LearnerOutput::AskForSnapshot { why });
         self.wants_snapshot = true;
         if self.logged == self.own_end {
@@ -488,7 +496,7 @@ impl Learner {
 
     /// What the leader offers is of no use, before it has sent any of it.
     fn connect_anew(&mut self) {
-        self.hang_up();
+        self.hang_up(HangupReason::BadMessage);
         self.dial_again();
     }
 
@@ -500,13 +508,13 @@ impl Learner {
         if mem::replace(&mut self.was_behind, true) {
             return self.ask_for_snapshot(LostReason::CommittedMissing);
         }
-        self.hang_up();
+        self.hang_up(HangupReason::BadMessage);
         self.begin_again(Some(now + self.connect_delay));
     }
 
-    fn hang_up(&mut self) {
+    fn hang_up(&mut self, why: HangupReason) {
         if let Some(link) = self.link.take() {
-            self.outputs.push_back(LearnerOutput::Hangup { link, why: HangupReason::BadMessage });
+            self.outputs.push_back(LearnerOutput::Hangup { link, why });
         }
     }
 
@@ -764,24 +772,7 @@ impl Learner {
             return;
         }
         self.outputs.clear();
-        if let Some(link) = self.link.take() {
-            let why = match why {
-                LostReason::BadMessage
-                | LostReason::CommittedMissing
-                | LostReason::Diverged
-                | LostReason::NotContiguous => HangupReason::BadMessage,
-                LostReason::Timeout => HangupReason::Timeout,
-                LostReason::ConfigNotKept
-                | LostReason::CutShort
-                | LostReason::Doubted
-                | LostReason::EpochTooOld
-                | LostReason::LinkDown
-                | LostReason::Reconfigured
-                | LostReason::SnapshotNotKept
-                | LostReason::Unreachable => HangupReason::RoleOver,
-            };
-            self.outputs.push_back(LearnerOutput::Hangup { link, why });
-        }
+        self.hang_up(hangup_reason(why));
         self.lose(why);
     }
 
@@ -790,6 +781,26 @@ impl Learner {
             self.phase = Phase::Over;
             self.outputs.push_back(LearnerOutput::Lost { why });
         }
+    }
+}
+
+/// What is said of a link that ends with that.
+const fn hangup_reason(why: LostReason) -> HangupReason {
+    match why {
+        LostReason::BadMessage
+        | LostReason::CommittedMissing
+        | LostReason::Diverged
+        | LostReason::NotContiguous => HangupReason::BadMessage,
+        LostReason::Timeout => HangupReason::Timeout,
+        LostReason::ConfigNotKept
+        | LostReason::CutShort
+        | LostReason::Doubted
+        | LostReason::EpochTooOld
+        | LostReason::LinkDown
+        | LostReason::NoWayBack
+        | LostReason::Reconfigured
+        | LostReason::SnapshotNotKept
+        | LostReason::Unreachable => HangupReason::RoleOver,
     }
 }
 

@@ -38,7 +38,7 @@ impl Server {
         } else if rewind {
             self.on_rewind_done(done.clone());
         } else if install {
-            self.on_old_log_removed(done);
+            self.on_replaced_removed(done);
         } else if let Some(link) = transfer {
             self.on_transfer_read(link, done.clone());
         }

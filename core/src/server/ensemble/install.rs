@@ -7,15 +7,29 @@
 //! ```text
 //! TRUNC(z)   recovery with the limit z: cuts the log, reads everything again         (recovery::rewind)
 //! SNAP(z)    if the log goes beyond z: as TRUNC(z), for nobody must find that behind snapshot.z; if something is
-//!            damaged: as TRUNC(where the log ends); if nothing here leads up to there: everything goes, and from
-//!            before that on this server has no vote
+//!            damaged: as TRUNC(where the log ends)
 //!            snapshot.z from the bytes that come                  ● durable
 //!            remove every log file: they end before z, and what follows z would seem to continue them
 //!            the tree that was read takes the place of the one there was
 //! ```
+//!
+//! TRUNC(z) is not always possible: nothing may lead up to z but what a snapshot from behind z holds together with what
+//! was never committed. Others may rely on what is in it, so it stays until there is another:
+//!
+//! ```text
+//! TRUNC(z)   nothing is changed, and the leader is asked for a snapshot instead
+//! SNAP(z)    as TRUNC(s), where s is the newest snapshot here
+//!            snapshot.z from the bytes that come                  ● durable; who starts now still finds snapshot.s
+//!            remove every log file, and every snapshot behind z but snapshot.s
+//!            remove snapshot.s
+//!            the tree that was read takes the place of the one there was
+//! ```
+//!
+//! If there is no such snapshot that is whole, everything goes before the leader's comes, and from before that on this server
+//! has no vote.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::mem;
 
@@ -52,6 +66,8 @@ impl Work {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Wanted {
     Install(Zxid),
+    /// As that, over the newest snapshot here, which holds more and stays until then.
+    InstallOver(Zxid),
     Rewind(Zxid),
     /// As that, of what was never acknowledged; and no less wanted once the leader is lost.
     TakeBack(Zxid),
@@ -62,10 +78,22 @@ pub(super) enum Wanted {
 pub(super) struct Rewind {
     recovery: Recovery,
     zxid: Zxid,
-    /// The snapshot that is to be installed then.
-    then_install: Option<Zxid>,
-    /// Everything goes.
-    discards: bool,
+    /// What it is for.
+    purpose: Purpose,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Purpose {
+    /// The leader wants it.
+    Cut,
+    /// A snapshot is to be installed then.
+    Install(Zxid),
+    /// A snapshot is to be installed over the newest one here.
+    InstallOver(Zxid),
+    /// A snapshot is to be installed, and everything goes before.
+    Replace(Zxid),
+    /// What was never acknowledged goes.
+    TakeBack,
 }
 
 /// A snapshot comes, and goes to the disk.
@@ -82,8 +110,9 @@ pub(super) struct Install {
     /// Taken with the last of it.
     compressor: Option<Compressor>,
     chunk: Vec<u8>,
-    /// The log files that are being removed, once the snapshot is durable.
-    removing: Option<(Ticket, Vec<FileName>)>,
+    /// What is being removed once the snapshot is durable, step by step, and by which request.
+    removing: VecDeque<Vec<FileName>>,
+    removal: Option<Ticket>,
     finished: bool,
 }
 
@@ -126,7 +155,9 @@ impl Server {
                 ensemble.work = Work::None;
                 self.snapshotter.abandon();
             }
-            Work::Wanted(Wanted::Install(_) | Wanted::Rewind(_)) => ensemble.work = Work::None,
+            Work::Wanted(Wanted::Install(_) | Wanted::InstallOver(_) | Wanted::Rewind(_)) => {
+                ensemble.work = Work::None;
+            }
             Work::Installing(_) | Work::None | Work::Rewinding(_) | Work::Wanted(Wanted::TakeBack(_)) => {}
         }
     }
@@ -146,37 +177,47 @@ impl Server {
             return;
         }
         match wanted {
-            Wanted::Rewind(zxid) | Wanted::TakeBack(zxid) => self.rewind(zxid, None),
-            Wanted::Install(zxid) if self.log.appended() > zxid => self.rewind(zxid, Some(zxid)),
-            Wanted::Install(zxid) if ensemble.is_damaged => self.rewind(self.log.appended(), Some(zxid)),
-            Wanted::Install(zxid) => self.install(zxid),
+            Wanted::Rewind(zxid) => self.rewind(zxid, Purpose::Cut),
+            Wanted::TakeBack(zxid) => self.rewind(zxid, Purpose::TakeBack),
+            Wanted::Install(zxid) if self.log.appended() > zxid => self.rewind(zxid, Purpose::Install(zxid)),
+            Wanted::Install(zxid) if ensemble.is_damaged => {
+                self.rewind(self.log.appended(), Purpose::Install(zxid));
+            }
+            Wanted::Install(zxid) | Wanted::InstallOver(zxid) => self.install(zxid),
         }
     }
 
-    fn rewind(&mut self, zxid: Zxid, then_install: Option<Zxid>) {
+    fn rewind(&mut self, zxid: Zxid, purpose: Purpose) {
         let seed = self.hash_seed();
         let tickets = mem::take(&mut self.tickets);
-        let recovery = Recovery::rewinding(&self.config, seed, zxid).with_tickets(tickets);
+        let recovery = match purpose {
+            Purpose::Replace(_) => Recovery::discarding(&self.config, seed),
+            _ => Recovery::rewinding(&self.config, seed, zxid),
+        };
+        let recovery = recovery.with_tickets(tickets);
         if let Some(ensemble) = self.ensemble.as_deref_mut() {
-            let rewind = Rewind { recovery, zxid, then_install, discards: false };
-            ensemble.work = Work::Rewinding(Box::new(rewind));
+            ensemble.work = Work::Rewinding(Box::new(Rewind { recovery, zxid, purpose }));
         }
     }
 
-    /// A snapshot is to be installed, and what there is does not lead up to it: all of it goes. ZooKeeper's servers have such
-    /// a history: one that has led, and had nothing to do, may leave a snapshot of its epoch's beginning and no other,
-    /// and the next leader may never have heard of that epoch. Until the snapshot is there, nothing of what this server
-    /// once acknowledged is, so it must not vote.
-    fn discard(&mut self, then_install: Zxid) {
-        let seed = self.hash_seed();
-        let tickets = mem::take(&mut self.tickets);
-        let recovery = Recovery::discarding(&self.config, seed).with_tickets(tickets);
+    /// A snapshot is to be installed, and what there is does not lead up to it. ZooKeeper's servers have such a history: one
+    /// that has led, and had nothing to do, may leave a snapshot of its epoch's beginning and no other, and the next
+    /// leader may never have heard of that epoch.
+    fn install_over(&mut self, zxid: Zxid) {
+        let snapshots = self.inventory.snapshots();
+        match snapshots.iter().rfind(|snapshot| snapshot.complete).filter(|newest| newest.zxid > zxid) {
+            Some(newest) => self.rewind(newest.zxid, Purpose::InstallOver(zxid)),
+            None => self.replace_everything(zxid),
+        }
+    }
+
+    /// Likewise, and nothing that there is can be relied on: all of it goes. Until the snapshot is there, nothing of what this
+    /// server once acknowledged is, so it must not vote.
+    fn replace_everything(&mut self, zxid: Zxid) {
         if let Some(ensemble) = self.ensemble.as_deref_mut() {
             ensemble.has_data = false;
-            let (zxid, then_install) = (Zxid::ZERO, Some(then_install));
-            let rewind = Rewind { recovery, zxid, then_install, discards: true };
-            ensemble.work = Work::Rewinding(Box::new(rewind));
         }
+        self.rewind(Zxid::ZERO, Purpose::Replace(zxid));
     }
 
     fn hash_seed(&mut self) -> [u64; 4] {
@@ -199,7 +240,8 @@ impl Server {
             encoder: None,
             compressor: Some(Compressor::new(self.config.snapshot_compression)),
             chunk: Vec::new(),
-            removing: None,
+            removing: VecDeque::new(),
+            removal: None,
             finished: false,
         };
         self.snapshotter.begin_received(zxid, self.snapshot_rng.next_u64());
@@ -231,17 +273,30 @@ impl Server {
         let Work::Rewinding(rewind) = mem::replace(&mut ensemble.work, Work::None) else {
             unreachable!("it was there some lines above")
         };
-        let Rewind { recovery, zxid, then_install, discards } = *rewind;
+        let Rewind { recovery, zxid, purpose } = *rewind;
         self.tickets = recovery.into_tickets();
-        match (outcome, then_install) {
-            (Ok(recovered), _) => self.on_rewound(recovered, zxid, then_install),
+        match (outcome, purpose) {
+            (Ok(recovered), _) => self.on_rewound(recovered, zxid, purpose),
             // Nothing was changed.
-            (Err(RecoveryError::CannotRewind { .. }), Some(snapshot)) if !discards => self.discard(snapshot),
+            (Err(RecoveryError::CannotRewind { .. }), Purpose::Cut) => self.on_rewind_refused(),
+            (Err(RecoveryError::CannotRewind { .. }), Purpose::Install(snapshot)) => {
+                self.install_over(snapshot)
+            }
+            (Err(RecoveryError::CannotRewind { .. }), Purpose::InstallOver(snapshot)) => {
+                self.replace_everything(snapshot);
+            }
             (Err(error), _) => self.halt(HaltReason::Rewind { zxid, error: Box::new(error) }),
         }
     }
 
-    fn on_rewound(&mut self, recovered: Recovered, asked: Zxid, then_install: Option<Zxid>) {
+    fn on_rewind_refused(&mut self) {
+        if let Some(Ensemble { role: Role::Learning(learning), .. }) = self.ensemble.as_deref_mut() {
+            learning.learner.on_rewind_refused();
+            learning.learner.heard(self.now.mono);
+        }
+    }
+
+    fn on_rewound(&mut self, recovered: Recovered, asked: Zxid, purpose: Purpose) {
         let last_zxid = recovered.last_zxid;
         let Recovered { tree, sessions, inventory, replayed_txns, replayed_bytes, .. } = recovered;
         self.inventory = inventory;
@@ -252,11 +307,15 @@ impl Server {
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
         ensemble.is_damaged = false;
         let Role::Learning(learning) = &mut ensemble.role else { return };
-        if let Some(zxid) = then_install {
-            ensemble.work = Work::Wanted(Wanted::Install(zxid));
-        } else {
-            learning.learner.on_rewound(asked, last_zxid);
-            learning.learner.heard(self.now.mono);
+        match purpose {
+            Purpose::Install(zxid) | Purpose::Replace(zxid) => {
+                ensemble.work = Work::Wanted(Wanted::Install(zxid));
+            }
+            Purpose::InstallOver(zxid) => ensemble.work = Work::Wanted(Wanted::InstallOver(zxid)),
+            Purpose::Cut | Purpose::TakeBack => {
+                learning.learner.on_rewound(asked, last_zxid);
+                learning.learner.heard(self.now.mono);
+            }
         }
     }
 
@@ -334,10 +393,15 @@ impl Server {
             SnapshotOutcome::Finished { entry, .. } => {
                 self.inventory.add(entry.clone());
                 self.inventory.mark_complete(&entry.file, true);
-                let files: Vec<FileName> = self.inventory.logs().iter().map(|log| log.file.clone()).collect();
-                let ticket = self.tickets.issue();
-                install.removing = Some((ticket, files.clone()));
-                self.actions.push_back(Action::Disk(DiskOp::Remove { ticket, files }));
+                let logs = self.inventory.logs().iter().map(|log| log.file.clone());
+                let newer = self.inventory.snapshots().iter().filter(|snapshot| snapshot.zxid > install.zxid);
+                let mut files: Vec<FileName> = newer.map(|snapshot| snapshot.file.clone()).collect();
+                // As long as it is there, the log behind it may be.
+                let newest = files.pop();
+                files.extend(logs);
+                install.removing =
+                    [Some(files), newest.map(|newest| Vec::from([newest]))].into_iter().flatten().collect();
+                self.remove_replaced();
             }
             // It is a learner without its snapshot, which comes back for it, with what was here, less what had to go before
             // a snapshot of that zxid. Room can be made under a server that runs. Any other failure may be of a disk that
@@ -362,25 +426,41 @@ impl Server {
 
     pub(super) fn install_owns(&self, ticket: Ticket) -> bool {
         match self.ensemble.as_deref() {
-            Some(Ensemble { work: Work::Installing(install), .. }) => {
-                install.removing.as_ref().is_some_and(|(removing, _)| *removing == ticket)
-            }
+            Some(Ensemble { work: Work::Installing(install), .. }) => install.removal == Some(ticket),
             _ => false,
         }
     }
 
-    /// The old log is gone: the snapshot is the database.
-    pub(super) fn on_old_log_removed(&mut self, done: &DiskDone) {
+    /// The next step of removing what was there before the snapshot.
+    fn remove_replaced(&mut self) {
+        let Some(Ensemble { work: Work::Installing(install), .. }) = self.ensemble.as_deref_mut() else {
+            return;
+        };
+        let Some(files) = install.removing.front().cloned() else { return self.on_installed() };
+        let ticket = self.tickets.issue();
+        install.removal = Some(ticket);
+        self.actions.push_back(Action::Disk(DiskOp::Remove { ticket, files }));
+    }
+
+    pub(super) fn on_replaced_removed(&mut self, done: &DiskDone) {
         if let Err(error) = done.result {
-            let doing = alloc::string::String::from("removing the log before the leader's snapshot");
+            let doing = alloc::string::String::from("removing what was there before the leader's snapshot");
             return self.halt(HaltReason::Disk { doing, error });
         }
-        let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
-        let Work::Installing(install) = mem::replace(&mut ensemble.work, Work::None) else { return };
-        let Install { zxid, tree, sessions, removing, .. } = *install;
-        for file in removing.map(|(_, files)| files).unwrap_or_default() {
+        let Some(Ensemble { work: Work::Installing(install), .. }) = self.ensemble.as_deref_mut() else {
+            return;
+        };
+        for file in install.removing.pop_front().unwrap_or_default() {
             self.inventory.remove(&file);
         }
+        self.remove_replaced();
+    }
+
+    /// What was there before is gone: the snapshot is the database.
+    fn on_installed(&mut self) {
+        let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
+        let Work::Installing(install) = mem::replace(&mut ensemble.work, Work::None) else { return };
+        let Install { zxid, tree, sessions, .. } = *install;
         let tree = tree.expect("a snapshot that is all there is a tree");
         self.replace_database(tree, sessions, zxid);
         self.tell(Event::SnapshotInstalled { zxid });

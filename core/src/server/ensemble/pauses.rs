@@ -74,6 +74,7 @@ impl Pauses {
             | LostReason::Diverged
             | LostReason::EpochTooOld
             | LostReason::LinkDown
+            | LostReason::NoWayBack
             | LostReason::NotContiguous
             | LostReason::SnapshotNotKept => {
                 let before =

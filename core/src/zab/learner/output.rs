@@ -24,6 +24,9 @@ pub enum LostReason {
     EpochTooOld,
     /// The link broke.
     LinkDown,
+    /// The log was to be cut behind a transaction that what is on the disk does not lead up to, and nothing was changed: what
+    /// would go may be what others rely on.
+    NoWayBack,
     /// A proposal is missing, or came twice.
     NotContiguous,
     /// The members changed, and with them the leader, or what this server is.
