@@ -486,6 +486,8 @@ impl Election {
             false => looking.view.is_led_by(&supporters),
         };
         assert!(is_quorum, "elected without a quorum");
+        // What others heard of this server in this round may be from before its log was cut.
+        let vote = if vote.leader == self.me { Vote { zxid: looking.own.zxid, ..vote } } else { vote };
         let state = if vote.leader == self.me {
             PeerState::Leading
         } else if looking.view.is_observer(self.me) {

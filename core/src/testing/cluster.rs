@@ -244,22 +244,6 @@ impl Cluster {
         }
     }
 
-    /// The link that two members have for elections breaks. They may connect anew.
-    pub fn break_election_link(&mut self, one: i64, other: i64) {
-        let of_elections = |(end, peer): (&End, &End)| {
-            let between = end.0 == ServerId(one) && peer.0 == ServerId(other);
-            (between && !self.quorum_links.values().any(|link| *link == end.1)).then_some(*end)
-        };
-        let ends: Vec<End> = self.links.iter().filter_map(of_elections).collect();
-        for end in ends {
-            if let Some(peer) = self.links.remove(&end) {
-                self.links.remove(&peer);
-                self.pending.push_back((end.0, Input::LinkDown { link: end.1 }));
-                self.pending.push_back((peer.0, Input::LinkDown { link: peer.1 }));
-            }
-        }
-    }
-
     /// Whether the disk of a member does nothing from here on.
     pub fn hold_disk(&mut self, id: i64, held: bool) {
         self.limit_disk(id, held.then_some(0));

@@ -211,11 +211,6 @@ impl Learner {
         self.leader_zxid
     }
 
-    /// The leader cannot be heard in elections: should it look once more, this server does not know.
-    pub const fn doubt_vote(&mut self) {
-        self.vote_may_be_old = true;
-    }
-
     /// The epoch it follows in; 0 before the leader has said so.
     pub const fn epoch(&self) -> i64 {
         self.epoch
@@ -617,10 +612,10 @@ impl Learner {
     /// hold what the leader's database does, which has no hole.
     ///
     /// A vote may be older than the leader. One that was elected for what it had can lose its quorum to another, be cut off
-    /// by that one what nobody else had, and be elected again for less, while a learner still tries to connect to it. As a
-    /// rule a learner hears in time that its leader looks again, and leaves it; but not if the link that would say so is
-    /// broken, and as an observer never. Then it leaves the leader and looks itself, for a vote that is of now. If that
-    /// says the same, it is not old.
+    /// by that one what nobody else had, and be elected again for less, while a learner still tries to connect to it; and
+    /// what was said in the round in which it was elected may have been under way since before the cut. So the learner
+    /// leaves it once and looks itself, for a vote that is of now: what a leader says of itself then is what it has. If
+    /// that says the same, it is not old.
     fn lacks_the_end(&self) -> bool {
         !self.by_snapshot && !self.leader_zxid.begins_epoch() && self.logged < self.leader_zxid
     }
@@ -631,7 +626,7 @@ impl Learner {
             return self.fail(LostReason::BadMessage);
         }
         if self.lacks_the_end() && self.vote_may_be_old {
-            return self.fail(LostReason::NotContiguous);
+            return self.fail(LostReason::LessThanVoted);
         }
         if self.lacks_the_end() {
             return self.ask_for_snapshot(LostReason::NotContiguous);
@@ -796,6 +791,7 @@ const fn hangup_reason(why: LostReason) -> HangupReason {
         | LostReason::CutShort
         | LostReason::Doubted
         | LostReason::EpochTooOld
+        | LostReason::LessThanVoted
         | LostReason::LinkDown
         | LostReason::NoWayBack
         | LostReason::Reconfigured

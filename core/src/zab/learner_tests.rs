@@ -229,18 +229,8 @@ fn sync_contiguous_a_gap_at_the_end_is_noticed_with_newleader() {
 fn sync_contiguous_a_vote_that_may_be_old_is_no_sign_of_a_gap() {
     let last = Zxid::new(1, 3);
     let own = OwnHistory { last_zxid: last, ..start().own };
-    let unheard: fn(Start) -> Learn = |start| {
-        let mut learn = Learn::begun(start);
-        learn.learner.doubt_vote();
-        learn
-    };
-    let old: fn(Start) -> Learn = |start| Learn::begun(Start { vote_may_be_old: true, ..start });
-    for (begin, leader_zxid, why) in [
-        (unheard, Zxid::new(1, 5), Some(LostReason::NotContiguous)),
-        (old, Zxid::new(1, 5), Some(LostReason::NotContiguous)),
-        (old, last, None),
-    ] {
-        let mut learn = begin(Start { own, leader_zxid, ..start() });
+    for (leader_zxid, why) in [(Zxid::new(1, 5), Some(LostReason::LessThanVoted)), (last, None)] {
+        let mut learn = Learn::begun(Start { own, leader_zxid, vote_may_be_old: true, ..start() });
         learn.say(Message::LeaderInfo { epoch: 2, protocol_version: LearnerInfo::PROTOCOL_VERSION });
         learn.learner.on_accepted_saved(2);
         learn.say(Message::Diff { zxid: last });

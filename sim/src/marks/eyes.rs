@@ -171,6 +171,7 @@ impl Marks {
                 | LostReason::CommittedMissing
                 | LostReason::ConfigNotKept
                 | LostReason::CutShort
+                | LostReason::LessThanVoted
                 | LostReason::NoWayBack
                 | LostReason::Diverged
                 | LostReason::NotContiguous

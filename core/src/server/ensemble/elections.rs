@@ -19,13 +19,6 @@ impl Server {
             LinksOutput::Hangup { link, why } => self.actions.push_back(Action::Hangup { link, why }),
             LinksOutput::Reachable { server, reachable } => {
                 ensemble.election.set_reachable(now, server, reachable);
-                if let Role::Learning(learning) = &mut ensemble.role
-                    && !reachable
-                    && server == learning.learner.leader()
-                    && ensemble.lacked != Some((server, learning.learner.leader_zxid()))
-                {
-                    learning.learner.doubt_vote();
-                }
             }
             LinksOutput::Received { from, notification } => {
                 ensemble.election.on_notification(now, from, &notification);

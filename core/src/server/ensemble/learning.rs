@@ -112,13 +112,11 @@ impl Server {
             observer && !ensemble.masters.has_untried(ensemble.configs.current(), leader, observer);
         // Who passes on what a leader says need not have heard of this one yet.
         let from_others = observer && ensemble.masters.are_sought();
-        // Observers are not told who looks.
-        let is_heard = !observer && ensemble.election.is_reachable(leader);
         let start = Start {
             me: ensemble.me,
             leader,
             leader_zxid: if from_others { Zxid::UNKNOWN } else { leader_zxid },
-            vote_may_be_old: !is_heard && ensemble.lacked != Some((leader, leader_zxid)),
+            vote_may_be_old: ensemble.lacked != Some((leader, leader_zxid)),
             observer,
             config_version: ensemble.configs.current().version(),
             own,
@@ -196,7 +194,7 @@ impl Server {
                 else {
                     unreachable!("the learner said so")
                 };
-                if why == LostReason::NotContiguous {
+                if why == LostReason::LessThanVoted {
                     *lacked = Some((learning.learner.leader(), learning.learner.leader_zxid()));
                 }
                 // Who is told where to go need not look.

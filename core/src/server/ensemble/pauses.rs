@@ -84,7 +84,10 @@ impl Pauses {
             // It looks for a leader itself: should it lead again, it has not sent anybody away yet.
             LostReason::Doubted => self.unwanted = None,
             // There was nobody to come to, or something else to do.
-            LostReason::Reconfigured | LostReason::Timeout | LostReason::Unreachable => {}
+            LostReason::LessThanVoted
+            | LostReason::Reconfigured
+            | LostReason::Timeout
+            | LostReason::Unreachable => {}
         }
         self.until = spares_voters.then(|| now + self.draw(self.election_max));
     }

@@ -22,6 +22,8 @@ pub enum LostReason {
     Doubted,
     /// The leader leads an epoch older than one promised.
     EpochTooOld,
+    /// The leader sent less than it was elected for, if the vote that says so is of now.
+    LessThanVoted,
     /// The link broke.
     LinkDown,
     /// The log was to be cut behind a transaction that what is on the disk does not lead up to, and nothing was changed: what
