@@ -104,6 +104,16 @@ impl World {
         Zxid(in_force.map_or(0, |membership| membership.version()))
     }
 
+    /// Whether a server is on the list that it starts with next. On one without itself no server starts, neither this one
+    /// nor ZooKeeper's: it takes an operator. Here it does, and follows; but it cannot tell others where it listens, and who
+    /// has a greater id, and has not heard of a change that brings it back, does not find it.
+    pub(super) fn is_on_its_list(&self, node: NodeId) -> bool {
+        let kept = &self.nodes[node.0];
+        let Some(in_force) = kept.configuration(IN_FORCE) else { return true };
+        let has_it = |list: Membership| list.member(server_of(node)).is_some();
+        has_it(in_force) || kept.configuration(SEEN).is_some_and(has_it)
+    }
+
     /// The client that changes members, if one does.
     pub(super) fn operator(&self) -> Option<ClientId> {
         self.options.faults.reconfig.map(|_| ClientId(self.clients.len() - 1))

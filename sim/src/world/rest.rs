@@ -68,7 +68,8 @@ impl World {
         Ok(())
     }
 
-    /// Just enough voters, and any observers. Who may have lost what it acknowledged has no vote.
+    /// Just enough voters, and any observers. Who may have lost what it acknowledged has no vote, and nobody can count on a
+    /// server that is not on its own list.
     ///
     /// Enough they are if they are a quorum of all that counts among them: of what rules and of what may yet come into
     /// force, and, where none of them knows that what rules is in force, of what they go by instead. Servers tell each
@@ -85,10 +86,14 @@ impl World {
             let is_enough =
                 |core: &BTreeSet<NodeId>| rosters.iter().all(|roster| roster.is_quorum(core.iter().copied()));
             let votes = |node: &NodeId| {
-                self.rotten != Some(*node) && rosters.iter().any(|roster| roster.is_voter(*node))
+                let may = self.rotten != Some(*node) && self.is_on_its_list(*node);
+                may && rosters.iter().any(|roster| roster.is_voter(*node))
             };
             let mut left: Vec<NodeId> = all().filter(votes).filter(|node| !core.contains(node)).collect();
             while !is_enough(&core) {
+                if left.is_empty() {
+                    return None;
+                }
                 core.insert(left.swap_remove(rng.index(left.len())));
             }
             in_force = core.iter().map(|&node| self.in_force(node)).max().unwrap_or_default();
