@@ -67,6 +67,7 @@ mod link;
 mod listener;
 pub mod local_ensemble;
 mod machine;
+mod observer_port;
 mod open_files;
 mod peer_listeners;
 mod server;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
 use tokio::time::Sleep;
 use zabra_core::server::PeerPort;
 
@@ -89,9 +90,10 @@ impl<M: Machine> AcceptTask<M> {
     }
 
     /// Starts the task, and tells the driver how to end it.
-    pub(crate) fn spawn(driver: &Shared<M>, listener: TcpListener, door: Door) {
+    pub(crate) fn spawn(driver: &Shared<M>, listener: TcpListener, door: Door) -> JoinHandle<()> {
         let task = tokio::task::spawn_local(Self::new(Rc::clone(driver), listener, door));
         driver.borrow_mut().add_accept_abort(task.abort_handle());
+        task
     }
 
     /// Whether there is room for one more connection.

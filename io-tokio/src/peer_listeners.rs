@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use zabra_core::config::Config;
 use zabra_core::server::PeerPort;
-use zabra_core::types::{Address, Member, MemberRole, ServerId};
+use zabra_core::types::{Address, MemberRole, Membership, ServerId};
 
 use crate::listener;
 use crate::settings::{Peers, any_address};
 
 /// How long to wait before listening is tried again.
-const BIND_PAUSE: Duration = Duration::from_secs(1);
+pub(crate) const BIND_PAUSE: Duration = Duration::from_secs(1);
 
 /// Links that the kernel may hold ready: as many as clients by default.
 const BACKLOG: i32 = -1;
@@ -64,6 +64,17 @@ impl fmt::Display for PeerListenError {
 
 impl std::error::Error for PeerListenError {}
 
+/// Where other servers connect.
+#[derive(Debug)]
+pub(crate) struct PeerListener {
+    /// For what.
+    pub(crate) port: PeerPort,
+    /// Where, as the configuration says.
+    pub(crate) address: Address,
+    /// It holds connections ready.
+    pub(crate) listener: TcpListener,
+}
+
 /// Listens for the other servers; nothing to do for a server that stands alone. Failures are tried again as `peers`
 /// says, unless `abandoned` says that nobody waits any more. Blocks meanwhile.
 ///
@@ -73,15 +84,17 @@ pub(crate) fn bind(
     core: &Config,
     peers: &Peers,
     abandoned: impl Fn() -> bool,
-) -> Result<Vec<(PeerPort, TcpListener)>, PeerListenError> {
+) -> Result<Vec<PeerListener>, PeerListenError> {
     let server = core.server_id;
-    let member = core.ensemble.as_ref().and_then(|ensemble| ensemble.membership.member(ServerId(server)));
-    let Some(member) = member else { return Ok(Vec::new()) };
+    let Some(members) = core.ensemble.as_ref().map(|ensemble| &ensemble.membership) else {
+        return Ok(Vec::new());
+    };
+    let Some(member) = members.member(ServerId(server)) else { return Ok(Vec::new()) };
     let mut listeners = Vec::new();
     let ports = [
         (PeerPort::Election, &member.election),
         (PeerPort::Quorum, &member.quorum),
-        (PeerPort::ObserverMaster, &observer_addresses(core, member)),
+        (PeerPort::ObserverMaster, &observer_addresses(core, peers, members)),
     ];
     for (port, addresses) in ports {
         let mut numbers: Vec<u16> = Vec::new();
@@ -93,18 +106,25 @@ pub(crate) fn bind(
             let error = |error| PeerListenError { port, server, address: address.clone(), error };
             let bound =
                 retry(peers.bind_tries, &abandoned, || bind_address(address, peers.listen_on_all_ips));
-            listeners.extend(bound.map_err(error)?.into_iter().map(|listener| (port, listener)));
+            let at = |listener| PeerListener { port, address: address.clone(), listener };
+            listeners.extend(bound.map_err(error)?.into_iter().map(at));
         }
     }
     Ok(listeners)
 }
 
-/// Where a member that may follow serves observers: on the hosts of its quorum port.
-fn observer_addresses(core: &Config, member: &Member) -> Vec<Address> {
+/// Where a server that may follow serves observers, by these members: on the hosts of its quorum port.
+pub(crate) fn observer_addresses(core: &Config, peers: &Peers, members: &Membership) -> Vec<Address> {
+    let member = members.member(ServerId(core.server_id));
     let port = core.ensemble.as_ref().and_then(|ensemble| ensemble.observer_master_port);
-    let Some(port) = port.filter(|_| member.role == MemberRole::Participant) else { return Vec::new() };
+    let (Some(member), Some(port)) = (member, port) else { return Vec::new() };
+    if member.role != MemberRole::Participant {
+        return Vec::new();
+    }
+    // One wildcard listener serves all addresses.
+    let count = if peers.listen_on_all_ips { 1 } else { usize::MAX };
     let host = |address: &Address| Address { host: address.host.clone(), port };
-    member.quorum.iter().map(host).collect()
+    member.quorum.iter().take(count).map(host).collect()
 }
 
 /// Tries until it works, or `tries` is used up; `None` is for ever.
@@ -130,7 +150,7 @@ fn retry<T>(
 
 /// Listens on everything that a name stands for. Addresses of other hosts are left out as long as one is this host's:
 /// a name may stand for an address that only others see.
-fn bind_address(address: &Address, on_all: bool) -> io::Result<Vec<TcpListener>> {
+pub(crate) fn bind_address(address: &Address, on_all: bool) -> io::Result<Vec<TcpListener>> {
     if on_all {
         return listener::bind(any_address(address.port), BACKLOG).map(|listener| vec![listener]);
     }
@@ -150,6 +170,11 @@ fn bind_address(address: &Address, on_all: bool) -> io::Result<Vec<TcpListener>>
     }
 }
 
+/// Hands a listener over to the event loop.
+pub(crate) fn into_tokio(listener: TcpListener) -> tokio::net::TcpListener {
+    tokio::net::TcpListener::from_std(listener).expect("a fresh socket can be added to a fresh event loop")
+}
+
 fn resolve(address: &Address) -> io::Result<Vec<SocketAddr>> {
     if let Ok(ip) = address.host.parse::<IpAddr>() {
         return Ok(vec![SocketAddr::new(ip, address.port)]);
@@ -166,7 +191,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use zabra_core::config::EnsembleConfig;
-    use zabra_core::types::Membership;
+    use zabra_core::types::Member;
 
     use super::*;
 
@@ -188,7 +213,7 @@ mod tests {
 
     const ONCE: Peers = Peers { listen_on_all_ips: false, bind_tries: Some(1), tcp_keep_alive: false };
 
-    fn listen(config: &Config, peers: &Peers) -> Result<Vec<(PeerPort, TcpListener)>, String> {
+    fn listen(config: &Config, peers: &Peers) -> Result<Vec<PeerListener>, String> {
         bind(config, peers, || false).map_err(|error| error.to_string())
     }
 
@@ -203,7 +228,7 @@ mod tests {
         let listeners = listen(&config, &ONCE).unwrap();
         let places: Vec<_> = listeners
             .iter()
-            .map(|(port, listener)| (*port, listener.local_addr().unwrap().ip().to_string()))
+            .map(|it| (it.port, it.listener.local_addr().unwrap().ip().to_string()))
             .collect();
         let expected = [
             (PeerPort::Election, "127.0.0.1"),
@@ -221,8 +246,8 @@ mod tests {
         ensemble.observer_master_port = Some(0);
         let places = |config: &Config| {
             let listeners = listen(config, &ONCE).unwrap().into_iter();
-            let observers = listeners.filter(|(port, _)| *port == PeerPort::ObserverMaster);
-            observers.map(|(_, listener)| listener.local_addr().unwrap().ip().to_string()).collect::<Vec<_>>()
+            let observers = listeners.filter(|it| it.port == PeerPort::ObserverMaster);
+            observers.map(|it| it.listener.local_addr().unwrap().ip().to_string()).collect::<Vec<_>>()
         };
         assert_eq!(places(&config), ["127.0.0.3", "127.0.0.4"]);
         let taken = listener::bind("127.0.0.3:0".parse().unwrap(), -1).unwrap();
@@ -247,7 +272,7 @@ mod tests {
         let elsewhere = [address("192.0.2.1", 0), address("no-such-host.invalid", 0)];
         let listeners = listen(&config(&elsewhere, &[]), &peers).unwrap();
         assert_eq!(listeners.len(), 1);
-        assert!(listeners[0].1.local_addr().unwrap().ip().is_unspecified());
+        assert!(listeners[0].listener.local_addr().unwrap().ip().is_unspecified());
     }
 
     #[test]

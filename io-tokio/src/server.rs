@@ -19,7 +19,8 @@ use crate::disk::{self, Directories, Disk, OpenError, RecoverError, Shredder};
 use crate::driver::{DiskPort, Driver, DriverTask, Kept, SocketOptions};
 use crate::listener::{self, AcceptTask, Door};
 use crate::machine::Machine;
-use crate::peer_listeners::{self, PeerListenError};
+use crate::observer_port::ObserverPort;
+use crate::peer_listeners::{self, PeerListenError, PeerListener, into_tokio};
 use crate::settings::Settings;
 use crate::{entropy, events, limits};
 
@@ -196,7 +197,7 @@ struct Parts<M> {
     completions: mpsc::UnboundedReceiver<DiskDone>,
     conn_max: usize,
     /// Where other servers of the ensemble connect.
-    peers: Vec<(PeerPort, std::net::TcpListener)>,
+    peers: Vec<PeerListener>,
     runtime: LocalRuntime,
 }
 
@@ -263,21 +264,26 @@ impl<M: Machine> Parts<M> {
             link_keep_alive: settings.peers.tcp_keep_alive,
         };
         let mut keeper = ConfigKeeper::new(settings);
-        let keep_config = Box::new(move |kept: Kept<'_>| keeper.keep(kept));
+        let (places, observer_port) = ObserverPort::new(&settings.core, settings.peers);
+        let keep_config = Box::new(move |kept: Kept<'_>| {
+            if let Kept::InForce(members) = kept {
+                places.on_members(members);
+            }
+            keeper.keep(kept)
+        });
         let driver = Driver::new(machine, clock, disk, keep_config, completions, options);
         runtime.block_on(async move {
             let driver = Rc::new(RefCell::new(driver));
             AcceptTask::spawn(&driver, into_tokio(listener), Door::Clients);
-            for (port, listener) in peers {
+            let (for_observers, others): (Vec<_>, Vec<_>) =
+                peers.into_iter().partition(|it| it.port == PeerPort::ObserverMaster);
+            for PeerListener { port, listener, .. } in others {
                 AcceptTask::spawn(&driver, into_tokio(listener), Door::Servers(port));
             }
+            observer_port.spawn(&driver, for_observers);
             let task = tokio::task::spawn_local(DriverTask::new(driver, stop));
             started();
             task.await.expect("the driver's task is never cancelled, and aborts the process if it panics")
         })
     }
-}
-
-fn into_tokio(listener: std::net::TcpListener) -> tokio::net::TcpListener {
-    tokio::net::TcpListener::from_std(listener).expect("a fresh socket can be added to a fresh event loop")
 }

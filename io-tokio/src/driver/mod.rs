@@ -187,6 +187,7 @@ impl<M: Machine> Driver<M> {
 
     /// Remembers how to end a task that accepts connections.
     pub(crate) fn add_accept_abort(&mut self, abort: AbortHandle) {
+        self.accept_aborts.retain(|known| !known.is_finished());
         self.accept_aborts.push(abort);
     }
 
