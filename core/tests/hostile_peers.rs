@@ -12,7 +12,9 @@ use zabra_core::types::{
     AclList, Address, ConnId, CreateTxn, ErrorCode, LearnerInfo, LinkId, Message, NodeKind, Notification,
     OpCode, PeerState, ServerId, SessionId, SubTxn, Txn, TxnDigest, TxnHeader, Vote, Zxid,
 };
-use zabra_core::wire::election::{Hello, NOTIFICATION_VERSION, encode_notification};
+use zabra_core::wire::election::{
+    Frames, Hello, NOTIFICATION_VERSION, decode_notification, encode_notification,
+};
 use zabra_core::wire::reply::{self, MultiResult};
 use zabra_core::wire::request::MultiOp;
 use zabra_core::wire::{Request, quorum, txn};
@@ -26,6 +28,14 @@ fn ensemble(voters: i64, observers: i64) -> Cluster {
     let (conn, _) = cluster.client(1).expect("a session");
     assert!(cluster.write(1, conn, "/before"));
     cluster
+}
+
+/// How a server greets on the election port of another.
+fn greeting(id: i64) -> Bytes {
+    let mut hello = Vec::new();
+    let address = Address { host: format!("node{id}"), port: 3888 };
+    Hello { server: ServerId(id), addresses: vec![address] }.encode(&mut hello);
+    Bytes::from(hello)
 }
 
 /// The bytes of a transaction that is as good as any.
@@ -252,10 +262,7 @@ fn links_that_say_nothing_shut_no_learner_out() {
 fn fle_states_who_leads_no_more_does_not_say_that_it_does() {
     let mut cluster = ensemble(3, 0);
     let link = cluster.knock(3, PeerPort::Election);
-    let mut hello = Vec::new();
-    let address = Address { host: "node9".into(), port: 3888 };
-    Hello { server: ServerId(9), addresses: vec![address] }.encode(&mut hello);
-    cluster.tell(3, link, Bytes::from(hello));
+    cluster.tell(3, link, greeting(9));
     let asks = encode_notification(&Notification {
         state: PeerState::Looking,
         vote: Vote { leader: ServerId(9), zxid: Zxid::ZERO, peer_epoch: 0 },
@@ -284,11 +291,15 @@ fn fle_states_who_leads_no_more_does_not_say_that_it_does() {
     answered(&mut cluster);
     cluster.tell(3, link, asks);
     assert!(!answered(&mut cluster), "what it did is over, and what it is going to do is open");
+    let new = cluster.knock(3, PeerPort::Election);
+    cluster.tell(3, new, greeting(9));
+    assert_eq!(cluster.received(3, new), b"", "nor is it said again");
+    assert_eq!(cluster.hung_up(3, link), Some(HangupReason::Duplicate));
     cluster.hold_disk(3, false);
     cluster.start(1);
     cluster.settle();
     assert_eq!(cluster.leader(), Some(3), "{}", cluster.roles());
-    assert!(answered(&mut cluster), "it leads again");
+    assert_ne!(cluster.received(3, new), b"", "it leads again");
 }
 
 fn say(cluster: &mut Cluster, id: i64, link: LinkId, message: &Message) {
@@ -371,6 +382,46 @@ fn a_leader_that_takes_nothing_is_left_at_once() {
     }
 }
 
+/// A server names the epoch before while its leader begins another one. Who asked then, and lost the link with the answer,
+/// hears of the new epoch on the next link: of the old one nobody can be told who it is that leads.
+#[test]
+fn qcm_queue_an_answer_that_is_repeated_names_the_epoch_that_has_begun() {
+    let mut cluster = Cluster::new(&members(5, 0), |_| {});
+    for id in [1, 2, 3, 4] {
+        cluster.start(id);
+    }
+    cluster.settle();
+    assert_eq!(cluster.leader(), Some(4), "{}", cluster.roles());
+    cluster.hold_disk(1, true);
+    cluster.kill(4, 1);
+    cluster.pass(Duration::from_millis(500));
+    let knock = |cluster: &mut Cluster| {
+        let link = cluster.knock(1, PeerPort::Election);
+        cluster.tell(1, link, greeting(5));
+        link
+    };
+    let named = |cluster: &mut Cluster, link| {
+        let mut frames = Frames::default();
+        frames.push(Bytes::copy_from_slice(cluster.received(1, link)));
+        let frame = frames.next_frame().expect("frames").expect("an answer");
+        let notification = decode_notification(&frame).expect("a notification");
+        (notification.state, notification.vote.peer_epoch)
+    };
+    let link = knock(&mut cluster);
+    let vote = Vote { leader: ServerId(5), zxid: Zxid::ZERO, peer_epoch: 0 };
+    let (state, version, config) = (PeerState::Looking, NOTIFICATION_VERSION, Bytes::new());
+    let asks = encode_notification(&Notification { state, vote, election_epoch: 1, version, config });
+    cluster.tell(1, link, asks);
+    assert_eq!(named(&mut cluster, link), (PeerState::Following, 1));
+    cluster.go(1, link);
+    cluster.hold_disk(1, false);
+    cluster.settle();
+    let serves = Event::RoleTaken { role: Role::Following, epoch: 2, leader: cluster.leader().map(ServerId) };
+    assert!(cluster.events(1).contains(&serves), "{}", cluster.roles());
+    let link = knock(&mut cluster);
+    assert_eq!(named(&mut cluster, link), (PeerState::Following, 2));
+}
+
 /// PARITY `fle.config`: a configuration without members is none, whatever its version, and does not keep a server that
 /// looks from taking over one that is.
 #[test]
@@ -379,10 +430,7 @@ fn fle_config_without_members_is_not_adopted() {
     cluster.start(1);
     cluster.pass(Duration::from_millis(10));
     let link = cluster.knock(1, PeerPort::Election);
-    let mut hello = Vec::new();
-    let address = Address { host: "node9".into(), port: 3888 };
-    Hello { server: ServerId(9), addresses: vec![address] }.encode(&mut hello);
-    cluster.tell(1, link, Bytes::from(hello));
+    cluster.tell(1, link, greeting(9));
     let says = |config: &str| {
         encode_notification(&Notification {
             state: PeerState::Looking,

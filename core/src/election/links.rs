@@ -16,7 +16,8 @@
 //! to neither side, and nobody should look unreachable in between.
 //!
 //! A notification says all that the sender has to say. So at most one waits for each server, the newest, and on a
-//! new link the last one is said again, for it may have been lost with the old link (PARITY `qcm.queue`).
+//! new link the last one is said again, for it may have been lost with the old link (PARITY `qcm.queue`). ZooKeeper
+//! says it as it was; here it names the epoch that has begun since.
 //!
 //! ZooKeeper connects only when it has something to send. A server that looks connects here again by itself, at
 //! once after a link that had stood for a while, then ever less often: how soon votes flow decides how long there
@@ -240,14 +241,21 @@ impl Links {
     /// Whether this server looks for a leader. What was said before is void either way, and will not be said again.
     pub fn set_looking(&mut self, now: Instant, looking: bool) {
         self.looking = looking;
+        self.forget_said();
         for peer in self.peers.values_mut() {
-            peer.queued = None;
-            peer.last = None;
             peer.heard = now;
             peer.silence = Duration::ZERO;
         }
         if looking {
             self.connect_all(now);
+        }
+    }
+
+    /// What was said is void, and will not be said again.
+    pub fn forget_said(&mut self) {
+        for peer in self.peers.values_mut() {
+            peer.queued = None;
+            peer.last = None;
         }
     }
 
@@ -268,6 +276,14 @@ impl Links {
         peer.queued = Some(encode_notification(notification));
         self.flush(server);
         self.connect(now, server);
+    }
+
+    /// The server has another answer for those who looked and were told something: what waits for them, or would be said
+    /// again on a new link, is this from now on. Nothing is sent because of it.
+    pub fn correct(&mut self, notification: &Notification) {
+        let bytes = encode_notification(notification);
+        let said = self.peers.values_mut().flat_map(|peer| [&mut peer.queued, &mut peer.last]);
+        said.flatten().for_each(|said| *said = bytes.clone());
     }
 
     /// A link stands.

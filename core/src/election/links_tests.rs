@@ -264,6 +264,25 @@ fn qcm_queue() {
     assert_eq!(net.hosts[&ServerId(1)].heard.len(), 2);
 }
 
+/// What is said again on a new link is what holds now: a server that named the epoch before, and serves in the next one by
+/// the time of the new link, does not name the old one again. Who was told nothing is told nothing.
+#[test]
+fn what_is_said_again_names_the_epoch_that_has_begun() {
+    let mut net = Net::new(3, 1);
+    net.with(2, |links, now| links.send(now, ServerId(1), &says(18)));
+    net.run(1000);
+    net.with(2, |links, _| links.correct(&says(19)));
+    net.with(1, |links, now| links.set_looking(now, true));
+    net.with(3, |links, now| links.set_looking(now, true));
+    net.run(1000);
+    assert_eq!(net.hosts[&ServerId(1)].heard, [(ServerId(2), 18)], "nothing is sent because of it");
+    net.break_link(1, 2);
+    net.run(1000);
+    assert_eq!(net.hosts[&ServerId(1)].heard, [(ServerId(2), 18), (ServerId(2), 19)]);
+    assert!(net.hosts[&ServerId(3)].reachable[&ServerId(2)]);
+    assert_eq!(net.hosts[&ServerId(3)].heard, []);
+}
+
 /// A network that was cut closed nothing, and whoever sends again what was lost waits long; one that forgets a
 /// connection tells neither side. Servers that look make a new link then, whichever of them looks.
 #[test]

@@ -192,6 +192,14 @@ impl Election {
         self.answer_waiting();
     }
 
+    /// What those who look are told by a server that has a leader.
+    pub fn answer(&self) -> Option<Notification> {
+        match &self.phase {
+            Phase::Settled(settled) => Some(settled.answer()),
+            Phase::Idle | Phase::Looking(_) => None,
+        }
+    }
+
     /// The configuration changed while the server had a leader.
     pub fn on_view(&mut self, view: View) {
         match &mut self.phase {

@@ -475,6 +475,12 @@ impl Cluster {
         link
     }
 
+    /// Whoever knocked goes.
+    pub fn go(&mut self, id: i64, link: LinkId) {
+        self.pending.push_back((ServerId(id), Input::LinkDown { link }));
+        self.run();
+    }
+
     /// Whoever knocked takes nothing more that is sent on the link, but for what [`Cluster::take`] says.
     pub fn take_nothing(&mut self, id: i64, link: LinkId) {
         self.stranger(id, link).untaken = Some(0);

@@ -30,6 +30,17 @@ impl Server {
         }
     }
 
+    /// The server serves in this epoch. Who looks is told; also on a link that is made later in place of one on which the
+    /// epoch before was named, for whoever asked on that one is not known to wait any more.
+    pub(super) fn name_epoch(&mut self, epoch: i64) {
+        let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
+        ensemble.election.on_epoch(epoch);
+        if let Some(answer) = ensemble.election.answer() {
+            ensemble.election_links.correct(&answer);
+        }
+        self.answer_notifications();
+    }
+
     /// What the election says while the server has a leader: answers to those who look for one.
     pub(super) fn answer_notifications(&mut self) {
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return };

@@ -251,8 +251,7 @@ impl Server {
         ensemble.know_committed(zxid);
         // What it has is what all have.
         ensemble.wants_snapshot = false;
-        ensemble.election.on_epoch(epoch);
-        self.answer_notifications();
+        self.name_epoch(epoch);
         self.measure_available(true);
         self.tell(Event::RoleTaken { role: RoleName::Leading, epoch, leader });
         self.tell(Event::Committed { zxid });

@@ -261,8 +261,7 @@ impl Server {
         ensemble.lacked = None;
         ensemble.masters.on_serving();
         ensemble.pauses.on_serving();
-        ensemble.election.on_epoch(epoch);
-        self.answer_notifications();
+        self.name_epoch(epoch);
         self.measure_available(false);
         if let Some(took) = took {
             let summaries = &mut self.metrics.summaries;

@@ -394,6 +394,7 @@ impl Server {
         ensemble.masters.leave();
         ensemble.configs.forget_offer();
         ensemble.election.leave();
+        ensemble.election_links.forget_said();
         for link in ensemble.peers.clear() {
             self.actions.push_back(Action::Hangup { link, why: HangupReason::RoleOver });
         }
