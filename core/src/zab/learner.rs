@@ -491,7 +491,7 @@ impl Learner {
 
     /// What the leader offers is of no use, before it has sent any of it.
     fn connect_anew(&mut self) {
-        self.hang_up(HangupReason::BadMessage);
+        self.hang_up(HangupReason::RoleOver);
         self.dial_again();
     }
 

@@ -266,7 +266,7 @@ fn sync_contiguous_the_wish_for_a_snapshot_outlives_the_leader() {
         let promise = Message::AckEpoch { last_zxid: last, current_epoch: 1 };
         assert!(learn.took().contains(&sent(promise)));
         learn.say(offered);
-        let hangup = LearnerOutput::Hangup { link: LINK, why: HangupReason::BadMessage };
+        let hangup = LearnerOutput::Hangup { link: LINK, why: HangupReason::RoleOver };
         assert_eq!(
             learn.took(),
             [hangup, LearnerOutput::Dial],
