@@ -138,11 +138,16 @@ impl Ledger {
         let talk = self.talk(said.link);
         let Some(epoch) = talk.epoch.filter(|&epoch| i64::from(zxid.epoch()) == epoch) else { return Ok(()) };
         let leader = talk.led_by.unwrap_or(said.node);
-        let acked = &self.support(leader, epoch).acked;
+        let support = self.support(leader, epoch);
+        if zxid <= support.decided {
+            return Ok(());
+        }
+        let acked = &support.acked;
         let own = (said.facts.durable(leader) >= zxid).then_some(leader);
         let have_it = acked.iter().filter(|&(_, &acked)| acked >= zxid).map(|(&node, _)| node);
         let have_it = have_it.chain(own);
         if said.facts.configs().needed(leader, epoch, zxid).all(|roster| roster.is_quorum(have_it.clone())) {
+            support.decided = zxid;
             return Ok(());
         }
         said.wrong(format_args!(

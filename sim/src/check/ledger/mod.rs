@@ -75,6 +75,8 @@ struct Support {
     begun: BTreeSet<NodeId>,
     /// Up to where each has acknowledged.
     acked: BTreeMap<NodeId, Zxid>,
+    /// Up to where it was committed when somebody said so. A follower may pass that on when the leader is gone, and its disk.
+    decided: Zxid,
     /// Whose quorums its epoch needs to begin.
     needed: Vec<Roster>,
 }
