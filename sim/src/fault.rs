@@ -48,6 +48,8 @@ pub enum FaultKind {
     Reconfig,
     /// A node loses its power, and its log a bit: in a record that was durable.
     Rot,
+    /// A node loses its power, and its disk: it comes back with an empty one.
+    Wipe,
 }
 
 impl FaultKind {
@@ -71,6 +73,7 @@ impl FaultKind {
         Self::Moment,
         Self::Reconfig,
         Self::Rot,
+        Self::Wipe,
     ];
 
     /// What it is called on the command line.
@@ -94,6 +97,7 @@ impl FaultKind {
             Self::SlowReader => "slow-reader",
             Self::Stall => "stall",
             Self::Stop => "stop",
+            Self::Wipe => "wipe",
         }
     }
 }

@@ -109,6 +109,15 @@ pub struct DiskQueue {
     pub waiting: VecDeque<DiskOp>,
 }
 
+/// What a disk loses though it was durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// A bit of the log is not what it was: the number decides which.
+    Bit(u64),
+    /// All files: there is another disk.
+    Everything,
+}
+
 /// A machine with a server on it.
 #[derive(Debug)]
 pub struct Node {
@@ -172,8 +181,10 @@ pub struct Node {
     pub disk_fails: bool,
     /// Its files were damaged, which excuses that it does not start.
     pub is_damaged: bool,
-    /// Which bit of its log changes before it is read again, if one does.
-    pub rots: Option<u64>,
+    /// What its disk loses before it is read again.
+    pub loses: Option<Loss>,
+    /// A process has begun its database: nobody asks for a new one again.
+    pub has_begun: bool,
     /// A synchronisation failed: what the cache shows is not what the disk has, so only a power cycle helps.
     pub cache_lies: bool,
     /// It was asked to stop.
@@ -220,7 +231,8 @@ impl Node {
             paused_until: SimTime::ZERO,
             disk_fails: false,
             is_damaged: false,
-            rots: None,
+            loses: None,
+            has_begun: false,
             cache_lies: false,
             stopping: false,
             rng,

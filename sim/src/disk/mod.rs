@@ -182,6 +182,16 @@ impl Disk {
         }
     }
 
+    /// Another disk, with nothing on it. As large as this one, and what was counted goes on.
+    pub fn replace(&mut self) {
+        *self = Self {
+            capacity: self.capacity,
+            sync_count: self.sync_count,
+            durable_changes: self.durable_changes + 1,
+            ..Self::default()
+        };
+    }
+
     /// Puts a file there, durably: the state a scenario begins with.
     pub fn put(&mut self, file: FileName, bytes: &[u8]) {
         let dir = file.dir;

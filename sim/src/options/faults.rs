@@ -20,7 +20,7 @@ pub(super) const LONE_KINDS: &[FaultKind] = &[
     FaultKind::FailedSync,
     FaultKind::ClockStep,
 ];
-/// What befalls an ensemble: all that comes by itself, but for rot, which has a draw of its own. Likewise in order.
+/// What befalls an ensemble: all that comes by itself, but for what disks lose, which has draws of its own. Likewise in order.
 pub(super) const ALL_KINDS: &[FaultKind] = &[
     FaultKind::Kill,
     FaultKind::Power,
@@ -80,8 +80,10 @@ pub struct FaultProfile {
     pub partition: Option<Duration>,
     /// Somebody changes the members of the ensemble.
     pub reconfig: Option<Duration>,
-    /// A bit of a log changes; not while another log has one that did.
+    /// A bit of a log changes; not while another disk has lost something.
     pub rot: Option<Duration>,
+    /// A disk is replaced by an empty one; not while another has lost something.
+    pub wipe: Option<Duration>,
     /// The longest time for which ways are cut.
     pub cut_max: Duration,
     /// Several nodes go down at once.
@@ -128,6 +130,7 @@ impl FaultProfile {
             blackout: rate(rng, FaultKind::Blackout, &[5, 15]),
             reconfig: None,
             rot: None,
+            wipe: None,
             restart_max: Duration::from_millis(*rng.pick(&[10, 1_000, 8_000])),
             pause_max: Duration::from_millis(*rng.pick(&[200, 3_000])),
             hold_max: Duration::from_millis(*rng.pick(&[100, 2_000])),
@@ -161,6 +164,7 @@ impl FaultProfile {
             FaultKind::SlowReader => self.slow_reader,
             FaultKind::Stall => self.stall,
             FaultKind::Stop => self.stop,
+            FaultKind::Wipe => self.wipe,
         }
     }
 }
@@ -174,7 +178,7 @@ mod tests {
     #[test]
     fn the_mix_has_runs_without_faults_with_one_kind_and_with_many() {
         type Family = fn(Seed) -> Options;
-        let of_ensembles = [ALL_KINDS, &[FaultKind::Rot]].concat();
+        let of_ensembles = [ALL_KINDS, &[FaultKind::Rot, FaultKind::Wipe]].concat();
         let families = [(Options::from_seed as Family, LONE_KINDS), (Options::cluster, &of_ensembles)];
         for (family, kinds) in families {
             let comes = |profile: &FaultProfile| -> Vec<FaultKind> {

@@ -23,6 +23,8 @@ use crate::workload::Weights;
 
 /// Odds per million that disks rot in an ensemble.
 const ROT: u32 = 150_000;
+/// Odds per million that disks are replaced in an ensemble.
+const WIPE: u32 = 100_000;
 /// Odds per million that an ensemble's logs are soon full, and its disks do nothing for longer than anybody waits.
 const FULL_LOGS: u32 = 150_000;
 
@@ -237,8 +239,19 @@ impl Options {
         let mut rng = seed.stream("rot", 0);
         let rot = Duration::from_secs(*rng.pick(&[2, 5, 15]));
         options.faults.rot = (rng.chance(ROT) && options.servers > 2).then_some(rot);
+        options.replace_disks(seed);
         options.fill_logs(seed);
         options
+    }
+
+    fn replace_disks(&mut self, seed: Seed) {
+        let mut rng = seed.stream("wipe", 0);
+        let mean = Duration::from_secs(*rng.pick(&[2, 5, 15]));
+        if rng.chance(WIPE) && self.servers > 2 {
+            self.faults.wipe = Some(mean);
+            // Whoever found an empty directory would otherwise take it for a new ensemble's.
+            self.config.db_autocreate = false;
+        }
     }
 
     /// Whether logs are soon full.
@@ -269,6 +282,8 @@ impl Options {
             options.faults.promise = 0;
             // What a quorum has is not what the next members' quorum has.
             options.faults.rot = None;
+            options.faults.wipe = None;
+            options.config.db_autocreate = true;
         }
         options
     }

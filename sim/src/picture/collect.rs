@@ -128,7 +128,8 @@ impl Picture {
             | FaultKind::Reconfig
             | FaultKind::Rot
             | FaultKind::Reset
-            | FaultKind::Stop => None,
+            | FaultKind::Stop
+            | FaultKind::Wipe => None,
         };
         for &party in &harm.to {
             self.signs.push(Sign { on: Some(party), at: now, what: SignKind::Fault, words });

@@ -82,6 +82,8 @@ counts! {
     blackouts,
     /// Logs of which a bit changed.
     rotten,
+    /// Disks that were replaced by empty ones.
+    wiped,
     /// Steps of a protocol at which something went wrong.
     moments,
     /// Servers that began to lead.

@@ -33,6 +33,7 @@ fn stormy() -> Options {
         partition: often,
         reconfig: None,
         rot: Some(6 * SECOND),
+        wipe: Some(6 * SECOND),
         cut_max: SECOND,
         blackout: often,
         moment: 20_000,
@@ -42,6 +43,7 @@ fn stormy() -> Options {
     };
     options.workload.think = Duration::from_millis(100);
     options.let_members_change(2 * SECOND, 1);
+    options.config.db_autocreate = false;
     options
 }
 

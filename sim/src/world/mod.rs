@@ -14,13 +14,13 @@ mod holds;
 #[cfg(test)]
 mod link_tests;
 mod links;
+mod losses;
 mod members;
 mod moments;
 mod net;
 mod peers;
 mod process;
 mod rest;
-mod rot;
 mod strikes;
 
 use std::cmp::Ordering;
@@ -179,8 +179,8 @@ pub struct World {
     next_moment: SimTime,
     /// What is struck each time.
     again: Option<Again>,
-    /// Whose log has a bit that changed, until a leader has brought it up to date.
-    rotten: Option<NodeId>,
+    /// Whose disk has lost what was durable, until a leader has brought it up to date.
+    bereft: Option<NodeId>,
     /// Times that a member gave up to lead or to follow.
     member_roles_lost: u64,
     /// How long it took, at most, until all had come to rest.
@@ -239,7 +239,7 @@ impl World {
             healed: false,
             next_moment: SimTime::ZERO,
             again: None,
-            rotten: None,
+            bereft: None,
             member_roles_lost: 0,
             settled: Duration::ZERO,
             stays_down: false,

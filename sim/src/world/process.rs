@@ -48,7 +48,7 @@ impl World {
         let base = node.rng.below(1 << 50);
         node.clock.restart(base);
         let hash_seed = [0; 4].map(|_: u64| node.rng.bits());
-        node.life = Life::Recovering(Box::new(Recovery::new(&config, hash_seed, false)));
+        node.life = Life::Recovering(Box::new(Recovery::new(&config, hash_seed, !node.has_begun)));
         self.found(id)?;
         self.drive_recovery(id)
     }
@@ -65,6 +65,7 @@ impl World {
         match outcome {
             None => Ok(()),
             Some(Ok(recovered)) => {
+                self.nodes[id.0].has_begun = true;
                 let last = recovered.last_zxid;
                 let notices = recovered.report.as_slice().into();
                 let taken = recovered.epochs.map(|epochs| epochs.current);
@@ -443,7 +444,7 @@ impl World {
                 self.observe(Observed::Rewound { node: id, last, how: Rewind::Snapshot })
             }
             Told::Synced => {
-                self.rotten.take_if(|rotten| *rotten == id);
+                self.bereft.take_if(|bereft| *bereft == id);
                 self.observe(Observed::VotesAgain { node: id })
             }
             Told::Reconfigured { version, members } => {
@@ -539,7 +540,7 @@ impl World {
         }
         let node = &mut self.nodes[id.0];
         node.disk_fails = node.disk.is_limited();
-        node.is_damaged = self.rotten == Some(id);
+        node.is_damaged = self.bereft == Some(id);
         let raised = node.rng.chance(self.options.faults.promise);
         // So many that elections that each get one further do not make up for them, now and then.
         let (least, most) = if node.rng.chance(250_000) { (20, 60) } else { (1, 2) };
@@ -548,7 +549,7 @@ impl World {
         if raised && id.0 < self.options.servers && !self.healed && node.promise_more(by) {
             self.remark(id, "promised an epoch that nobody else has heard of".into())?;
         }
-        self.change_a_bit(id)?;
+        self.lose_data(id)?;
         self.boot(id)
     }
 

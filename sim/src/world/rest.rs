@@ -86,7 +86,7 @@ impl World {
             let is_enough =
                 |core: &BTreeSet<NodeId>| rosters.iter().all(|roster| roster.is_quorum(core.iter().copied()));
             let votes = |node: &NodeId| {
-                let may = self.rotten != Some(*node) && self.is_on_its_list(*node);
+                let may = self.bereft != Some(*node) && self.is_on_its_list(*node);
                 may && rosters.iter().any(|roster| roster.is_voter(*node))
             };
             let mut left: Vec<NodeId> = all().filter(votes).filter(|node| !core.contains(node)).collect();

@@ -49,10 +49,11 @@ impl World {
             FaultKind::Power => self.strike_down(vec![drawn.node], Crash::Unpowered),
             FaultKind::Reconfig => self.change_members(drawn),
             FaultKind::Reset => self.reset_link(drawn),
-            FaultKind::Rot => self.rot(drawn),
+            FaultKind::Rot => Some(self.rot(drawn)),
             FaultKind::SlowReader => self.slow_a_reader(drawn)?,
             FaultKind::Stall => self.stall_disk(drawn),
             FaultKind::Stop => self.ask_to_stop(drawn),
+            FaultKind::Wipe => Some(self.wipe(drawn)),
         })
     }
 
