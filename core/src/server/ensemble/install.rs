@@ -280,7 +280,7 @@ impl Server {
             // Nothing was changed.
             (Err(RecoveryError::CannotRewind { .. }), Purpose::Cut) => self.on_rewind_refused(),
             (Err(RecoveryError::CannotRewind { .. }), Purpose::Install(snapshot)) => {
-                self.install_over(snapshot)
+                self.install_over(snapshot);
             }
             (Err(RecoveryError::CannotRewind { .. }), Purpose::InstallOver(snapshot)) => {
                 self.replace_everything(snapshot);
