@@ -1,5 +1,7 @@
 //! Members of an ensemble change while it serves: scenarios in lock-step (PARITY `reconf.*`).
 
+#[path = "reconfig/early.rs"]
+mod early;
 #[path = "reconfig/kept.rs"]
 mod kept;
 

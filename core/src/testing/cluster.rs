@@ -98,6 +98,9 @@ pub struct Cluster {
     stalled: BTreeSet<ServerId>,
     /// Servers of which others do not hear what they say as their leaders or their learners.
     silenced: BTreeSet<(ServerId, ServerId)>,
+    /// Who is not heard until it is said, by whom; and what it said meanwhile.
+    delayed: Option<(ServerId, ServerId)>,
+    late: VecDeque<(ServerId, Input)>,
     /// How much of what it is asked for a server's disk still does; of the others, everything.
     disk_limits: BTreeMap<ServerId, usize>,
     /// Servers whose disk does nothing but what the log asks for.
@@ -150,6 +153,8 @@ impl Cluster {
             starts: 0,
             stalled: BTreeSet::new(),
             silenced: BTreeSet::new(),
+            delayed: None,
+            late: VecDeque::new(),
             disk_limits: BTreeMap::new(),
             bulk_held: BTreeSet::new(),
             full: BTreeSet::new(),
@@ -287,7 +292,25 @@ impl Cluster {
     }
 
     fn is_silenced(&self, id: ServerId, link: LinkId) -> bool {
-        self.silenced.iter().any(|pair| pair.0 == id && self.quorum_links.get(pair) == Some(&link))
+        self.silenced.iter().any(|&pair| self.is_between(pair, (id, link)))
+    }
+
+    /// Whether a link is that of a leader and a learner, and this is the end of the first of the two.
+    fn is_between(&self, pair: (ServerId, ServerId), end: End) -> bool {
+        pair.0 == end.0 && self.quorum_links.get(&pair) == Some(&end.1)
+    }
+
+    /// From here on what a member says to another as its leader or its learner, and the end of their link, is on its way until
+    /// it is [delivered](Cluster::deliver).
+    pub fn delay(&mut self, from: i64, to: i64) {
+        self.delayed = Some((ServerId(from), ServerId(to)));
+    }
+
+    /// What was delayed arrives, and nothing is from here on.
+    pub fn deliver(&mut self) {
+        self.delayed = None;
+        self.pending.append(&mut self.late);
+        self.run();
     }
 
     /// Messages pass again.
@@ -396,8 +419,8 @@ impl Cluster {
                     if self.is_silenced(id, link) {
                         continue;
                     }
-                    if let Some(&(to, link)) = self.links.get(&(id, link)) {
-                        self.pending.push_back((to, Input::LinkReceived { link, bytes }));
+                    if let Some(&(to, at)) = self.links.get(&(id, link)) {
+                        self.bring((id, link), (to, Input::LinkReceived { link: at, bytes }));
                     }
                 }
                 Action::Hangup { link, why } => {
@@ -521,8 +544,15 @@ impl Cluster {
     fn break_link(&mut self, end: End) {
         if let Some(peer) = self.links.remove(&end) {
             self.links.remove(&peer);
-            self.pending.push_back((peer.0, Input::LinkDown { link: peer.1 }));
+            self.bring(end, (peer.0, Input::LinkDown { link: peer.1 }));
         }
+    }
+
+    /// What comes from one end of a link is on its way to the other.
+    fn bring(&mut self, from: End, input: (ServerId, Input)) {
+        let is_late = self.delayed.is_some_and(|pair| self.is_between(pair, from));
+        let queue = if is_late { &mut self.late } else { &mut self.pending };
+        queue.push_back(input);
     }
 
     fn node(&mut self, id: i64) -> &mut Node {

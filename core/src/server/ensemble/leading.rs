@@ -150,17 +150,20 @@ impl Server {
     }
 
     /// A server connected to the quorum port, which it does when it believes that this one leads. It may know before
-    /// this server does.
+    /// this server does: by the votes, or because the leader of both has said who leads from here on (PARITY
+    /// `reconf.leader-handoff`). Nobody can have said so before this server has seen the change of members; who comes
+    /// then waits, and to send it away would cost the ensemble an election.
     pub(super) fn on_learner_up(&mut self, link: LinkId) {
         let now = self.now.mono;
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
+        let may_be_named = ensemble.configs.next().is_some_and(|next| next.is_voter(ensemble.me));
         match &mut ensemble.role {
             Role::Leading(leading) => {
                 ensemble.peers.insert(link, &self.config);
                 leading.leader.on_link_up(link, now);
             }
-            Role::Looking | Role::Settling => self.park_link(link, PeerPort::Quorum),
-            Role::Learning(_) => self.refuse_link(link),
+            Role::Learning(_) if !may_be_named => self.refuse_link(link),
+            Role::Learning(_) | Role::Looking | Role::Settling => self.park_link(link, PeerPort::Quorum),
         }
     }
 
@@ -174,14 +177,14 @@ impl Server {
             {
                 return learning.learner.heard(now);
             }
-            let Some(Serving { master, peers, .. }) = ensemble.serving() else {
-                let Some(peer) = ensemble.peers.get(link) else { return };
+            if let Some(buffered) = ensemble.peers.buffered_of_parked(link) {
                 // Whoever waits to be served introduces itself, and says nothing else.
-                if peer.deframer.buffered() > self.config.inbox_pause_bytes {
+                if buffered > self.config.inbox_pause_bytes {
                     self.hang_up(link, HangupReason::BadMessage);
                 }
                 return;
-            };
+            }
+            let Some(Serving { master, peers, .. }) = ensemble.serving() else { return };
             let (links, max) = (peers.len(), self.config.log_buffer_max);
             let [stays_paused, is_enough] = [max / 2, max].map(|max| peers.held.is_enough(link, links, max));
             let Some(peer) = peers.get(link) else { return };

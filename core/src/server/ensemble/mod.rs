@@ -72,7 +72,7 @@ use self::promises::Promises;
 use self::read_only::ReadOnly;
 pub(super) use self::read_only::changes_something;
 use self::transfer::{Serving, Transfers};
-use super::{Action, CloseReason, HangupReason, Server};
+use super::{Action, CloseReason, HangupReason, PeerPort, Server};
 use crate::config::Config;
 use crate::election::{Election, Links};
 use crate::pipeline::pending::Pending;
@@ -386,7 +386,8 @@ impl Server {
         log_is_idle && ensemble.promises.is_idle() && ensemble.work.is_none()
     }
 
-    /// The role is over: clients go, links of the quorum port are closed, and nothing new is begun.
+    /// The role is over: clients go, links of the quorum port are closed, but for those of servers that came for the next
+    /// one, and nothing new is begun.
     fn leave_role(&mut self) {
         self.forget_transfers();
         let Some(ensemble) = self.ensemble.as_deref_mut() else { return };
@@ -395,7 +396,7 @@ impl Server {
         ensemble.configs.forget_offer();
         ensemble.election.leave();
         ensemble.election_links.forget_said();
-        for link in ensemble.peers.clear() {
+        for link in ensemble.peers.clear_except_parked(PeerPort::Quorum) {
             self.actions.push_back(Action::Hangup { link, why: HangupReason::RoleOver });
         }
         self.abandon_snapshots();

@@ -103,6 +103,11 @@ impl PeerLinks {
         parked.map(|(&id, _)| id).collect()
     }
 
+    /// What came on a link, if it is parked.
+    pub(super) fn buffered_of_parked(&self, link: LinkId) -> Option<usize> {
+        self.links.get(&link).filter(|link| link.parked.is_some()).map(|link| link.deframer.buffered())
+    }
+
     pub(super) fn len(&self) -> usize {
         self.links.len()
     }
@@ -146,12 +151,17 @@ impl PeerLinks {
         removed.is_some()
     }
 
-    /// Forgets all links, and names them.
-    pub(super) fn clear(&mut self) -> Vec<LinkId> {
+    /// Forgets all links but those that are parked on a port, and names them.
+    pub(super) fn clear_except_parked(&mut self, port: PeerPort) -> Vec<LinkId> {
+        // To those nothing was sent.
         self.to_send.clear();
         self.owed = 0;
         self.held = Held::default();
-        mem::take(&mut self.links).into_keys().collect()
+        let stays = |link: &PeerLink| link.parked.is_some_and(|parked| parked.port == port);
+        let (stay, go): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            mem::take(&mut self.links).into_iter().partition(|(_, link)| stays(link));
+        self.links = stay;
+        go.into_keys().collect()
     }
 
     pub(super) fn send(&mut self, link: LinkId, message: &Message) {
@@ -232,7 +242,7 @@ mod tests {
                 }
                 5 if !peers.contains(link) => peers.insert(link, &config),
                 5 | 6 => drop((draw >> 50).is_multiple_of(4) && peers.remove(link)),
-                _ => drop((step.is_multiple_of(100)).then(|| peers.clear())),
+                _ => drop((step.is_multiple_of(100)).then(|| peers.clear_except_parked(PeerPort::Quorum))),
             }
             assert_eq!(peers.owed, peers.links.values().map(PeerLink::owed).sum::<usize>());
             for limit in [0, 7, 20] {

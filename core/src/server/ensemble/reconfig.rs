@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use super::configs::proposed;
 use super::{Ensemble, Role};
 use crate::pipeline::prep::Members;
-use crate::server::{Action, Event, Server};
+use crate::server::{Action, Event, PeerPort, Server};
 use crate::types::{Membership, OpCode, ServerId, Txn, TxnHeader, Zxid};
 use crate::zab::learner::LostReason;
 
@@ -156,6 +156,9 @@ impl Server {
             if let Role::Learning(learning) = &mut ensemble.role {
                 learning.learner.fail(LostReason::Reconfigured);
             }
+        } else {
+            // Whoever came because this server might be the one was wrong.
+            self.hang_up_parked(PeerPort::Quorum);
         }
     }
 
