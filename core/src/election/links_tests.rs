@@ -403,6 +403,20 @@ fn qcm_hello() {
     assert_eq!(lone.outputs(), [LinksOutput::Send { link: LinkId(12), bytes }, reachable(1)]);
 }
 
+/// PARITY `addr.multi`: where a server says that it listens is tried behind where its entry says, and nothing twice.
+#[test]
+fn addr_multi_what_a_greeting_claims_is_tried_last() {
+    let mut lone = Lone::new();
+    let mut bytes = vec![];
+    let addresses = vec![address(9), address(1), address(8)];
+    Hello { server: ServerId(1), addresses }.encode(&mut bytes);
+    let outputs = lone.accept(1, &bytes);
+    let [LinksOutput::Hangup { .. }, LinksOutput::Dial { addresses, .. }] = &outputs[..] else {
+        panic!("{outputs:?}");
+    };
+    assert_eq!(*addresses, [address(1), address(9), address(8)]);
+}
+
 /// PARITY `qcm.frame`: a frame that cannot be ends the link; one that says nothing that is understood does not.
 #[test]
 fn qcm_frame() {
