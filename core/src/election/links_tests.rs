@@ -212,32 +212,60 @@ impl Net {
     }
 }
 
+/// Three servers that look; each begins when some messages of those before it have arrived, and has something to say.
+fn three_that_look(seed: u64) -> Net {
+    let mut net = Net::new(3, seed);
+    for id in 1..=3 {
+        net.with(id, |links, now| links.set_looking(now, true));
+        for _ in 0..seed % 4 {
+            net.step();
+        }
+        for to in (1..=3).filter(|&to| to != id) {
+            net.with(id, |links, now| links.send(now, ServerId(to), &says(id)));
+        }
+    }
+    net
+}
+
+/// One link stands between each two, and nobody was thought unreachable in between.
+fn assert_linked(net: &Net, seed: u64) {
+    assert_eq!(net.ends.len(), 6, "seed {seed}: one link between each two at {:?}", net.now);
+    for (&id, host) in &net.hosts {
+        assert_eq!(host.unreachable_events, 0, "seed {seed}: {id:?} at {:?}", net.now);
+        for other in net.hosts.keys().filter(|&&other| other != id) {
+            assert_eq!(host.reachable.get(other), Some(&true), "seed {seed}");
+            assert!(host.heard.contains(&(*other, other.0)), "seed {seed}");
+        }
+    }
+}
+
 /// PARITY `qcm.tiebreak`: whoever connects first, and however messages cross, in the end one link stands between
 /// each two servers, everybody has heard everybody, and nobody was thought unreachable in between.
 #[test]
 fn qcm_tiebreak() {
     for seed in 0..300 {
-        let mut net = Net::new(3, seed);
-        for id in 1..=3 {
-            net.with(id, |links, now| links.set_looking(now, true));
-            for _ in 0..seed % 4 {
-                net.step();
-            }
-            for to in (1..=3).filter(|&to| to != id) {
-                net.with(id, |links, now| links.send(now, ServerId(to), &says(id)));
-            }
-        }
+        let mut net = three_that_look(seed);
         // Not long enough for them to wonder why nobody says more.
         net.run(1900);
-        assert_eq!(net.ends.len(), 6, "seed {seed}: one link between each two");
-        for (&id, host) in &net.hosts {
-            assert_eq!(host.unreachable_events, 0, "seed {seed}");
+        assert_linked(&net, seed);
+        for host in net.hosts.values() {
             assert!(host.dials <= 4, "seed {seed}: {} attempts", host.dials);
-            for other in net.hosts.keys().filter(|&&other| other != id) {
-                assert_eq!(host.reachable.get(other), Some(&true), "seed {seed}");
-                assert!(host.heard.contains(&(*other, other.0)), "seed {seed}");
-            }
         }
+    }
+}
+
+/// And so it stays when nobody says more: links are replaced then, ever less often, and again messages cross.
+#[test]
+fn qcm_tiebreak_of_three_that_have_nothing_new_to_say() {
+    for seed in 0..100 {
+        let mut net = three_that_look(seed);
+        for _ in 0..60 {
+            net.run(1900 + seed);
+            assert_linked(&net, seed);
+        }
+        let dials: usize = net.hosts.values().map(|host| host.dials).sum();
+        // Of each pair one connects anew, every eight seconds in the end.
+        assert!((30..=66).contains(&dials), "seed {seed}: {dials} attempts");
     }
 }
 
