@@ -53,33 +53,32 @@ impl Containers {
 /// its clients: what they said meanwhile, and what followers have to report of theirs, is on its way, and a tick may be
 /// looked at first. A tick is as long as followers may take to report. ZooKeeper expires whoever is due by then.
 ///
-/// So it is with a server that has no room: who is not read from until its log has got on may have said something, too.
+/// So it is with a server that has no room: who is not read from until its log has got on may have said something, too. Not
+/// for longer than any session lives, though: where there is never room, what the dead hold would not come free.
 #[derive(Debug, Default)]
 pub(super) struct Leniency {
+    since: Option<Instant>,
     until: Option<Instant>,
 }
 
 impl Leniency {
     /// Whether no session is to expire yet, in a tick that was due at `due` and comes at `now`, of a server that is `deaf` to
     /// some who may speak.
-    fn holds(&mut self, due: Option<Instant>, now: Instant, tick: Duration, deaf: bool) -> bool {
-        match self.until {
-            _ if deaf => {
-                self.until = Some(now + tick);
-                true
-            }
-            Some(until) if now < until => true,
+    fn holds(&mut self, due: Option<Instant>, now: Instant, config: &Config, deaf: bool) -> bool {
+        let is_used_up = self.since.is_some_and(|since| now.since(since) > config.max_session_timeout);
+        let until = match self.until {
+            _ if is_used_up => None,
+            _ if deaf => Some(now + config.tick_time),
             // However late that is again: a server that never keeps up would keep all sessions.
-            Some(_) => {
-                self.until = None;
-                false
-            }
+            Some(until) => (now < until).then_some(until),
             None => {
-                let stood_still = due.is_some_and(|due| now.since(due) > tick / STOOD_STILL);
-                self.until = stood_still.then(|| now + tick);
-                stood_still
+                let stood_still = due.is_some_and(|due| now.since(due) > config.tick_time / STOOD_STILL);
+                stood_still.then(|| now + config.tick_time)
             }
-        }
+        };
+        self.since = until.map(|_| self.since.unwrap_or(now));
+        self.until = until;
+        until.is_some()
     }
 
     /// When sessions may expire that are due at `due`.
@@ -94,7 +93,7 @@ impl Server {
             return;
         }
         let deaf = self.log_is_full() || self.holds_requests();
-        let lenient = self.leniency.holds(self.poll_timeout(), self.now.mono, self.config.tick_time, deaf);
+        let lenient = self.leniency.holds(self.poll_timeout(), self.now.mono, &self.config, deaf);
         if self.ensemble.is_some() {
             self.tick_ensemble();
         }
@@ -174,5 +173,34 @@ impl Server {
             let op = OpCode::DELETE_CONTAINER;
             self.propose(None, SessionId::NONE, 0, op, |prep| prep.transaction(op, &request));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The ticks of a server from `from` on, none of them late, by whether sessions were spared.
+    fn ticks(leniency: &mut Leniency, config: &Config, from: Instant, count: u32, deaf: impl Fn(u32) -> bool) -> Vec<bool> {
+        let ticks = (0..count).map(|tick| (tick, from + config.tick_time * tick));
+        ticks.map(|(tick, now)| leniency.holds(Some(now), now, config, deaf(tick))).collect()
+    }
+
+    #[test]
+    fn sess_a_server_that_never_listens_spares_nobody_for_longer_than_sessions_live() {
+        let config = Config::default();
+        let longest = u32::try_from(config.max_session_timeout.as_nanos() / config.tick_time.as_nanos()).unwrap();
+        let spared = ticks(&mut Leniency::default(), &config, Instant::ZERO, 3 * longest, |_| true);
+        let first = spared.iter().position(|spared| !spared).expect("a tick in which sessions expire");
+        assert_eq!(u32::try_from(first).unwrap(), longest + 1);
+        assert!(spared[first + 1..=2 * first].iter().all(|&spared| spared), "{spared:?}");
+    }
+
+    #[test]
+    fn sess_a_server_that_listens_again_spares_everybody_for_a_tick() {
+        let config = Config::default();
+        let mut leniency = Leniency::default();
+        let spared = ticks(&mut leniency, &config, Instant::ZERO, 6, |tick| tick == 1 || tick == 4);
+        assert_eq!(spared, [false, true, false, false, true, false]);
     }
 }
