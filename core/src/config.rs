@@ -155,6 +155,9 @@ pub struct EnsembleConfig {
     pub sync_limit: u32,
     /// `connectToLearnerMasterLimit`, in ticks; `initLimit` where it is 0.
     pub connect_to_leader_limit: u32,
+    /// The number of an epoch's last transaction, behind which the next epoch begins with an election (PARITY
+    /// `zab.rollover`). The number with all bits set is nobody's; tests have smaller ones, as no test is that long.
+    pub last_counter: u32,
     /// `zookeeper.leaderServes`: whether the leader serves clients.
     pub leader_serves: bool,
     /// `zookeeper.cnxTimeout`: how long connecting for an election may take.
@@ -211,6 +214,7 @@ impl EnsembleConfig {
             init_limit: 10,
             sync_limit: 5,
             connect_to_leader_limit: 0,
+            last_counter: u32::MAX - 1,
             leader_serves: true,
             cnx_timeout: Duration::from_millis(5000),
             notification_interval_min: Duration::from_millis(200),

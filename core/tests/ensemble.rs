@@ -12,6 +12,7 @@ use zabra_core::types::{ConnId, ErrorCode, LearnerInfo, Message, OpCode, ServerI
 use zabra_core::wire::connect::ConnectRequest;
 use zabra_core::wire::record::FileHeader;
 use zabra_core::wire::{Request, quorum};
+use zabra_core::zab::leader::StepDownReason;
 
 fn agree(cluster: &mut Cluster, ids: &[i64]) {
     cluster.pass(Duration::from_millis(300));
@@ -45,6 +46,38 @@ fn three_servers_elect_a_leader_and_replicate() {
             assert!(cluster.exists(id, &format!("/by-{by}")), "{id} lacks /by-{by}");
         }
     }
+}
+
+/// PARITY `zab.rollover`: an epoch that has no zxids left is followed by the next one, and nothing is lost in between.
+#[test]
+fn zab_rollover_goes_on_in_the_next_epoch() {
+    let mut cluster = Cluster::new(&members(3, 1), |config| {
+        config.ensemble.as_mut().expect("a member").last_counter = 20;
+    });
+    cluster.start_all();
+    let mut acknowledged = Vec::new();
+    for _ in 0..5 {
+        // An observer takes its time before it looks for the next leader.
+        cluster.pass(Duration::from_secs(1));
+        let (conn, _) = cluster.client(4).expect("a session");
+        while let path = format!("/n{}", acknowledged.len())
+            && cluster.write(4, conn, &path)
+        {
+            acknowledged.push(path);
+        }
+    }
+    cluster.pass(Duration::from_secs(1));
+    agree(&mut cluster, &[1, 2, 3, 4]);
+    let (newest, _) = cluster.applied(1).expect("it serves");
+    assert!(newest.epoch() > 4, "{newest}");
+    assert!(acknowledged.len() > 60, "{}", acknowledged.len());
+    let (conn, _) = cluster.client(1).expect("a session");
+    for path in &acknowledged {
+        let reply = cluster.call(1, conn, OpCode::EXISTS, &Request::Exists { path, watch: false });
+        assert_eq!(reply.map(|reply| reply.err), Some(ErrorCode::OK), "{path}");
+    }
+    let used_up = Event::SteppedDown { why: StepDownReason::EpochUsedUp };
+    assert!((1..=3).any(|id| cluster.events(id).contains(&used_up)), "{}", cluster.roles());
 }
 
 /// PARITY `zab.leader-not-serving`: where the leader serves nobody, the others do, and a new leader stops to.

@@ -181,7 +181,13 @@ mod tests {
     use super::*;
 
     /// The ticks of a server from `from` on, none of them late, by whether sessions were spared.
-    fn ticks(leniency: &mut Leniency, config: &Config, from: Instant, count: u32, deaf: impl Fn(u32) -> bool) -> Vec<bool> {
+    fn ticks(
+        leniency: &mut Leniency,
+        config: &Config,
+        from: Instant,
+        count: u32,
+        deaf: impl Fn(u32) -> bool,
+    ) -> Vec<bool> {
         let ticks = (0..count).map(|tick| (tick, from + config.tick_time * tick));
         ticks.map(|(tick, now)| leniency.holds(Some(now), now, config, deaf(tick))).collect()
     }
@@ -189,7 +195,8 @@ mod tests {
     #[test]
     fn sess_a_server_that_never_listens_spares_nobody_for_longer_than_sessions_live() {
         let config = Config::default();
-        let longest = u32::try_from(config.max_session_timeout.as_nanos() / config.tick_time.as_nanos()).unwrap();
+        let longest =
+            u32::try_from(config.max_session_timeout.as_nanos() / config.tick_time.as_nanos()).unwrap();
         let spared = ticks(&mut Leniency::default(), &config, Instant::ZERO, 3 * longest, |_| true);
         let first = spared.iter().position(|spared| !spared).expect("a tick in which sessions expire");
         assert_eq!(u32::try_from(first).unwrap(), longest + 1);

@@ -81,6 +81,7 @@ pub struct Leader {
     votes: bool,
     /// The newest transaction proposed; (epoch, 0) before the first.
     last_proposed: Zxid,
+    last_counter: u32,
     /// What this server's own log has durable.
     durable: Zxid,
     committed: Zxid,
@@ -127,6 +128,7 @@ impl Leader {
             learners: Learners::new(me, tick * config.init_limit, tick * config.sync_limit),
             votes: true,
             last_proposed: own.last_zxid,
+            last_counter: config.last_counter,
             durable: own.last_zxid,
             committed: own.last_zxid,
             acks_came: false,
@@ -284,14 +286,14 @@ impl Leader {
         learner.committed = told;
     }
 
-    /// The zxid of the next transaction; `None` where the epoch has none left (PARITY `zab.rollover`: its last number is
-    /// nobody's), or another server leads from here on: it is over.
+    /// The zxid of the next transaction; `None` where the epoch has none left (PARITY `zab.rollover`), or another server
+    /// leads from here on: it is over.
     pub fn next_zxid(&mut self) -> Option<Zxid> {
         if matches!(self.phase, Phase::HandingOver | Phase::Over) {
             return None;
         }
         assert_eq!(self.phase, Phase::Broadcast, "only who leads proposes");
-        if self.last_proposed.counter() >= u32::MAX - 1 {
+        if self.last_proposed.counter() >= self.last_counter {
             self.step_down(StepDownReason::EpochUsedUp);
             return None;
         }
