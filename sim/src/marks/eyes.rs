@@ -155,8 +155,7 @@ impl Marks {
                 StepDownReason::FollowerAhead => self.reach(Mark::LeaderBehind),
                 StepDownReason::HandedOver => self.reach(Mark::LeaderHandedOver),
                 StepDownReason::DiskHangs => self.reach(Mark::LeaderMadeWay),
-                // No run is that long.
-                StepDownReason::EpochUsedUp => {}
+                StepDownReason::EpochUsedUp => self.reach(Mark::LeaderUsedUpItsEpoch),
             },
             RoleEnd::LeaderLost(why) => match why {
                 LostReason::Doubted => self.reach(Mark::LearnerDoubted),

@@ -15,7 +15,6 @@
 //!
 //! | step | why |
 //! |---|---|
-//! | a leader's last zxid is used up | no run is that long; `core/src/zab/leader/tests/broadcast.rs`, `zab_rollover_ends_the_epoch` |
 //! | behind a cut there comes what the learner lacks | who has to be cut has all that is committed, or gets a snapshot: an epoch has no gaps; `core/src/zab/sync.rs` |
 //! | a log is cut further back than was asked for | that takes a history that no right leader has; `core/src/recovery/rewind_tests.rs` |
 //! | a leader says what makes no sense, or leaves out a transaction | a right one does not; `core/src/zab/learner_tests.rs` |
@@ -87,6 +86,8 @@ marks! {
     LeaderWithoutQuorum,
     /// A leader gave up because it lost its quorum.
     LeaderLostQuorum,
+    /// A leader gave up because its epoch had no zxids left.
+    LeaderUsedUpItsEpoch,
     /// A leader gave up because its disk did nothing, with its log full.
     LeaderMadeWay,
     /// A learner gave up because those who voted for the leader look for another.

@@ -27,6 +27,8 @@ const ROT: u32 = 150_000;
 const WIPE: u32 = 100_000;
 /// Odds per million that an ensemble's logs are soon full, and its disks do nothing for longer than anybody waits.
 const FULL_LOGS: u32 = 150_000;
+/// Odds per million that an ensemble's epochs have few zxids.
+const SHORT_EPOCHS: u32 = 80_000;
 
 /// The profile of a run.
 #[derive(Clone, Debug, PartialEq)]
@@ -241,6 +243,7 @@ impl Options {
         options.faults.rot = (rng.chance(ROT) && options.servers > 2).then_some(rot);
         options.replace_disks(seed);
         options.fill_logs(seed);
+        options.shorten_epochs(seed);
         options
     }
 
@@ -266,6 +269,14 @@ impl Options {
             self.config.log_buffer_max = bytes;
             self.faults.stall = Some(stall);
             self.faults.stall_max = Duration::from_secs(4);
+        }
+    }
+
+    fn shorten_epochs(&mut self, seed: Seed) {
+        let mut rng = seed.stream("short epochs", 0);
+        let last = *rng.pick(&[30, 150, 600]);
+        if let Some(ensemble) = self.config.ensemble.as_mut().filter(|_| rng.chance(SHORT_EPOCHS)) {
+            ensemble.last_counter = last;
         }
     }
 

@@ -32,6 +32,7 @@ use zabra_core::config::EnsembleConfig;
 use zabra_core::server::{Action, Role};
 use zabra_core::store::Stream;
 use zabra_core::types::Address;
+use zabra_core::zab::leader::StepDownReason;
 
 pub use self::counts::Counts;
 use self::cuts::Cuts;
@@ -43,6 +44,7 @@ use self::peers::Dialing;
 use crate::check::{Judge, Violation};
 use crate::client::{Board, SimClient};
 use crate::clock::{Clock, SimTime};
+use crate::ending::RoleEnd;
 use crate::fault::{FaultKind, Struck};
 use crate::history::{History, Observed, Record};
 use crate::link::{End, LinkId};
@@ -61,6 +63,7 @@ use crate::workload::Workload;
 
 /// Records that a report shows.
 const HISTORY_KEPT: usize = 200;
+const USED_UP: RoleEnd = RoleEnd::SteppedDown(StepDownReason::EpochUsedUp);
 
 /// How far the runtime's clock may be behind the world's.
 const RUNTIME_STEP: Duration = Duration::from_millis(10);
@@ -183,6 +186,8 @@ pub struct World {
     bereft: Option<NodeId>,
     /// Times that a member gave up to lead or to follow.
     member_roles_lost: u64,
+    /// Times that a leader's epoch had no zxids left.
+    epochs_used_up: u64,
     /// How long it took, at most, until all had come to rest.
     settled: Duration,
     /// A server that stops by itself is not started again: a scenario wants to look at what it left.
@@ -241,6 +246,7 @@ impl World {
             again: None,
             bereft: None,
             member_roles_lost: 0,
+            epochs_used_up: 0,
             settled: Duration::ZERO,
             stays_down: false,
             onlooker: None,
@@ -474,10 +480,11 @@ impl World {
             Observed::RoleTaken { standing, .. } if standing.role == Role::Leading => {
                 self.counts.leaders += 1;
             }
-            Observed::RoleLost { node, .. } => {
+            Observed::RoleLost { node, why } => {
                 self.counts.roles_lost += 1;
                 let is_member = self.judge.facts().configs().ruling().is_member(*node);
                 self.member_roles_lost += u64::from(is_member);
+                self.epochs_used_up += u64::from(*why == USED_UP);
             }
             Observed::SessionExpired { .. } => self.counts.expired += 1,
             Observed::Started { .. } => self.counts.starts += 1,
